@@ -1,0 +1,54 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# A virtual environment in .venv is made at first use and follows pyproject.toml.
+
+VENV ?= .venv
+PYTHON ?= $(shell command -v python3.12 2>/dev/null && python3.12 -c '' 2>/dev/null || command -v python3.11 2>/dev/null || command -v python3)
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST_WORKERS ?= auto
+
+.PHONY: help setup demo devnet test test-all test-gpu lint bench clean
+
+help:
+	@echo "make demo      post a batch, certify it, sample it, settle it; then an attack (real processes)"
+	@echo "make test      lint, types, import contracts and all tests but the slow ones"
+	@echo "make test-all  the slow ones too"
+	@echo "make lint      ruff, mypy, import-linter"
+	@echo "make bench     one table of figures, with the peer in the same run"
+	@echo "make devnet    a committee of 6 nodes that keeps running"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 12) else "Cellar needs Python 3.11 or 3.12 (blspy has no wheels for others); found %d.%d. Try: make PYTHON=python3.11" % v)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/da demo
+
+devnet: $(STAMP)
+	$(BIN)/da devnet
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: lint
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m 'not slow and not gpu'
+
+test-all: lint
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m 'not gpu'
+
+test-gpu: $(STAMP)
+	$(BIN)/python -m pytest -m gpu
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
