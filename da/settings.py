@@ -1,0 +1,300 @@
+"""Settings of a node: one frozen class, one TOML file, environment variables on top.
+
+Every limit, timeout and path of the node process is a field here, with its unit in its name and its meaning
+in its description; docs/reference/settings.md lists them all and a test compares the two. Sources, strongest
+first: arguments of `load` (the command line), environment variables `DA_<FIELD>`, the TOML file, defaults.
+
+Invariants: unknown keys are refused and the nearest known one is named; relative paths in a file count from
+that file's directory; no secret is a field (the keystore's password is read from a file or asked for).
+Does not: open any of the files it names, nor check that they exist (da/bootstrap.py does, with advice).
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ENV_PREFIX = "DA_"
+# Environment variables of the client commands, which share the prefix and are no settings of a node.
+CLIENT_ENVIRONMENT = frozenset({"DA_NODE_URL", "DA_API_TOKEN", "DA_CONFIG"})
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+Role = Literal["member", "disperser"]
+
+
+class SettingsError(ValueError):
+    """The settings of a node cannot be used; the message says which, why, and what to do."""
+
+    def __init__(self, message: str, *, keys: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.keys = keys
+
+
+class TokenSettings(BaseModel):
+    """One API token: who may post, under which namespaces, how fast. `da token new` prints such a block."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=64, description="Who holds the token; shown in logs.")
+    sha256: str = Field(
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of the token's text, hex. The token itself is never stored.",
+    )
+    namespaces: tuple[str, ...] = Field(
+        min_length=1,
+        description='Namespaces it may post under: exact labels (or 0x-hex), or a prefix ending in "*".',
+    )
+    bytes_per_second: int = Field(
+        default=1 * MIB, ge=1, description="Payload bytes per second it may post in the long run."
+    )
+    burst_bytes: int = Field(
+        default=64 * MIB, ge=1, description="Payload bytes it may post at once after a quiet time."
+    )
+
+
+def _env_roles(value: Any) -> Any:
+    return (
+        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    )
+
+
+class Settings(BaseSettings):
+    """Everything a node process needs to be told. Frozen; see the module's docstring for the sources."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", validate_default=True, env_nested_delimiter=None
+    )
+
+    # Identity and places
+    data_dir: Path = Field(description="Directory of everything the node stores: batches, index, outbox.")
+    committee_file: Path = Field(description="Committee JSON (see `da committee`), the same at every member.")
+    keystore_file: Path = Field(
+        description="EIP-2335 keystore with the node's BLS secret key (`da key new`)."
+    )
+    password_file: Path | None = Field(
+        default=None,
+        description="File whose first line is the keystore's password; unset: asked for on the terminal.",
+    )
+    roles: Annotated[tuple[Role, ...], NoDecode] = Field(
+        default=("member",),
+        description='What the node does: "member" stores, signs and serves; "disperser" takes payloads.',
+    )
+
+    # HTTP server
+    host: str = Field(default="127.0.0.1", description="Address the HTTP server listens on.")
+    port: int = Field(default=4560, ge=0, le=65535, description="TCP port the HTTP server listens on.")
+    connections_max: int = Field(
+        default=1024, ge=1, description="Requests in progress at once; more are answered 503."
+    )
+    keep_alive_s: int = Field(default=30, ge=1, description="Seconds an idle connection is kept open.")
+    head_timeout_s: float = Field(
+        default=10.0, gt=0, description="Seconds a client has to send a request's line and headers."
+    )
+    shutdown_grace_s: int = Field(
+        default=10, ge=0, description="Seconds running requests get to finish when the node stops."
+    )
+
+    # Request bodies
+    body_timeout_s: float = Field(default=120.0, gt=0, description="Seconds a request body may take in all.")
+    body_grace_s: float = Field(
+        default=5.0, gt=0, description="Seconds before the minimum rate of a body is enforced."
+    )
+    body_min_bytes_per_s: int = Field(
+        default=8 * KIB, ge=1, description="Bytes per second below which a sender is cut off with 408."
+    )
+    payload_max_bytes: int = Field(
+        default=16 * MIB,
+        ge=1,
+        le=16 * MIB,
+        description="Longest payload taken, in bytes (network limit 16 MiB).",
+    )
+    post_memory_bytes: int = Field(
+        default=64 * MIB, ge=1, description="Bytes of payload bodies held in memory at once; more posts wait."
+    )
+    push_memory_bytes: int = Field(
+        default=160 * MIB,
+        ge=1,
+        description="Bytes of column pushes held in memory at once; more pushes wait.",
+    )
+    admission_wait_s: float = Field(
+        default=10.0, ge=0, description="Seconds a body may wait for memory before the answer is 503."
+    )
+    admission_queue_max: int = Field(
+        default=64, ge=0, description="Bodies that may wait for memory; more are answered 503 at once."
+    )
+
+    # Reading
+    wait_max_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="Longest time `wait=certified` holds a request before 202, in seconds.",
+    )
+    cells_per_request_max: int = Field(
+        default=1024, ge=1, le=65536, description="Cells one POST to /v1/batches/{b}/cells may ask for."
+    )
+    batches_per_request_max: int = Field(
+        default=100, ge=1, le=1000, description="Batches one GET of /v1/batches may return."
+    )
+    stream_clients_max: int = Field(
+        default=64, ge=0, description="Clients of /v1/batches/stream at once; more are answered 503."
+    )
+    stream_ping_s: float = Field(
+        default=15.0, gt=0, description="Seconds of silence after which the stream sends a comment line."
+    )
+
+    # Posting rights
+    tokens: tuple[TokenSettings, ...] = Field(
+        default=(), description="API tokens for posting, `[[tokens]]` tables; see `da token new`."
+    )
+    open_posting: bool = Field(
+        default=False, description="Take posts without a token from anybody. For development networks."
+    )
+
+    # Engine
+    engine: str = Field(
+        default="auto", description='Engine for the heavy mathematics: "auto", "ckzg", "host" or "cuda".'
+    )
+    engine_workers: int | None = Field(
+        default=None, ge=1, le=256, description="Worker processes of a CPU engine; unset: one per core."
+    )
+
+    # Batching and dispersal
+    batch_interval_ms: int = Field(
+        default=1000, ge=1, description="Milliseconds the batcher waits for more payloads before a batch."
+    )
+    rows_max: int = Field(default=256, ge=1, le=256, description="Rows of one batch at most.")
+    outbox_max_bytes: int = Field(
+        default=1 * GIB, ge=1, description="Payload bytes queued and not yet certified; more posts get 429."
+    )
+
+    # Storage
+    reserve_bytes: int = Field(
+        default=256 * MIB, ge=0, description="Free disk bytes below which the node turns read-only."
+    )
+    bucket_s: int = Field(
+        default=86_400, ge=60, description="Seconds of batches that share a directory and expire together."
+    )
+    derived_cache_bytes: int = Field(
+        default=64 * MIB, ge=0, description="Bytes of parity records kept in memory after they were derived."
+    )
+
+    # Logs
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe log lines that are written, to standard error."
+    )
+    log_json: bool = Field(default=False, description="Write log lines as JSON objects, one a line.")
+
+    @field_validator("roles", mode="before")
+    @classmethod
+    def _roles_from_text(cls, value: Any) -> Any:
+        return _env_roles(value)
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if not self.roles:
+            raise ValueError("roles: name at least one of member, disperser")
+        digests = [token.sha256 for token in self.tokens]
+        if len(set(digests)) != len(digests):
+            raise ValueError("tokens: two entries have the same sha256")
+        if self.post_memory_bytes < self.payload_max_bytes:
+            raise ValueError("post_memory_bytes: must be at least payload_max_bytes")
+        return self
+
+
+_PATHS = ("data_dir", "committee_file", "keystore_file", "password_file")
+
+
+def load(config: Path | None = None, **overrides: Any) -> Settings:
+    """Read the settings of a node.
+
+    Args:
+        config: TOML file, or None for environment and overrides alone.
+        overrides: fields that win over everything (the command line); None values are left out.
+    Raises:
+        SettingsError: the file is missing or no TOML, a key is unknown, or a value is refused.
+    """
+    values = {} if config is None else _read_file(config)
+    _refuse_unknown(values, where=str(config))
+    chosen = {key: value for key, value in overrides.items() if value is not None}
+    _refuse_unknown(chosen, where="the command line")
+
+    prefix = ENV_PREFIX.lower()
+    in_environment = {
+        name.lower().removeprefix(prefix) for name in os.environ if name.lower().startswith(prefix)
+    }
+    from_file = {key: value for key, value in values.items() if key not in in_environment}
+    try:
+        return Settings(**{**from_file, **chosen})
+    except ValidationError as error:
+        raise _readable(error, config) from None
+
+
+def unknown_environment(environ: dict[str, str] | None = None) -> list[str]:
+    """Variables with the prefix that are no setting, each with the nearest name, for a warning."""
+    names = os.environ if environ is None else environ
+    notes = []
+    for name in sorted(names):
+        key = name.removeprefix(ENV_PREFIX).lower()
+        if (
+            name.startswith(ENV_PREFIX)
+            and name not in CLIENT_ENVIRONMENT
+            and key not in Settings.model_fields
+        ):
+            nearest = difflib.get_close_matches(key, Settings.model_fields, n=1)
+            notes.append(name + (f" (did you mean {ENV_PREFIX}{nearest[0].upper()}?)" if nearest else ""))
+    return notes
+
+
+def token_digest(token: str) -> str:
+    """The hex SHA-256 under which a token is kept in the settings."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _read_file(config: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(config.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{config}: no such file; write one, or start from `da config example`") from None
+    except OSError as error:
+        raise SettingsError(f"{config}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{config}: not valid TOML: {error}") from None
+    for key in _PATHS:
+        if isinstance(values.get(key), str):
+            values[key] = config.resolve().parent / Path(values[key]).expanduser()
+    return values
+
+
+def _refuse_unknown(values: dict[str, Any], where: str) -> None:
+    unknown = tuple(key for key in values if key not in Settings.model_fields)
+    if not unknown:
+        return
+    notes = []
+    for key in unknown:
+        nearest = difflib.get_close_matches(key, Settings.model_fields, n=1)
+        notes.append(f'"{key}"' + (f' (did you mean "{nearest[0]}"?)' if nearest else ""))
+    raise SettingsError(f"{where}: unknown setting {', '.join(notes)}", keys=unknown)
+
+
+def _readable(error: ValidationError, config: Path | None) -> SettingsError:
+    lines, keys = [], []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"])
+        keys.append(place)
+        if item["type"] == "missing" and len(item["loc"]) == 1:
+            hint = f"set it in {config or 'a config file'} or as {ENV_PREFIX}{place.upper()}"
+            lines.append(f"{place}: is required; {hint}")
+            continue
+        given = "" if isinstance(item["input"], dict | BaseModel) else f" (got {item['input']!r})"
+        lines.append((f"{place}: " if place else "") + item["msg"].removeprefix("Value error, ") + given)
+    return SettingsError("; ".join(lines), keys=tuple(keys))
