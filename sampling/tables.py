@@ -1,0 +1,86 @@
+"""The soundness tables of the documentation, computed.
+
+`python -m sampling.tables` prints them; docs/reference/soundness.md holds them, and a test compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from erasure.constants import BYTES_PER_BLOB, BYTES_PER_CELL
+from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
+from sampling.coverage import clients_needed
+from sampling.soundness import failure_probability, samples_needed, total_cells, unrecoverable_threshold
+
+TABLE_ROWS = (1, 2, 3, 4, 5, 8, 16, 32, 64, 128, 256)
+TABLE_FAILURES = tuple(Fraction(1, 10**exponent) for exponent in (2, 3, 4, 5, 6, 9))
+BYTES_PER_SAMPLE = BYTES_PER_CELL + BYTES_PER_PROOF + 1
+"""Cell, proof and the status byte of the many-cells answer."""
+
+
+def samples_table() -> str:
+    """Cells to sample by rows of the batch and wanted confidence (Markdown)."""
+    headings = ["rows", "cells", "least lost", "share", *(_confidence(failure) for failure in TABLE_FAILURES)]
+    body = [
+        [
+            f"{rows}",
+            f"{total_cells(rows):,}",
+            f"{unrecoverable_threshold(rows):,}",
+            f"{unrecoverable_threshold(rows) / total_cells(rows):.2%}",
+            *(f"{samples_needed(rows, 1 - failure)}" for failure in TABLE_FAILURES),
+        ]
+        for rows in TABLE_ROWS
+    ]
+    return _markdown(headings, body)
+
+
+def bytes_table() -> str:
+    """What a verdict at 99.99 % costs, by rows of the batch (Markdown)."""
+    confidence = 1 - Fraction(1, 10**4)
+    body = []
+    for rows in TABLE_ROWS:
+        samples = samples_needed(rows, confidence)
+        body.append(
+            [
+                f"{rows}",
+                f"{samples}",
+                f"{float(failure_probability(rows, samples)):.2e}",
+                f"{samples * BYTES_PER_SAMPLE:,}",
+                f"{rows * BYTES_PER_COMMITMENT:,}",
+                f"{rows * BYTES_PER_BLOB:,}",
+            ]
+        )
+    return _markdown(
+        ["rows", "samples", "exact failure", "bytes of samples", "bytes of commitments", "bytes of data"],
+        body,
+    )
+
+
+def clients_table() -> str:
+    """Clients that can rebuild the data between them, with 99.99 % confidence each (Markdown)."""
+    body = []
+    for rows in TABLE_ROWS:
+        samples = samples_needed(rows, 1 - Fraction(1, 10**4))
+        body.append(
+            [
+                f"{rows}",
+                f"{samples}",
+                *(f"{clients_needed(rows, samples, c):,}" for c in (0.99, 0.9999, 1 - 1e-9)),
+            ]
+        )
+    return _markdown(["rows", "samples each", "99 %", "99.99 %", "1 - 1e-9"], body)
+
+
+def _confidence(failure: Fraction) -> str:
+    exponent = len(str(failure.denominator)) - 1
+    return f"{float(1 - failure) * 100:.{max(exponent - 2, 0)}f} %" if exponent < 9 else f"1 - 1e-{exponent}"
+
+
+def _markdown(headings: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    lines = [list(headings), ["--:"] * len(headings), *map(list, body)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(samples_table(), bytes_table(), clients_table(), sep="\n")
