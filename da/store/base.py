@@ -32,7 +32,7 @@ RECORD_BYTES = BYTES_PER_CELL + PROOF_BYTES
 
 Bytes8 = npt.NDArray[np.uint8]
 ColumnStream = Iterable[tuple[int, Bytes8]]
-BatchState = Literal["live", "expired"]
+BatchState = Literal["live", "expired", "missing"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,8 +40,10 @@ class BatchRecord:
     """A stored batch without its cells.
 
     disperser_signature bytes[96]; commitments u8[R,48], read-only; columns: held ones, ascending; certificate:
-    its encoding, None before it arrived; received_ms: Unix time at which it was stored. When `state` is
-    "expired", disperser_signature and columns are empty and commitments is u8[0,48].
+    its encoding, None before it arrived; received_ms: Unix time at which it was stored.
+    state: "live"; "expired": its time is over; "missing": its file was lost, so it is not served, but its height
+    stays taken until the same batch is put again. When it is not "live", disperser_signature and columns are
+    empty and commitments is u8[0,48].
     """
 
     header: Header

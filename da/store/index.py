@@ -1,0 +1,288 @@
+"""The index: which batches there are, at which heights, and which payloads they carry. A SQLite database.
+
+The idea: a row's commit (WAL, synchronous=FULL) is the moment at which a batch exists. The index repeats what the
+files say and can be made anew from them, so it holds nothing about cells: which columns a file holds, the file
+itself knows. Heights are u64, stored as 8 big-endian bytes, which sort like the numbers.
+
+Invariants: every row carries a CRC-32 of all its fields, checked whenever it is read, for SQLite does not notice a
+flipped bit; (disperser_id, height) is unique. Writes come from one thread at a time (the store's lock) through
+one connection; reads go through another, and never wait for a write's fsync.
+
+Does not: know files or directories; map disk-full errors (see da.store.space).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from da.protocol.payload_list import PayloadEntry
+from da.store.base import BatchState
+from da.store.errors import CorruptIndex
+
+_TABLES = {
+    "batches": """CREATE TABLE batches (
+  header_hash BLOB PRIMARY KEY, disperser_id BLOB NOT NULL, height BLOB NOT NULL, bucket TEXT NOT NULL,
+  received_ms INTEGER NOT NULL, state TEXT NOT NULL, certified INTEGER NOT NULL, header BLOB NOT NULL,
+  certificate BLOB, crc INTEGER NOT NULL) WITHOUT ROWID""",
+    "batches_height": "CREATE UNIQUE INDEX batches_height ON batches (disperser_id, height)",
+    "batches_bucket": "CREATE INDEX batches_bucket ON batches (bucket)",
+    "payloads": """CREATE TABLE payloads (
+  payload_id BLOB NOT NULL, header_hash BLOB NOT NULL, position INTEGER NOT NULL, entry BLOB NOT NULL,
+  crc INTEGER NOT NULL, PRIMARY KEY (payload_id, header_hash, position)) WITHOUT ROWID""",
+    "payloads_batch": "CREATE INDEX payloads_batch ON payloads (header_hash)",
+    "pruned": """CREATE TABLE pruned (
+  disperser_id BLOB PRIMARY KEY, height BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID""",
+}
+_BATCH_FIELDS = "header_hash, disperser_id, height, bucket, received_ms, state, certified, header, certificate"
+_ENTRY_FIELDS = "payload_id, header_hash, position, entry"
+_HEIGHT_BYTES = 8
+_MAX_HEIGHT = 2 ** (8 * _HEIGHT_BYTES) - 1
+_MAX_PAGE = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """A batch in the index. `certificate` is kept here only once the batch's file is gone."""
+
+    header_hash: bytes
+    disperser_id: bytes
+    height: int
+    bucket: str
+    received_ms: int
+    state: BatchState
+    certified: bool
+    header: bytes
+    certificate: bytes | None = None
+
+
+class Index:
+    """An open index. Every method may raise sqlite3.Error; reads raise CorruptIndex for a row that was changed."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens the index, made empty when it is not there. Raises CorruptIndex when it is no index of ours."""
+        self._writer = _connect(path)
+        try:
+            self._prepare()
+            self._reader = _connect(path)
+        except BaseException:
+            self._writer.close()
+            raise
+        self._read_lock = threading.Lock()
+
+    def close(self) -> None:
+        """Closes both connections."""
+        with self._read_lock:
+            self._reader.close()
+        self._writer.close()
+
+    def verify(self) -> None:
+        """Reads every page and row. Raises CorruptIndex (or sqlite3.DatabaseError) when one was changed."""
+        with self._read_lock:
+            answer = self._reader.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if answer != "ok":
+            raise CorruptIndex(str(answer))
+        for _ in self.rows():
+            pass
+        with self._read_lock:
+            for values in self._reader.execute(f"SELECT {_ENTRY_FIELDS}, crc FROM payloads"):
+                _checked("payloads", values)
+            for values in self._reader.execute("SELECT disperser_id, height, crc FROM pruned"):
+                _checked("pruned", values)
+
+    # -- reads
+
+    def get(self, header_hash: bytes) -> IndexRow | None:
+        """The row of a batch."""
+        return self._one("header_hash = ?", (header_hash,))
+
+    def at_height(self, disperser_id: bytes, height: int) -> IndexRow | None:
+        """The row at a height; None for a number that is no u64."""
+        if not 0 <= height <= _MAX_HEIGHT:
+            return None
+        return self._one("disperser_id = ? AND height = ?", (disperser_id, _height_bytes(height)))
+
+    def latest(self, disperser_id: bytes, certified: bool) -> IndexRow | None:
+        """The row of the greatest height, among certified ones when asked."""
+        where = "disperser_id = ? AND certified >= ? ORDER BY height DESC LIMIT 1"
+        return self._one(where, (disperser_id, int(certified)))
+
+    def page(self, disperser_id: bytes, from_height: int, limit: int, certified: bool) -> list[IndexRow]:
+        """Rows from a height on, ascending."""
+        if from_height > _MAX_HEIGHT or limit <= 0:
+            return []
+        start = _height_bytes(max(from_height, 0))
+        where = "disperser_id = ? AND height >= ? AND certified >= ? ORDER BY height LIMIT ?"
+        return self._many(where, (disperser_id, start, int(certified), min(limit, _MAX_PAGE)))
+
+    def in_bucket(self, bucket: str) -> list[IndexRow]:
+        """All rows of a bucket."""
+        return self._many("bucket = ?", (bucket,))
+
+    def dispersers(self) -> list[bytes]:
+        """The ids of all dispersers that have a row."""
+        with self._read_lock:
+            rows = self._reader.execute("SELECT DISTINCT disperser_id FROM batches").fetchall()
+        return [row[0] for row in rows]
+
+    def rows(self) -> Iterator[IndexRow]:
+        """All rows by hash, read in pages so that no reader is kept waiting."""
+        after = b""
+        while page := self._many("header_hash > ? ORDER BY header_hash LIMIT 1000", (after,)):
+            yield from page
+            after = page[-1].header_hash
+
+    def locations(self, payload_id: bytes) -> list[tuple[IndexRow, PayloadEntry]]:
+        """Batches that carry the payload, the one stored last first."""
+        with self._read_lock:
+            found = self._reader.execute(
+                f"SELECT {_ENTRY_FIELDS}, crc FROM payloads WHERE payload_id = ?", (payload_id,)
+            ).fetchall()
+        entries = [_checked("payloads", values) for values in found]
+        rows = {values[1]: self.get(values[1]) for values in entries}
+        placed = [(row, _entry(values)) for values in entries if (row := rows[values[1]]) is not None]
+        placed.sort(key=lambda item: (item[0].received_ms, item[0].height, item[0].header_hash), reverse=True)
+        return placed
+
+    def entries(self, header_hash: bytes) -> list[PayloadEntry]:
+        """The payload list of a batch, in order."""
+        with self._read_lock:
+            found = self._reader.execute(
+                f"SELECT {_ENTRY_FIELDS}, crc FROM payloads WHERE header_hash = ? ORDER BY position",
+                (header_hash,),
+            ).fetchall()
+        return [_entry(_checked("payloads", values)) for values in found]
+
+    def pruned_height(self, disperser_id: bytes) -> int:
+        """The height at and below which rows may be forgotten; 0 when none is."""
+        with self._read_lock:
+            values = self._reader.execute(
+                "SELECT disperser_id, height, crc FROM pruned WHERE disperser_id = ?", (disperser_id,)
+            ).fetchone()
+        return 0 if values is None else int.from_bytes(_checked("pruned", values)[1], "big")
+
+    # -- writes; all inside `transaction`
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commits what the block wrote, all or nothing."""
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._writer.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # after some errors SQLite has rolled back by itself
+                self._writer.execute("ROLLBACK")
+            raise
+
+    def put(self, row: IndexRow, entries: Iterable[PayloadEntry] | None = None) -> None:
+        """Writes a row over the one of the same hash; with `entries`, the batch's payload list too.
+
+        Raises sqlite3.IntegrityError when another hash has the height; callers look first.
+        """
+        # Not INSERT OR REPLACE: that would also push out another batch that has the height.
+        self._writer.execute("DELETE FROM batches WHERE header_hash = ?", (row.header_hash,))
+        self._insert("batches", _batch_values(row))
+        if entries is None:
+            return
+        self._writer.execute("DELETE FROM payloads WHERE header_hash = ?", (row.header_hash,))
+        for position, entry in enumerate(entries):
+            self._insert("payloads", (entry.payload_id, row.header_hash, position, entry.encode()))
+
+    def mark(self, row: IndexRow, state: BatchState, certificate: bytes | None) -> None:
+        """Writes a row's state, and the certificate that its tombstone keeps."""
+        self.put(replace(row, state=state, certificate=certificate))
+
+    def forget(self, header_hash: bytes) -> None:
+        """Removes a row and its payloads."""
+        self._writer.execute("DELETE FROM payloads WHERE header_hash = ?", (header_hash,))
+        self._writer.execute("DELETE FROM batches WHERE header_hash = ?", (header_hash,))
+
+    def set_pruned(self, disperser_id: bytes, height: int) -> None:
+        """Remembers that rows at and below `height` may be forgotten."""
+        self._writer.execute("DELETE FROM pruned WHERE disperser_id = ?", (disperser_id,))
+        self._insert("pruned", (disperser_id, _height_bytes(height)))
+
+    # -- internals
+
+    def _prepare(self) -> None:
+        found = dict(self._writer.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+        if not found:
+            with self.transaction():
+                for sql in _TABLES.values():
+                    self._writer.execute(sql)
+        elif found != _TABLES:
+            raise CorruptIndex("its tables are not the ones of this version")
+
+    def _insert(self, table: str, values: tuple[Any, ...]) -> None:
+        marks = ", ".join("?" * (len(values) + 1))
+        sql = f"INSERT INTO {table} VALUES ({marks})"  # noqa: S608  # table names are this module's own
+        self._writer.execute(sql, (*values, _row_crc(table, values)))
+
+    def _one(self, where: str, arguments: Sequence[Any]) -> IndexRow | None:
+        found = self._many(where, arguments)
+        return found[0] if found else None
+
+    def _many(self, where: str, arguments: Sequence[Any]) -> list[IndexRow]:
+        sql = f"SELECT {_BATCH_FIELDS}, crc FROM batches WHERE {where}"  # noqa: S608  # this module's own text
+        with self._read_lock:
+            found = self._reader.execute(sql, arguments).fetchall()
+        return [_row(_checked("batches", values)) for values in found]
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")  # only macOS knows the difference
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute("PRAGMA busy_timeout = 5000")  # a backup tool may hold it for a moment
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _height_bytes(height: int) -> bytes:
+    return height.to_bytes(_HEIGHT_BYTES, "big")
+
+
+def _row_crc(table: str, values: Sequence[Any]) -> int:
+    # repr keeps types and fields apart: two rows that differ anywhere differ here.
+    return crc32(repr((table, *values)).encode())
+
+
+def _checked(table: str, values: Sequence[Any]) -> Sequence[Any]:
+    if _row_crc(table, values[:-1]) != values[-1]:
+        raise CorruptIndex(f"a row of {table} fails its checksum")
+    return values
+
+
+def _batch_values(row: IndexRow) -> tuple[Any, ...]:
+    return (
+        row.header_hash,
+        row.disperser_id,
+        _height_bytes(row.height),
+        row.bucket,
+        row.received_ms,
+        row.state,
+        int(row.certified),
+        row.header,
+        row.certificate,
+    )
+
+
+def _row(values: Sequence[Any]) -> IndexRow:
+    height = int.from_bytes(values[2], "big")
+    return IndexRow(values[0], values[1], height, *values[3:6], bool(values[6]), values[7], values[8])
+
+
+def _entry(values: Sequence[Any]) -> PayloadEntry:
+    return PayloadEntry.decode(values[3])

@@ -1,0 +1,124 @@
+"""Room on the disk: when the store stops taking writes, and when it takes them again.
+
+The idea: writes stop while `reserve_bytes` are still free, so that the index, logs and expiry go on working. Should
+others use up the rest, a reserve file of real blocks is given up to let expiry commit, and made again after.
+
+Invariants: no room (ENOSPC, EDQUOT, SQLITE_FULL, or under the watermark) is StoreFull and passes by itself: it is
+looked at anew on each check, and after a real ENOSPC the reserve file must be whole again. Writes resume only at
+9/8 of the watermark, so that the state does not flap. Any other failure of a write is StoreReadOnly until the store
+is opened again: after a failed fsync nothing is known about what the disk holds.
+
+Does not: free room (see EmbeddedStore.expire).
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from da.store.base import StoreHealth
+from da.store.errors import StoreFull, StoreReadOnly
+from da.store.filesystem import Filesystem
+
+RESERVE_NAME = "reserve"
+MAX_RESERVE_FILE_BYTES = 16 * 2**20
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+
+
+class SpaceGuard:
+    """Watches the file system of `directory`; `reserve_bytes` is the watermark."""
+
+    def __init__(self, fs: Filesystem, directory: Path, reserve_bytes: int) -> None:
+        self._fs = fs
+        self._directory = directory
+        self._reserve_bytes = reserve_bytes
+        self._reserve_file_bytes = min(reserve_bytes, MAX_RESERVE_FILE_BYTES)
+        self._lock = threading.Lock()
+        self._full: str | None = None
+        self._no_room_seen = False
+        self._failure: str | None = None
+        self.restore_reserve()
+
+    def free_bytes(self) -> int:
+        """Bytes that may still be stored."""
+        return max(0, self._fs.free_bytes(self._directory) - self._reserve_bytes)
+
+    def health(self) -> StoreHealth:
+        """Whether writes are taken, looked at now."""
+        reason = self._failure or self._refresh()
+        return StoreHealth(reason is None, reason)
+
+    def require(self, size: int = 0) -> None:
+        """Raises StoreFull unless `size` more bytes may be stored; StoreReadOnly after a failure."""
+        if self._failure is not None:
+            raise StoreReadOnly(self._failure)
+        reason = self._refresh()
+        if reason is not None:
+            raise StoreFull(reason)
+        free = self.free_bytes()
+        if size > free:
+            raise StoreFull(f"{size} bytes do not fit: {free} are free above the reserve")
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turns the block's disk errors into StoreFull or StoreReadOnly, and remembers them."""
+        try:
+            yield
+        except OSError as error:
+            raise self._judge(error, error.errno in _NO_ROOM) from error
+        except sqlite3.Error as error:
+            raise self._judge(error, error.sqlite_errorcode == sqlite3.SQLITE_FULL) from error
+
+    def release_reserve(self) -> None:
+        """Gives the reserve file's blocks free, for a write that must succeed."""
+        self._fs.unlink(self._directory / RESERVE_NAME)
+
+    def restore_reserve(self) -> bool:
+        """Makes the reserve file whole again; False when there is no room for it."""
+        path = self._directory / RESERVE_NAME
+        if self._reserve_file_bytes == 0 or _size(path) == self._reserve_file_bytes:
+            return True
+        try:
+            self._fs.allocate(path, self._reserve_file_bytes)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            self._fs.unlink(path)
+            return False
+        return True
+
+    def _refresh(self) -> str | None:
+        with self._lock:
+            watermark = self._reserve_bytes
+            if self._full is not None:
+                watermark += self._reserve_bytes // 8
+            free = self._fs.free_bytes(self._directory)
+            if free < watermark:
+                self._full = f"disk full: {free} bytes are free, {watermark} are to be kept"
+            elif self._no_room_seen and not self.restore_reserve():
+                self._full = "disk full: no room for the reserve file"
+            else:
+                self._full = None
+                self._no_room_seen = False
+            return self._full
+
+    def _judge(self, error: OSError | sqlite3.Error, no_room: bool) -> StoreReadOnly:
+        with self._lock:
+            if no_room:
+                self._no_room_seen = True
+                self._full = f"disk full: {error}"
+                return StoreFull(self._full)
+            self._failure = f"a write failed, reopen the store when the disk is sound: {error}"
+            return StoreReadOnly(self._failure)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
