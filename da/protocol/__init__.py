@@ -1,1 +1,84 @@
-"""da/protocol"""
+"""The protocol: what is signed, hashed, sent and proven, and nothing that does I/O but reading a committee.
+
+Flow: a disperser makes a PayloadList and a Header, proposes it (sign_proposal), pushes columns
+(encode_prelude); members check (ColumnPush, verify_proposal), attest (Attestation), and enough attestations
+make a Certificate. `namespace`, `merkle` and `codec` are used as modules.
+"""
+
+from da.protocol.attestation import Attestation, attestation_message, sign_proposal, verify_proposal
+from da.protocol.certificate import Certificate
+from da.protocol.committee import Committee, Member, member_id
+from da.protocol.contents import check_contents
+from da.protocol.custody import Finality, assignment, columns_of, finality, holders_of
+from da.protocol.errors import (
+    DecodeError,
+    InvalidCertificate,
+    InvalidCommittee,
+    InvalidContents,
+    InvalidHeader,
+    InvalidNamespace,
+    InvalidPayloadList,
+    InvalidProof,
+    InvalidPush,
+    InvalidSignature,
+    ProtocolError,
+)
+from da.protocol.header import HEADER_BYTES, ZERO_HASH, Header, proposal_message
+from da.protocol.merkle import commitments_root
+from da.protocol.namespace import Namespace
+from da.protocol.payload import payload_id
+from da.protocol.payload_list import (
+    InclusionProof,
+    NamespaceProof,
+    PayloadEntry,
+    PayloadList,
+    verify_inclusion,
+    verify_namespace,
+)
+from da.protocol.push import RECORD_BYTES, ColumnPush, PushPrelude, encode_prelude, push_bytes
+
+__all__ = [
+    "HEADER_BYTES",
+    "RECORD_BYTES",
+    "ZERO_HASH",
+    "Attestation",
+    "Certificate",
+    "ColumnPush",
+    "Committee",
+    "DecodeError",
+    "Finality",
+    "Header",
+    "InclusionProof",
+    "InvalidCertificate",
+    "InvalidCommittee",
+    "InvalidContents",
+    "InvalidHeader",
+    "InvalidNamespace",
+    "InvalidPayloadList",
+    "InvalidProof",
+    "InvalidPush",
+    "InvalidSignature",
+    "Member",
+    "Namespace",
+    "NamespaceProof",
+    "PayloadEntry",
+    "PayloadList",
+    "ProtocolError",
+    "PushPrelude",
+    "assignment",
+    "attestation_message",
+    "check_contents",
+    "columns_of",
+    "commitments_root",
+    "encode_prelude",
+    "finality",
+    "holders_of",
+    "member_id",
+    "payload_id",
+    "proposal_message",
+    "push_bytes",
+    "sign_proposal",
+    "verify_inclusion",
+    "verify_namespace",
+    "verify_proposal",
+]

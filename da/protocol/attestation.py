@@ -1,0 +1,102 @@
+"""Attestations and proposals: what one member signs about one batch.
+
+The idea: a disperser proposes a header by signing sha256("cellar/propose/v1" || header hash); a member that
+has verified and durably stored its columns attests it by signing
+sha256("cellar/attest/v1" || u64be(chain_id) || committee_hash || header_hash). Attestations are over the
+same message for all members, so that they add up to a certificate.
+
+Invariants: fixed width, 160 bytes.
+
+Does not: decide whether a member may sign (see da.member), nor gather signatures (see certificate).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+from da import bls
+from da.protocol.codec import HASH_BYTES, Reader, u64
+from da.protocol.committee import Committee, Member, member_id
+from da.protocol.errors import DecodeError, InvalidSignature
+from da.protocol.header import Header, proposal_message
+
+ATTESTATION_BYTES = 160
+
+_ATTEST_DOMAIN = b"cellar/attest/v1"
+
+
+def attestation_message(chain_id: int, committee_hash: bytes, header_hash: bytes) -> bytes:
+    """What a member signs, bytes[32]."""
+    return sha256(_ATTEST_DOMAIN + u64(chain_id) + committee_hash + header_hash).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """One member's signature for one batch: member_id, header_hash bytes[32]; signature bytes[96]."""
+
+    member_id: bytes
+    header_hash: bytes
+    signature: bytes
+
+    def __post_init__(self) -> None:
+        for field, size in (
+            ("member_id", HASH_BYTES),
+            ("header_hash", HASH_BYTES),
+            ("signature", bls.SIGNATURE_BYTES),
+        ):
+            if len(getattr(self, field)) != size:
+                raise DecodeError(field, f"is {len(getattr(self, field))} bytes, not {size}")
+
+    @classmethod
+    def sign(cls, secret: bytes, header: Header) -> Attestation:
+        """The attestation of `header` by the owner of `secret`. Raises bls.InvalidSecretKey."""
+        message = attestation_message(header.chain_id, header.committee_hash, header.hash)
+        return cls(member_id(bls.public_key(secret)), header.hash, bls.sign(secret, message))
+
+    def encode(self) -> bytes:
+        """member_id | header_hash | signature: 160 bytes."""
+        return self.member_id + self.header_hash + self.signature
+
+    @classmethod
+    def decode(cls, attestation_bytes: bytes | bytearray | memoryview) -> Attestation:
+        """The attestation of exactly 160 bytes; the signature is not checked. Raises DecodeError."""
+        reader = Reader(attestation_bytes)
+        attestation = cls(
+            reader.fixed(HASH_BYTES, "member_id"),
+            reader.fixed(HASH_BYTES, "header_hash"),
+            reader.fixed(bls.SIGNATURE_BYTES, "signature"),
+        )
+        reader.finish("attestation")
+        return attestation
+
+    def verify(self, committee: Committee, header: Header) -> int:
+        """The index of the member that attests `header`. Raises InvalidSignature."""
+        if self.header_hash != header.hash:
+            raise InvalidSignature("the attestation is for another header")
+        index = committee.member_index(self.member_id)
+        if index is None:
+            raise InvalidSignature(f"0x{self.member_id.hex()} is no member of the committee")
+        message = attestation_message(committee.chain_id, committee.hash, self.header_hash)
+        if not bls.verify(committee.members[index].public_key, message, self.signature):
+            raise InvalidSignature(f"the signature is not that of {committee.members[index].name}")
+        return index
+
+
+def sign_proposal(secret: bytes, header: Header) -> bytes:
+    """The disperser's signature of a header, bytes[96]. Raises bls.InvalidSecretKey."""
+    return bls.sign(secret, proposal_message(header))
+
+
+def verify_proposal(committee: Committee, header: Header, signature: bytes) -> Member:
+    """The disperser that proposed `header` to this committee. Raises InvalidSignature."""
+    if header.chain_id != committee.chain_id:
+        raise InvalidSignature(f"chain id {header.chain_id} is not the committee's {committee.chain_id}")
+    if header.committee_hash != committee.hash:
+        raise InvalidSignature("the header is for another committee")
+    member = committee.member(header.disperser_id)
+    if member is None or not member.disperser:
+        raise InvalidSignature(f"0x{header.disperser_id.hex()} is no disperser of the committee")
+    if not bls.verify(member.public_key, proposal_message(header), signature):
+        raise InvalidSignature(f"the signature is not that of {member.name}")
+    return member

@@ -1,0 +1,128 @@
+"""Certificates: the small proof that enough of a committee holds a batch.
+
+The idea: the header, a bitmap of who signed, and the sum of their signatures over one message. Whoever has
+the committee checks it alone: right chain and committee, a disperser of it, signers that make the batch
+final (stake threshold and slot bound, see custody), and one aggregate signature.
+
+Invariants: the bitmap has a bit for each member and none past them; one certificate has one encoding.
+
+Does not: show that data is available now; sampling does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from da import bls
+from da.protocol.attestation import attestation_message
+from da.protocol.codec import Reader, u16
+from da.protocol.committee import MAX_MEMBERS, Committee
+from da.protocol.custody import Finality, finality
+from da.protocol.errors import DecodeError, InvalidCertificate
+from da.protocol.header import HEADER_BYTES, Header
+
+MAX_CERTIFICATE_BYTES = HEADER_BYTES + 2 + MAX_MEMBERS // 8 + bls.SIGNATURE_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """Signatures of members of a committee of `committee_size` for a header.
+
+    signers: member indices, ascending; signature bytes[96], the sum of theirs. Raises DecodeError when the
+    values have no encoding.
+    """
+
+    header: Header
+    committee_size: int
+    signers: tuple[int, ...]
+    signature: bytes
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.committee_size <= MAX_MEMBERS:
+            raise DecodeError("committee_size", f"{self.committee_size} is not in 1..{MAX_MEMBERS}")
+        if list(self.signers) != sorted(set(self.signers)):
+            raise DecodeError("signers", "are not ascending")
+        if self.signers and not 0 <= self.signers[0] <= self.signers[-1] < self.committee_size:
+            raise DecodeError("signers", f"are not all in 0..{self.committee_size - 1}")
+        if len(self.signature) != bls.SIGNATURE_BYTES:
+            raise DecodeError("signature", f"is {len(self.signature)} bytes, not {bls.SIGNATURE_BYTES}")
+
+    @classmethod
+    def gather(cls, header: Header, committee: Committee, signatures: Mapping[int, bytes]) -> Certificate:
+        """The certificate of verified signatures by member index.
+
+        Raises DecodeError for an index out of range, bls.InvalidSignatureBytes for no signatures or bytes
+        that are none.
+        """
+        signers = tuple(sorted(signatures))
+        return cls(
+            header=header,
+            committee_size=len(committee.members),
+            signers=signers,
+            signature=bls.aggregate(signatures[index] for index in signers),
+        )
+
+    @property
+    def bitmap(self) -> bytes:
+        """A bit for each member: member i is bit i mod 8, least significant first, of byte i div 8."""
+        bits = bytearray((self.committee_size + 7) // 8)
+        for index in self.signers:
+            bits[index // 8] |= 1 << (index % 8)
+        return bytes(bits)
+
+    def encode(self) -> bytes:
+        """header 188 | committee_size u16 | bitmap | signature 96."""
+        return self.header.encode() + u16(self.committee_size) + self.bitmap + self.signature
+
+    @classmethod
+    def decode(cls, certificate_bytes: bytes | bytearray | memoryview) -> Certificate:
+        """The certificate; nothing is verified. Raises DecodeError or InvalidHeader."""
+        reader = Reader(certificate_bytes)
+        header = Header.read(reader)
+        size = reader.u16("committee_size")
+        if not 1 <= size <= MAX_MEMBERS:
+            raise DecodeError("committee_size", f"{size} is not in 1..{MAX_MEMBERS}")
+        bits = int.from_bytes(reader.take((size + 7) // 8, "bitmap"), "little")
+        if bits >> size:
+            raise DecodeError("bitmap", "has bits past the committee")
+        signers = tuple(index for index in range(size) if bits >> index & 1)
+        signature = reader.fixed(bls.SIGNATURE_BYTES, "signature")
+        reader.finish("certificate")
+        return cls(header=header, committee_size=size, signers=signers, signature=signature)
+
+    def verify(self, committee: Committee) -> Finality:
+        """The finality of the certificate under this committee.
+
+        Raises InvalidCertificate, whose `check` says which check failed, cheapest first.
+        """
+        header = self.header
+        if header.chain_id != committee.chain_id:
+            raise InvalidCertificate(
+                "chain", f"chain id {header.chain_id} is not the committee's {committee.chain_id}"
+            )
+        if header.committee_hash != committee.hash:
+            raise InvalidCertificate("committee", "the header is for another committee")
+        if self.committee_size != len(committee.members):
+            raise InvalidCertificate(
+                "size", f"a bitmap of {self.committee_size} for {len(committee.members)} members"
+            )
+        disperser = committee.member(header.disperser_id)
+        if disperser is None or not disperser.disperser:
+            raise InvalidCertificate("disperser", "the header's disperser is none of the committee's")
+        if not self.signers:
+            raise InvalidCertificate("signers", "nobody signed")
+        result = finality(committee, self.signers)
+        if not result.stake_ok:
+            raise InvalidCertificate(
+                "stake", f"{result.signed_stake} of {result.total_stake} signed, below the threshold"
+            )
+        if not result.final:
+            raise InvalidCertificate(
+                "slots", f"signers of a third of the stake could lose 65 columns (margin {result.margin})"
+            )
+        keys = [committee.members[index].public_key for index in self.signers]
+        message = attestation_message(committee.chain_id, committee.hash, header.hash)
+        if not bls.verify_aggregate(keys, message, self.signature):
+            raise InvalidCertificate("signature", "the aggregate signature is not the signers'")
+        return result

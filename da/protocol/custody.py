@@ -1,0 +1,193 @@
+"""Custody: which member holds which columns, and when signatures make a batch final.
+
+The idea: 128 * min(replication, n) column slots are shared out by stake (largest remainder, at most 128 a
+member), and laid out as consecutive runs, member after member, on the cycle of the 128 columns. A run of at
+most 128 never meets itself, so a member holds distinct columns; the slots go around the cycle exactly
+min(replication, n) times, so each column has that many distinct holders. The order of columns on the cycle
+and the order of members along it are both shuffled by the committee hash.
+
+A batch is final when its signers have the threshold of stake, and the slot bound holds: the data is lost
+only with 65 columns, and losing a column takes every signer that holds it, so if signers with at most 1/3
+of all stake hold at most B slots between them, and the 65 columns that signers hold least are held more
+than B times in sum, such an adversary cannot lose it. B is exact: the least stake that holds each number
+of slots, by dynamic programming.
+
+Invariants: everything follows from the committee alone; integers only.
+
+Does not: move data, nor know which columns were in fact delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+
+import numpy as np
+import numpy.typing as npt
+
+from da.protocol.codec import u32
+from da.protocol.committee import Committee
+from da.protocol.errors import InvalidCommittee
+from erasure.constants import CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
+
+COLUMNS = CELLS_PER_EXT_BLOB
+# A row comes back from any 64 of its 128 cells, so this many columns must be gone before any row is lost.
+COLUMNS_TO_LOSE = COLUMNS - CELLS_PER_BLOB + 1
+# The adversary of the slot bound: signers with at most this share of all stake.
+ADVERSARY_NUMERATOR, ADVERSARY_DENOMINATOR = 1, 3
+
+_SHUFFLE_DOMAIN = b"cellar/custody/v1"
+_CACHED_COMMITTEES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Finality:
+    """What a set of signers amounts to.
+
+    adversary_slots is B, the most slots that signers with at most 1/3 of all stake hold between them;
+    least_held_slots how often signers hold the 65 least-held columns, in sum; margin their difference.
+    `final` when stake_ok and margin > 0.
+    """
+
+    signed_stake: int
+    total_stake: int
+    stake_ok: bool
+    adversary_slots: int
+    least_held_slots: int
+    margin: int
+    final: bool
+
+
+def quotas(stakes: Sequence[int], replication: int) -> tuple[int, ...]:
+    """Column slots of each member: by stake, largest remainder, at most 128 each; sum 128*min(rho, n).
+
+    Members whose share would pass 128 get 128 and the rest is shared out again among the others, until
+    none passes. Equal remainders go to the lower index.
+    """
+    slots = COLUMNS * min(replication, len(stakes))
+    result = [0] * len(stakes)
+    free = list(range(len(stakes)))
+    while True:
+        free_stake = sum(stakes[i] for i in free)
+        capped = [i for i in free if stakes[i] * slots >= COLUMNS * free_stake]
+        if not capped:
+            break
+        for i in capped:
+            result[i] = COLUMNS
+        slots -= COLUMNS * len(capped)
+        free = [i for i in free if result[i] == 0]
+        if not free:
+            return tuple(result)
+    shares = {i: divmod(stakes[i] * slots, free_stake) for i in free}
+    for i in free:
+        result[i] = shares[i][0]
+    left = slots - sum(shares[i][0] for i in free)
+    for i in sorted(free, key=lambda i: (-shares[i][1], i))[:left]:
+        result[i] += 1
+    return tuple(result)
+
+
+def assignment(committee: Committee) -> npt.NDArray[np.bool_]:
+    """Who holds what: bool[n,128], read-only; row i for members[i]."""
+    return _assignment(committee.hash, committee.stakes, committee.replication)
+
+
+def columns_of(committee: Committee, member_index: int) -> tuple[int, ...]:
+    """The columns that members[member_index] holds, ascending; none when its stake is too small."""
+    _check_member(committee, member_index)
+    return tuple(int(column) for column in np.flatnonzero(assignment(committee)[member_index]))
+
+
+def holders_of(committee: Committee, column: int) -> tuple[int, ...]:
+    """Indices of the members that hold the column, ascending; min(replication, n) of them."""
+    if not 0 <= column < COLUMNS:
+        raise InvalidCommittee("column", f"{column} is not in 0..{COLUMNS - 1}")
+    return tuple(int(member) for member in np.flatnonzero(assignment(committee)[:, column]))
+
+
+def finality(committee: Committee, signers: Iterable[int]) -> Finality:
+    """Whether signatures of these members (indices) make a batch final, and by what margin.
+
+    Raises InvalidCommittee for an index that is no member.
+    """
+    chosen = sorted(set(signers))
+    for member_index in chosen:
+        _check_member(committee, member_index)
+    held = assignment(committee)[chosen]
+    signed_stake = sum(committee.stakes[i] for i in chosen)
+    total_stake = committee.total_stake
+    stake_ok = signed_stake * committee.threshold_denominator >= total_stake * committee.threshold_numerator
+    least_held = np.sort(held.sum(axis=0, dtype=np.int64))[:COLUMNS_TO_LOSE]
+    least_held_slots = int(least_held.sum())
+    adversary_slots = most_slots(
+        [int(count) for count in held.sum(axis=1)],
+        [committee.stakes[i] for i in chosen],
+        total_stake * ADVERSARY_NUMERATOR // ADVERSARY_DENOMINATOR,
+    )
+    margin = least_held_slots - adversary_slots
+    return Finality(
+        signed_stake=signed_stake,
+        total_stake=total_stake,
+        stake_ok=stake_ok,
+        adversary_slots=adversary_slots,
+        least_held_slots=least_held_slots,
+        margin=margin,
+        final=stake_ok and margin > 0,
+    )
+
+
+def most_slots(slots: Sequence[int], stakes: Sequence[int], stake_limit: int) -> int:
+    """The most slots that a subset with at most `stake_limit` stake in sum has; exact.
+
+    A knapsack solved over slots, of which there are few, not over stake: least[s] is the least stake of a
+    subset with exactly s slots. n steps over an array of sum(slots) + 1.
+    """
+    unreachable = stake_limit + 1
+    # Sums of two entries stay below 2 * (stake_limit + 1) because larger ones are cut to unreachable; past
+    # int64 the same steps run on Python's integers.
+    dtype = np.int64 if unreachable < 2**62 else object
+    least = np.full(sum(slots) + 1, unreachable, dtype=dtype)
+    least[0] = 0
+    reach = 0
+    for count, stake in zip(slots, stakes, strict=True):
+        if count == 0 or stake > stake_limit:
+            continue
+        reach += count
+        least[count : reach + 1] = np.minimum(least[count : reach + 1], least[: reach + 1 - count] + stake)
+    return int(np.flatnonzero(least <= stake_limit)[-1])
+
+
+@lru_cache(maxsize=_CACHED_COMMITTEES)
+def _assignment(committee_hash: bytes, stakes: tuple[int, ...], replication: int) -> npt.NDArray[np.bool_]:
+    column_order = _shuffled(COLUMNS, committee_hash + b"columns")
+    member_order = _shuffled(len(stakes), committee_hash + b"members")
+    member_quotas = quotas(stakes, replication)
+    held = np.zeros((len(stakes), COLUMNS), dtype=np.bool_)
+    position = 0
+    for member in member_order:
+        for _ in range(member_quotas[member]):
+            held[member, column_order[position % COLUMNS]] = True
+            position += 1
+    held.flags.writeable = False
+    return held
+
+
+def _shuffled(count: int, seed: bytes) -> list[int]:
+    """0..count-1 in an order drawn from the seed: Fisher-Yates, one hash a step.
+
+    Step i swaps with position u64be(sha256(domain || seed || u32be(i))[:8]) mod (i + 1); for at most 1024
+    things the bias of the remainder is below 2^-54.
+    """
+    order = list(range(count))
+    for i in range(count - 1, 0, -1):
+        digest = sha256(_SHUFFLE_DOMAIN + seed + u32(i)).digest()
+        j = int.from_bytes(digest[:8], "big") % (i + 1)
+        order[i], order[j] = order[j], order[i]
+    return order
+
+
+def _check_member(committee: Committee, member_index: int) -> None:
+    if not 0 <= member_index < len(committee.members):
+        raise InvalidCommittee("member", f"{member_index} is not in 0..{len(committee.members) - 1}")

@@ -1,0 +1,152 @@
+"""Column pushes: the one body in which a disperser sends a member its columns.
+
+The idea: a prelude (header, the disperser's signature, payload list, commitments, which columns), then for
+each column, ascending, its R records of cell and proof, row by row. The prelude says how long the body is
+to the byte, so a receiver can refuse it before reading the 64 MiB that may follow.
+
+Invariants: sizes are checked against the bytes at hand before anything is allocated; the records are a
+read-only view of the body, never copied here; header, list and commitments belong together.
+
+Does not: check signatures or cells (see attestation, da.member.ingest).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from da.bls import SIGNATURE_BYTES
+from da.protocol.codec import Reader, u8
+from da.protocol.contents import check_contents
+from da.protocol.custody import COLUMNS
+from da.protocol.errors import InvalidPush
+from da.protocol.header import HEADER_BYTES, Header
+from da.protocol.merkle import COMMITMENT_BYTES
+from da.protocol.payload_list import ENTRY_BYTES, MAX_ENTRIES, PayloadList
+from erasure.constants import BYTES_PER_CELL, MAX_ROWS
+
+PROOF_BYTES = 48
+RECORD_BYTES = BYTES_PER_CELL + PROOF_BYTES
+MAX_PRELUDE_BYTES = (
+    HEADER_BYTES + SIGNATURE_BYTES + 2 + MAX_ENTRIES * ENTRY_BYTES + MAX_ROWS * COMMITMENT_BYTES + 1 + COLUMNS
+)
+MAX_PUSH_BYTES = MAX_PRELUDE_BYTES + MAX_ROWS * COLUMNS * RECORD_BYTES
+
+
+def encode_prelude(
+    header: Header,
+    disperser_signature: bytes,
+    payload_list: PayloadList,
+    commitments: npt.NDArray[np.uint8],
+    column_indices: Iterable[int],
+) -> bytes:
+    """Everything of a push before its records. Raises InvalidPush or InvalidContents."""
+    columns = tuple(int(column) for column in column_indices)
+    _check_columns(columns)
+    if len(disperser_signature) != SIGNATURE_BYTES:
+        raise InvalidPush("disperser_signature", f"is not {SIGNATURE_BYTES} bytes")
+    check_contents(header, payload_list, commitments)
+    return b"".join(
+        (
+            header.encode(),
+            disperser_signature,
+            payload_list.encode(),
+            commitments.tobytes(),
+            u8(len(columns)),
+            bytes(columns),
+        )
+    )
+
+
+def push_bytes(rows: int, columns: int, prelude: bytes) -> int:
+    """Length of the whole body, prelude included."""
+    return len(prelude) + rows * columns * RECORD_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class PushPrelude:
+    """What comes before the records; `size` is its length in bytes, `body_size` that of the whole push.
+
+    disperser_signature bytes[96], not checked; commitments u8[R,48], read-only; columns ascending, perhaps
+    none (a member whose stake earns no column still attests).
+    """
+
+    header: Header
+    disperser_signature: bytes
+    payload_list: PayloadList
+    commitments: npt.NDArray[np.uint8]
+    columns: tuple[int, ...]
+    size: int
+
+    @property
+    def body_size(self) -> int:
+        """Bytes of the whole push."""
+        return self.size + self.header.row_count * len(self.columns) * RECORD_BYTES
+
+    @classmethod
+    def read(cls, body: bytes | bytearray | memoryview) -> PushPrelude:
+        """The prelude at the front of `body`, of which the first MAX_PRELUDE_BYTES are always enough.
+
+        Raises DecodeError, InvalidHeader, InvalidPayloadList, InvalidContents or InvalidPush.
+        """
+        reader = Reader(body)
+        header = Header.read(reader)
+        signature = reader.fixed(SIGNATURE_BYTES, "disperser_signature")
+        payload_list = PayloadList.read(reader)
+        commitment_bytes = reader.fixed(header.row_count * COMMITMENT_BYTES, "commitments")
+        commitments = np.frombuffer(commitment_bytes, np.uint8).reshape(header.row_count, COMMITMENT_BYTES)
+        columns = tuple(reader.take(reader.u8("column_count"), "columns"))
+        _check_columns(columns)
+        check_contents(header, payload_list, commitments)
+        return cls(header, signature, payload_list, commitments, columns, reader.offset)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPush:
+    """A whole push: the prelude's fields and records u8[c,R,2096], a read-only view of the body."""
+
+    header: Header
+    disperser_signature: bytes
+    payload_list: PayloadList
+    commitments: npt.NDArray[np.uint8]
+    columns: tuple[int, ...]
+    records: npt.NDArray[np.uint8]
+
+    @classmethod
+    def decode(cls, body: bytes | bytearray | memoryview) -> ColumnPush:
+        """The push that `body` is, to the last byte. The records stay in `body`, so keep it unchanged.
+
+        Raises what PushPrelude.read raises, and InvalidPush when the length is not what the prelude says.
+        """
+        view = memoryview(body).cast("B").toreadonly()
+        prelude = PushPrelude.read(view)
+        if prelude.body_size != len(view):
+            raise InvalidPush("body", f"is {len(view)} bytes, the prelude says {prelude.body_size}")
+        shape = (len(prelude.columns), prelude.header.row_count, RECORD_BYTES)
+        records = np.frombuffer(view[prelude.size :], np.uint8).reshape(shape)
+        return cls(
+            prelude.header,
+            prelude.disperser_signature,
+            prelude.payload_list,
+            prelude.commitments,
+            prelude.columns,
+            records,
+        )
+
+    def encode(self) -> bytes:
+        """The whole body; senders of large ones stream prelude and columns instead."""
+        prelude = encode_prelude(
+            self.header, self.disperser_signature, self.payload_list, self.commitments, self.columns
+        )
+        return prelude + self.records.tobytes()
+
+
+def _check_columns(columns: Sequence[int]) -> None:
+    if any(not 0 <= column < COLUMNS for column in columns):
+        raise InvalidPush("columns", f"are not all in 0..{COLUMNS - 1}")
+    if any(before >= after for before, after in pairwise(columns)):
+        raise InvalidPush("columns", "are not ascending")
