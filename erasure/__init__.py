@@ -1,1 +1,39 @@
-"""erasure"""
+"""erasure: the code. Rows and columns of cells over Fr, payload packing, repair; no KZG, no I/O."""
+
+from erasure.columns import parity_cell, parity_cells, parity_weight_row, parity_weights, recover_columns
+from erasure.errors import (
+    ErasureError,
+    InvalidBackup,
+    InvalidCellIndices,
+    InvalidFieldElement,
+    InvalidPacking,
+    InvalidPayload,
+    InvalidShape,
+    NotEnoughCells,
+    UnrecoverableMatrix,
+)
+from erasure.packing import capacity, pack, rows_for, unpack
+from erasure.rows import extend_rows, recover_rows
+
+__all__ = [
+    "ErasureError",
+    "InvalidBackup",
+    "InvalidCellIndices",
+    "InvalidFieldElement",
+    "InvalidPacking",
+    "InvalidPayload",
+    "InvalidShape",
+    "NotEnoughCells",
+    "UnrecoverableMatrix",
+    "capacity",
+    "extend_rows",
+    "pack",
+    "parity_cell",
+    "parity_cells",
+    "parity_weight_row",
+    "parity_weights",
+    "recover_columns",
+    "recover_rows",
+    "rows_for",
+    "unpack",
+]
