@@ -1,1 +1,10 @@
-"""gpu"""
+"""Fast engines, and the choice between them; imported only where a program is put together.
+
+Importing this package imports no device library: see `select`.
+"""
+
+from __future__ import annotations
+
+from gpu.select import ENGINE_NAMES, open_engine
+
+__all__ = ["ENGINE_NAMES", "open_engine"]

@@ -1,1 +1,59 @@
-"""kzg"""
+"""KZG commitments to rows, proofs of cells, and the Engine port that computes them in batches.
+
+The field and the code are `erasure`'s; networks are nobody's here. Start at `engine` (what can be computed),
+`verification` (cells of a whole matrix), `openings` (single points, for L1) and `errors`.
+"""
+
+from __future__ import annotations
+
+from kzg.ckzg_engine import CkzgEngine
+from kzg.engine import Engine
+from kzg.errors import (
+    EngineClosed,
+    EngineError,
+    EngineFailed,
+    EngineUnavailable,
+    InvalidArray,
+    InvalidBlob,
+    InvalidCell,
+    InvalidCellIndex,
+    InvalidPoint,
+    InvalidRowIndex,
+    InvalidScalar,
+    KzgError,
+    LengthMismatch,
+    NotEnoughCells,
+    TrustedSetupError,
+)
+from kzg.parity import parity_commitment, parity_commitments, parity_proof, parity_proofs
+from kzg.types import KZGCommitment, KZGProof, VersionedHash
+from kzg.verification import find_invalid, verify_matrix_cells
+
+__all__ = [
+    "CkzgEngine",
+    "Engine",
+    "EngineClosed",
+    "EngineError",
+    "EngineFailed",
+    "EngineUnavailable",
+    "InvalidArray",
+    "InvalidBlob",
+    "InvalidCell",
+    "InvalidCellIndex",
+    "InvalidPoint",
+    "InvalidRowIndex",
+    "InvalidScalar",
+    "KZGCommitment",
+    "KZGProof",
+    "KzgError",
+    "LengthMismatch",
+    "NotEnoughCells",
+    "TrustedSetupError",
+    "VersionedHash",
+    "find_invalid",
+    "parity_commitment",
+    "parity_commitments",
+    "parity_proof",
+    "parity_proofs",
+    "verify_matrix_cells",
+]

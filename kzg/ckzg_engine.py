@@ -1,0 +1,203 @@
+"""The CPU engine that is always there: c-kzg in worker processes.
+
+Rows (or cells to verify) are split into tasks for the processes of a `WorkerPool`; a task is small enough
+that concurrent calls share the workers fairly, and large enough that its fixed cost is small. Recovery
+without proofs does not need c-kzg at all, which would always compute the proofs too (a full `prove`): the
+Reed-Solomon code of `erasure` answers it, in the calling thread.
+
+`precompute` trades memory for speed of `prove`: the fixed-base table holds 2^(precompute-1) multiples of 8192
+points, 96 MiB at 8, shared by all workers; 0 means none, right for a node that only verifies.
+
+Source: https://github.com/ethereum/c-kzg-4844/tree/b7e40988/bindings/python
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib import metadata
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+
+from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB, FIELD_ELEMENTS_PER_EXT_BLOB
+from erasure.rows import recover_rows
+from kzg.ckzg_worker import COMMIT, EXTEND, PROVE, RECOVER, VERIFY
+from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
+from kzg.engine import check_blobs, check_recovery, check_verification
+from kzg.errors import InvalidPoint
+from kzg.points import first_invalid_point
+from kzg.types import Bytes, Indices
+from kzg.worker_pool import Task, TaskRefused, WorkerPool
+
+DEFAULT_PRECOMPUTE: Final = 8
+MAX_PRECOMPUTE: Final = 15
+MAX_WORKERS: Final = 256
+
+# Rows or cells to a task at most. About 100 ms each: the longest that another call waits for a worker.
+_ROWS_TO_COMMIT: Final = 2
+_ROWS_TO_EXTEND: Final = 16
+_ROWS_TO_PROVE: Final = 1
+_CELLS_TO_VERIFY: Final = 1024
+# A batch costs c-kzg 2.3 ms and 0.085 ms for each cell: smaller tasks would waste more than they win.
+_CELLS_WORTH_A_TASK: Final = 64
+
+_BYTES_PER_AFFINE_POINT: Final = 96
+
+
+class CkzgEngine:
+    """c-kzg on all cores; see `kzg.engine.Engine` for what each method does.
+
+    Args:
+        workers: processes, 1..256; None means one for each core this process may use.
+        precompute: 0..15, the window of c-kzg's fixed-base table.
+    """
+
+    name: Final = "ckzg"
+
+    def __init__(self, *, workers: int | None = None, precompute: int = DEFAULT_PRECOMPUTE) -> None:
+        if workers is None:
+            workers = min(usable_cores(), MAX_WORKERS)
+        if not 1 <= workers <= MAX_WORKERS:
+            raise ValueError(f"workers must be in 1..{MAX_WORKERS}, got {workers}")
+        if not 0 <= precompute <= MAX_PRECOMPUTE:
+            raise ValueError(f"precompute must be in 0..{MAX_PRECOMPUTE}, got {precompute}")
+        self._workers = workers
+        self._precompute = precompute
+        self._pool = WorkerPool(workers=workers, precompute=precompute)
+
+    def describe(self) -> dict[str, object]:
+        multiples = 2 ** (self._precompute - 1) if self._precompute else 0
+        return {
+            "engine": self.name,
+            "ckzg": metadata.version("ckzg"),
+            "workers": self._workers,
+            "precompute": self._precompute,
+            "table_bytes": multiples * FIELD_ELEMENTS_PER_EXT_BLOB * _BYTES_PER_AFFINE_POINT,
+        }
+
+    def commit(self, blobs: Bytes) -> Bytes:
+        blobs = check_blobs(blobs)
+        commitments = np.empty((len(blobs), BYTES_PER_COMMITMENT), dtype=np.uint8)
+        self._pool.run(
+            [
+                Task(COMMIT, part.stop - part.start, [_view(blobs[part])], [_view(commitments[part])])
+                for part in self._split(len(blobs), 1, _ROWS_TO_COMMIT)
+            ]
+        )
+        return commitments
+
+    def extend(self, blobs: Bytes) -> Bytes:
+        blobs = check_blobs(blobs)
+        cells = _empty_cells(len(blobs))
+        self._pool.run(
+            [
+                Task(EXTEND, part.stop - part.start, [_view(blobs[part])], [_view(cells[part])])
+                for part in self._split(len(blobs), 1, _ROWS_TO_EXTEND)
+            ]
+        )
+        return cells
+
+    def prove(self, blobs: Bytes) -> tuple[Bytes, Bytes]:
+        blobs = check_blobs(blobs)
+        cells, proofs = _empty_cells(len(blobs)), _empty_proofs(len(blobs))
+        self._pool.run(
+            [
+                Task(
+                    PROVE,
+                    part.stop - part.start,
+                    [_view(blobs[part])],
+                    [_view(cells[part]), _view(proofs[part])],
+                )
+                for part in self._split(len(blobs), 1, _ROWS_TO_PROVE)
+            ]
+        )
+        return cells, proofs
+
+    def verify_cells(self, commitments: Bytes, cell_indices: Indices, cells: Bytes, proofs: Bytes) -> bool:
+        commitments, indices, cells, proofs = check_verification(commitments, cell_indices, cells, proofs)
+        columns = indices.astype(np.uint8)
+        parts = list(self._split(len(columns), _CELLS_WORTH_A_TASK, _CELLS_TO_VERIFY))
+        answers = np.zeros(len(parts), dtype=np.uint8)
+        try:
+            self._pool.run(
+                [
+                    Task(
+                        VERIFY,
+                        part.stop - part.start,
+                        [_view(matrix[part]) for matrix in (commitments, proofs, columns, cells)],
+                        [_view(answers[i : i + 1])],
+                    )
+                    for i, part in enumerate(parts)
+                ]
+            )
+        except TaskRefused:
+            # All else was checked: a point must be at fault. c-kzg does not say which.
+            for name, points in (("commitment", commitments), ("proof", proofs)):
+                position = first_invalid_point(points)
+                if position is not None:
+                    raise InvalidPoint(name, position) from None
+            raise
+        return bool(answers.all())
+
+    def recover(self, cell_indices: Indices, cells: Bytes) -> Bytes:
+        indices, cells = check_recovery(cell_indices, cells)
+        return recover_rows(indices, cells)
+
+    def recover_with_proofs(self, cell_indices: Indices, cells: Bytes) -> tuple[Bytes, Bytes]:
+        indices, cells = check_recovery(cell_indices, cells)
+        columns = indices.astype(np.uint8)
+        all_cells, proofs = _empty_cells(len(cells)), _empty_proofs(len(cells))
+        self._pool.run(
+            [
+                Task(
+                    RECOVER,
+                    part.stop - part.start,
+                    [_view(columns), _view(cells[part])],
+                    [_view(all_cells[part]), _view(proofs[part])],
+                    known=len(columns),
+                )
+                for part in self._split(len(cells), 1, _ROWS_TO_PROVE)
+            ]
+        )
+        return all_cells, proofs
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _split(self, count: int, least: int, most: int) -> Iterator[slice]:
+        """Slices of 0..count that keep all workers busy: `least` to `most` items each, but for the last."""
+        size = min(max(-(-count // self._workers), least), most)
+        return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def usable_cores() -> int:
+    """How many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _empty_cells(rows: int) -> Bytes:
+    return np.empty((rows, CELLS_PER_EXT_BLOB, BYTES_PER_CELL), dtype=np.uint8)
+
+
+def _empty_proofs(rows: int) -> Bytes:
+    return np.empty((rows, CELLS_PER_EXT_BLOB, BYTES_PER_PROOF), dtype=np.uint8)
+
+
+def _view(array: Bytes) -> memoryview:
+    """The bytes of a C-contiguous array, not copied."""
+    return array.reshape(-1).data
