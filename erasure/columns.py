@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from erasure.constants import BYTES_PER_CELL, FIELD_ELEMENTS_PER_CELL, MAX_ROWS
 from erasure.errors import InvalidFieldElement, InvalidShape
 from erasure.field import Bytes, first_invalid
-from erasure.interpolation import interpolation_matrix
+from erasure.interpolation import coset_extension_matrix, interpolation_matrix
 from erasure.residues import Constants, constants, decode, encode, product
 from erasure.rows import Indices, checked_indices
 
@@ -42,7 +42,8 @@ def parity_weights(rows: int) -> tuple[tuple[int, ...], ...]:
         InvalidShape: rows is not in 1..MAX_ROWS.
     """
     _check_rows(rows)
-    matrix = _interpolate(rows, range(rows), range(rows, 2 * rows))
+    positions = [_position(rows, row) for row in range(rows, 2 * rows)]
+    matrix = coset_extension_matrix(_log2_domain(rows), range(rows), positions)
     return tuple(tuple(row) for row in matrix)
 
 
@@ -54,7 +55,8 @@ def parity_weight_row(rows: int, parity_index: int) -> tuple[int, ...]:
         InvalidShape: rows is not in 1..MAX_ROWS, or parity_index not in 0..rows-1.
     """
     _check_parity_index(rows, parity_index)
-    (weights,) = _interpolate(rows, range(rows), [rows + parity_index])
+    position = _position(rows, rows + parity_index)
+    (weights,) = coset_extension_matrix(_log2_domain(rows), range(rows), [position])
     return tuple(weights)
 
 
@@ -136,17 +138,14 @@ def recover_columns(rows: int, row_indices: Indices, cells: Bytes) -> Bytes:
     return column
 
 
-def _interpolate(rows: int, known: Sequence[int], wanted: Sequence[int]) -> list[list[int]]:
-    """Weights of `rows` known rows of 2R in wanted ones; the positions R..n-1 are known to be zero."""
-    log2_n = (rows - 1).bit_length()
-    n = 1 << log2_n
+def _log2_domain(rows: int) -> int:
+    """log2 of 2n, n the smallest power of two >= rows."""
+    return (rows - 1).bit_length() + 1
 
-    def position(row: int) -> int:
-        return row if row < rows else n + row - rows
 
-    nodes = [*map(position, known), *range(rows, n)]
-    matrix = interpolation_matrix(log2_n + 1, nodes, [*map(position, wanted)])
-    return [weights[: len(known)] for weights in matrix]
+def _position(rows: int, row: int) -> int:
+    """Position in D of one of the 2R rows."""
+    return row if row < rows else (1 << _log2_domain(rows)) // 2 + row - rows
 
 
 @lru_cache(maxsize=4)
@@ -156,7 +155,13 @@ def _parity_constants(rows: int) -> Constants:
 
 @lru_cache(maxsize=4)
 def _pattern_constants(rows: int, known: tuple[int, ...], missing: tuple[int, ...]) -> Constants:
-    matrix = _interpolate(rows, known, missing)
+    log2_domain = _log2_domain(rows)
+    matrix = interpolation_matrix(
+        log2_domain,
+        [_position(rows, row) for row in known],
+        [_position(rows, row) for row in missing],
+        zeros=range(rows, 1 << (log2_domain - 1)),
+    )
     return constants([weight for row in matrix for weight in row], len(missing), len(known))
 
 
