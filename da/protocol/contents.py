@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from da.protocol.errors import InvalidContents
 from da.protocol.header import Header
-from da.protocol.merkle import COMMITMENT_BYTES, commitments_root
+from da.protocol.merkle import commitments_root
 from da.protocol.payload import payload_id
 from da.protocol.payload_list import PayloadList
+from kzg.constants import BYTES_PER_COMMITMENT
 
 
 def check_contents(header: Header, payload_list: PayloadList, commitments: npt.NDArray[np.uint8]) -> None:
@@ -24,9 +25,9 @@ def check_contents(header: Header, payload_list: PayloadList, commitments: npt.N
     Args:
         commitments: u8[R,48], of the data rows.
     """
-    if commitments.dtype != np.uint8 or commitments.shape != (header.row_count, COMMITMENT_BYTES):
+    if commitments.dtype != np.uint8 or commitments.shape != (header.row_count, BYTES_PER_COMMITMENT):
         raise InvalidContents(
-            "commitments", f"{list(commitments.shape)} are not u8[{header.row_count},{COMMITMENT_BYTES}]"
+            "commitments", f"{list(commitments.shape)} are not u8[{header.row_count},{BYTES_PER_COMMITMENT}]"
         )
     if payload_list.row_count != header.row_count:
         raise InvalidContents(

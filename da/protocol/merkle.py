@@ -25,8 +25,7 @@ import numpy.typing as npt
 
 from da.protocol.codec import HASH_BYTES, u64
 from da.protocol.errors import InvalidProof
-
-COMMITMENT_BYTES = 48
+from kzg.constants import BYTES_PER_COMMITMENT
 
 # Trees here have at most a few hundred leaves; the bound keeps recursion and proofs small for any input.
 MAX_LEAVES = 2**16
@@ -55,7 +54,7 @@ def root(leaves: Sequence[bytes]) -> bytes:
 
 def commitments_root(commitments: npt.NDArray[np.uint8]) -> bytes:
     """The root over row commitments u8[R,48], one leaf each. Raises InvalidProof for another shape."""
-    if commitments.ndim != 2 or commitments.shape[1] != COMMITMENT_BYTES or commitments.dtype != np.uint8:
+    if commitments.ndim != 2 or commitments.shape[1] != BYTES_PER_COMMITMENT or commitments.dtype != np.uint8:
         raise InvalidProof(f"commitments are u8[R,48], not {commitments.dtype}{list(commitments.shape)}")
     return root([row.tobytes() for row in commitments])
 

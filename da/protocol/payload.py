@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from da.protocol.codec import u32, u64
 from da.protocol.errors import InvalidContents
-from da.protocol.merkle import COMMITMENT_BYTES
+from kzg.constants import BYTES_PER_COMMITMENT
 
 _DOMAIN = b"cellar/payload/v1"
 
@@ -30,7 +30,7 @@ def payload_id(length: int, commitments: npt.NDArray[np.uint8]) -> bytes:
     Returns: bytes[32].
     Raises: InvalidContents for a negative or too large length or another shape.
     """
-    if commitments.ndim != 2 or commitments.shape[1] != COMMITMENT_BYTES or commitments.dtype != np.uint8:
+    if commitments.ndim != 2 or commitments.shape[1] != BYTES_PER_COMMITMENT or commitments.dtype != np.uint8:
         raise InvalidContents(
             "commitments", f"are u8[rows,48], not {commitments.dtype}{list(commitments.shape)}"
         )

@@ -25,14 +25,19 @@ from da.protocol.contents import check_contents
 from da.protocol.custody import COLUMNS
 from da.protocol.errors import InvalidPush
 from da.protocol.header import HEADER_BYTES, Header
-from da.protocol.merkle import COMMITMENT_BYTES
 from da.protocol.payload_list import ENTRY_BYTES, MAX_ENTRIES, PayloadList
 from erasure.constants import BYTES_PER_CELL, MAX_ROWS
+from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
 
-PROOF_BYTES = 48
-RECORD_BYTES = BYTES_PER_CELL + PROOF_BYTES
+RECORD_BYTES = BYTES_PER_CELL + BYTES_PER_PROOF
 MAX_PRELUDE_BYTES = (
-    HEADER_BYTES + SIGNATURE_BYTES + 2 + MAX_ENTRIES * ENTRY_BYTES + MAX_ROWS * COMMITMENT_BYTES + 1 + COLUMNS
+    HEADER_BYTES
+    + SIGNATURE_BYTES
+    + 2
+    + MAX_ENTRIES * ENTRY_BYTES
+    + MAX_ROWS * BYTES_PER_COMMITMENT
+    + 1
+    + COLUMNS
 )
 MAX_PUSH_BYTES = MAX_PRELUDE_BYTES + MAX_ROWS * COLUMNS * RECORD_BYTES
 
@@ -97,8 +102,10 @@ class PushPrelude:
         header = Header.read(reader)
         signature = reader.fixed(SIGNATURE_BYTES, "disperser_signature")
         payload_list = PayloadList.read(reader)
-        commitment_bytes = reader.fixed(header.row_count * COMMITMENT_BYTES, "commitments")
-        commitments = np.frombuffer(commitment_bytes, np.uint8).reshape(header.row_count, COMMITMENT_BYTES)
+        commitment_bytes = reader.fixed(header.row_count * BYTES_PER_COMMITMENT, "commitments")
+        commitments = np.frombuffer(commitment_bytes, np.uint8).reshape(
+            header.row_count, BYTES_PER_COMMITMENT
+        )
         columns = tuple(reader.take(reader.u8("column_count"), "columns"))
         _check_columns(columns)
         check_contents(header, payload_list, commitments)
