@@ -25,6 +25,14 @@ from kzg.errors import (
     NotEnoughCells,
     TrustedSetupError,
 )
+from kzg.openings import (
+    Opening,
+    kzg_commitment_to_versioned_hash,
+    open_index,
+    open_point,
+    verify_kzg_proof,
+    verify_opening,
+)
 from kzg.parity import parity_commitment, parity_commitments, parity_proof, parity_proofs
 from kzg.types import KZGCommitment, KZGProof, VersionedHash
 from kzg.verification import find_invalid, verify_matrix_cells
@@ -48,12 +56,18 @@ __all__ = [
     "KzgError",
     "LengthMismatch",
     "NotEnoughCells",
+    "Opening",
     "TrustedSetupError",
     "VersionedHash",
     "find_invalid",
+    "kzg_commitment_to_versioned_hash",
+    "open_index",
+    "open_point",
     "parity_commitment",
     "parity_commitments",
     "parity_proof",
     "parity_proofs",
+    "verify_kzg_proof",
     "verify_matrix_cells",
+    "verify_opening",
 ]

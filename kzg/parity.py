@@ -10,11 +10,12 @@ One sum over R = 256 rows takes about 10 ms, so derive what is asked for and kee
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from py_arkworks_bls12381 import G1Point
 
 from erasure.columns import parity_weight_row
-from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
+from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_G1, BYTES_PER_PROOF
 from kzg.engine import check_bytes
 from kzg.errors import InvalidRowIndex
 from kzg.points import decode_points, linear_combination
@@ -22,78 +23,61 @@ from kzg.types import Bytes, KZGCommitment, KZGProof
 
 
 def parity_proof(proofs: Bytes, parity_row: int) -> KZGProof:
-    """The proof of one parity cell of a column.
+    """The proof of one parity cell of a column: 48 bytes; see `parity_proofs`."""
+    return KZGProof(parity_proofs(proofs, [parity_row]).tobytes())
+
+
+def parity_proofs(proofs: Bytes, parity_rows: Sequence[int] | None = None) -> Bytes:
+    """The proofs of parity cells of a column.
 
     Args:
         proofs: u8[R, 48], the column's proofs, row 0 first.
-        parity_row: 0..R-1, counted from the first parity row (row R of the matrix).
+        parity_rows: which, each in 0..R-1, counted from the first parity row (row R of the matrix); None
+            means all R of them.
 
     Returns:
-        48 bytes.
+        u8[len(parity_rows), 48].
 
     Raises:
         InvalidArray, InvalidPoint, InvalidRowIndex.
     """
-    proofs = check_bytes("proofs", proofs, (None, BYTES_PER_PROOF))
-    _check_row(parity_row, len(proofs))
-    return KZGProof(_combination(decode_points("proof", proofs), parity_row))
-
-
-def parity_proofs(proofs: Bytes) -> Bytes:
-    """The proofs of all parity cells of a column.
-
-    Args:
-        proofs: u8[R, 48], the column's proofs, row 0 first.
-
-    Returns:
-        u8[R, 48].
-
-    Raises:
-        InvalidArray, InvalidPoint.
-    """
-    proofs = check_bytes("proofs", proofs, (None, BYTES_PER_PROOF))
-    return _all_combinations(decode_points("proof", proofs))
+    return _combinations("proof", check_bytes("proofs", proofs, (None, BYTES_PER_PROOF)), parity_rows)
 
 
 def parity_commitment(commitments: Bytes, parity_row: int) -> KZGCommitment:
-    """The commitment of one parity row.
+    """The commitment of one parity row: 48 bytes; see `parity_commitments`."""
+    return KZGCommitment(parity_commitments(commitments, [parity_row]).tobytes())
+
+
+def parity_commitments(commitments: Bytes, parity_rows: Sequence[int] | None = None) -> Bytes:
+    """The commitments of parity rows.
 
     Args:
         commitments: u8[R, 48] of the data rows.
-        parity_row: 0..R-1, counted from the first parity row (row R of the matrix).
+        parity_rows: which, each in 0..R-1, counted from the first parity row (row R of the matrix); None
+            means all R of them.
 
     Returns:
-        48 bytes.
+        u8[len(parity_rows), 48].
 
     Raises:
         InvalidArray, InvalidPoint, InvalidRowIndex.
     """
-    commitments = check_bytes("commitments", commitments, (None, BYTES_PER_COMMITMENT))
-    _check_row(parity_row, len(commitments))
-    return KZGCommitment(_combination(decode_points("commitment", commitments), parity_row))
+    checked = check_bytes("commitments", commitments, (None, BYTES_PER_COMMITMENT))
+    return _combinations("commitment", checked, parity_rows)
 
 
-def parity_commitments(commitments: Bytes) -> Bytes:
-    """The commitments of all parity rows: u8[R, 48] of the data rows to u8[R, 48].
+def _combinations(name: str, encoded: Bytes, parity_rows: Sequence[int] | None) -> Bytes:
+    count = len(encoded)
+    if parity_rows is None:
+        parity_rows = range(count)
+    for position, row in enumerate(parity_rows):
+        if not 0 <= row < count:
+            raise InvalidRowIndex(position, count + row, count)
+    if not parity_rows:
+        return np.empty((0, BYTES_PER_G1), dtype=np.uint8)
 
-    Raises:
-        InvalidArray, InvalidPoint.
-    """
-    commitments = check_bytes("commitments", commitments, (None, BYTES_PER_COMMITMENT))
-    return _all_combinations(decode_points("commitment", commitments))
-
-
-def _check_row(parity_row: int, rows: int) -> None:
-    if not 0 <= parity_row < rows:
-        raise InvalidRowIndex(0, rows + parity_row, rows)
-
-
-def _combination(points: list[G1Point], parity_row: int) -> bytes:
-    weights = parity_weight_row(len(points), parity_row)
-    encoded: bytes = linear_combination(points, weights).to_compressed_bytes()
-    return encoded
-
-
-def _all_combinations(points: list[G1Point]) -> Bytes:
-    encoded = b"".join(_combination(points, row) for row in range(len(points)))
-    return np.frombuffer(encoded, dtype=np.uint8).reshape(-1, BYTES_PER_PROOF)
+    points = decode_points(name, encoded)
+    sums = (linear_combination(points, parity_weight_row(count, row)) for row in parity_rows)
+    derived = b"".join(point.to_compressed_bytes() for point in sums)
+    return np.frombuffer(derived, dtype=np.uint8).reshape(-1, BYTES_PER_G1)

@@ -12,8 +12,8 @@ import numpy as np
 from kzg.constants import BYTES_PER_COMMITMENT
 from kzg.engine import Engine, check_bytes, check_indices
 from kzg.errors import InvalidCell, InvalidPoint, InvalidRowIndex
-from kzg.parity import parity_commitment
-from kzg.types import Bytes, IndexArray, Indices
+from kzg.parity import parity_commitments
+from kzg.types import Bytes, Indices
 
 
 def verify_matrix_cells(
@@ -50,8 +50,8 @@ def find_invalid(
 ) -> list[int]:
     """Positions (0..k-1, ascending) of the cells that are wrong, by bisection; empty if all are right.
 
-    A cell that is not canonical, or a proof that is no point, is wrong like any other. b wrong cells of k take
-    about b log2(k) verifications.
+    A cell that is not canonical, or a proof that is no point, is wrong like any other. b wrong cells of k
+    take about b log2(k) verifications.
 
     Args:
         As of `verify_matrix_cells`.
@@ -94,10 +94,8 @@ def _commitments_of_cells(commitments: Bytes, row_indices: Indices) -> Bytes:
         position = int(outside[0])
         raise InvalidRowIndex(position, int(rows[position]), count)
 
-    wanted: IndexArray
-    wanted, places = np.unique(rows, return_inverse=True)
-    distinct = [
-        commitments[row].tobytes() if row < count else parity_commitment(commitments, int(row) - count)
-        for row in wanted
-    ]
-    return np.frombuffer(b"".join(distinct), dtype=np.uint8).reshape(-1, BYTES_PER_COMMITMENT)[places]
+    # Data rows first, then parity rows: only those that are asked for are derived, each once.
+    wanted = np.unique(rows[rows >= count])
+    derived = parity_commitments(commitments, [int(row) - count for row in wanted])
+    places = np.where(rows < count, rows, count + np.searchsorted(wanted, rows))
+    return np.concatenate([commitments, derived])[places]
