@@ -12,7 +12,6 @@ Does not: open any of the files it names, nor check that they exist (da/bootstra
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 import tomllib
 from pathlib import Path
@@ -93,7 +92,7 @@ class Settings(BaseSettings):
     # HTTP server
     host: str = Field(default="127.0.0.1", description="Address the HTTP server listens on.")
     port: int = Field(default=4560, ge=0, le=65535, description="TCP port the HTTP server listens on.")
-    connections_max: int = Field(
+    requests_max: int = Field(
         default=1024, ge=1, description="Requests in progress at once; more are answered 503."
     )
     keep_alive_s: int = Field(default=30, ge=1, description="Seconds an idle connection is kept open.")
@@ -109,47 +108,55 @@ class Settings(BaseSettings):
     body_grace_s: float = Field(
         default=5.0, gt=0, description="Seconds before the minimum rate of a body is enforced."
     )
-    body_min_bytes_per_s: int = Field(
+    body_bytes_per_s_min: int = Field(
         default=8 * KIB, ge=1, description="Bytes per second below which a sender is cut off with 408."
     )
-    payload_max_bytes: int = Field(
+    payload_bytes_max: int = Field(
         default=16 * MIB,
         ge=1,
         le=16 * MIB,
-        description="Longest payload taken, in bytes (network limit 16 MiB).",
+        description="Longest payload taken, in bytes (the network's: 16 MiB).",
     )
-    post_memory_bytes: int = Field(
+    post_inflight_bytes_max: int = Field(
         default=64 * MIB, ge=1, description="Bytes of payload bodies held in memory at once; more posts wait."
     )
-    push_memory_bytes: int = Field(
-        default=160 * MIB,
-        ge=1,
-        description="Bytes of column pushes held in memory at once; more pushes wait.",
+    post_wait_s: float = Field(
+        default=10.0, ge=0, description="Seconds a post may wait for memory before the answer is 503."
     )
-    admission_wait_s: float = Field(
-        default=10.0, ge=0, description="Seconds a body may wait for memory before the answer is 503."
-    )
-    admission_queue_max: int = Field(
-        default=64, ge=0, description="Bodies that may wait for memory; more are answered 503 at once."
+    posts_waiting_max: int = Field(
+        default=64, ge=0, description="Posts that may wait for memory; more are answered 503 at once."
     )
 
     # Reading
-    wait_max_s: float = Field(
-        default=60.0,
-        gt=0,
-        description="Longest time `wait=certified` holds a request before 202, in seconds.",
+    certified_wait_s_max: float = Field(
+        default=60.0, gt=0, description="Seconds `wait=certified` holds a request at most before it gets 202."
     )
-    cells_per_request_max: int = Field(
+    records_per_read_max: int = Field(
         default=1024, ge=1, le=65536, description="Cells one POST to /v1/batches/{b}/cells may ask for."
     )
-    batches_per_request_max: int = Field(
-        default=100, ge=1, le=1000, description="Batches one GET of /v1/batches may return."
+    batches_per_page_max: int = Field(
+        default=100, ge=1, le=1000, description="Batches one GET of /v1/batches returns at most."
     )
     stream_clients_max: int = Field(
         default=64, ge=0, description="Clients of /v1/batches/stream at once; more are answered 503."
     )
     stream_ping_s: float = Field(
         default=15.0, gt=0, description="Seconds of silence after which the stream sends a comment line."
+    )
+    concurrent_reconstructions_max: int = Field(
+        default=2, ge=1, description="Payloads rebuilt from peers at once."
+    )
+    concurrent_fetches_max: int = Field(
+        default=16, ge=1, description="Column requests to peers in flight for one rebuilt payload."
+    )
+    peer_timeout_s: float = Field(default=10.0, gt=0, description="Seconds a peer has to answer a read.")
+    hedge_after_s: float = Field(
+        default=0.5,
+        gt=0,
+        description="Seconds after which a second holder is asked when the first is silent.",
+    )
+    parity_cache_bytes: int = Field(
+        default=64 * MIB, ge=0, description="Bytes of parity records kept in memory after they were derived."
     )
 
     # Posting rights
@@ -168,25 +175,80 @@ class Settings(BaseSettings):
         default=None, ge=1, le=256, description="Worker processes of a CPU engine; unset: one per core."
     )
 
-    # Batching and dispersal
+    # Posting and batching (dispersers)
+    concurrent_posts_max: int = Field(
+        default=16, ge=1, description="Posts packed and committed at once; more get 429."
+    )
+    outbox_bytes_max: int = Field(
+        default=256 * MIB, ge=1, description="Payload bytes that wait for their batch; more posts get 429."
+    )
     batch_interval_ms: int = Field(
-        default=1000, ge=1, description="Milliseconds the batcher waits for more payloads before a batch."
+        default=1000,
+        ge=1,
+        description="Age in milliseconds of the oldest waiting payload that closes a batch.",
     )
     rows_max: int = Field(default=256, ge=1, le=256, description="Rows of one batch at most.")
-    outbox_max_bytes: int = Field(
-        default=1 * GIB, ge=1, description="Payload bytes queued and not yet certified; more posts get 429."
+    encode_retry_ms: int = Field(
+        default=1000,
+        ge=1,
+        description="Milliseconds the batcher pauses after the engine or the store failed.",
     )
 
-    # Storage
+    # Dispersal (dispersers), for each member on its own
+    push_timeout_s: float = Field(
+        default=30.0, gt=0, description="Seconds a push may take, besides the time of its bytes."
+    )
+    push_bytes_per_s_min: int = Field(
+        default=1 * MIB,
+        ge=1,
+        description="Bytes per second at which the bytes of a push are expected to flow.",
+    )
+    certificate_timeout_s: float = Field(
+        default=10.0, gt=0, description="Seconds a member has to take a certificate."
+    )
+    backoff_initial_s: float = Field(
+        default=0.2, gt=0, description="Seconds before the first retry of a push that failed."
+    )
+    backoff_max_s: float = Field(default=15.0, gt=0, description="Seconds between retries of a push at most.")
+
+    # Taking columns (members)
+    push_inflight_bytes_max: int = Field(
+        default=256 * MIB, ge=1, description="Bytes of pushes being read and verified at once; more wait."
+    )
+    push_wait_s: float = Field(
+        default=10.0, gt=0, description="Seconds a push may wait for memory before the answer is 429."
+    )
+    concurrent_verifications_max: int = Field(default=2, ge=1, description="Pushes verified at once.")
+    clock_skew_ms_max: int = Field(
+        default=60_000, ge=0, description="Milliseconds a header may be ahead of this node's clock."
+    )
+
+    # Following the log, repair, scrub, retention (members)
+    follow_interval_s: float = Field(
+        default=5.0, gt=0, description="Seconds between two looks at the dispersers' logs."
+    )
+    follow_page: int = Field(default=32, ge=1, le=1000, description="Batches asked for in one such look.")
+    repair_retry_s: float = Field(
+        default=30.0, gt=0, description="Seconds before another attempt to rebuild missing columns."
+    )
+    scrub_interval_s: float = Field(
+        default=6 * 3600.0,
+        gt=0,
+        description="Seconds between two readings of everything stored, to find rot.",
+    )
+    retention_interval_s: float = Field(
+        default=600.0, gt=0, description="Seconds between two looks for batches that have expired."
+    )
+
+    # Storage and threads
     reserve_bytes: int = Field(
         default=256 * MIB, ge=0, description="Free disk bytes below which the node turns read-only."
     )
     bucket_s: int = Field(
         default=86_400, ge=60, description="Seconds of batches that share a directory and expire together."
     )
-    derived_cache_bytes: int = Field(
-        default=64 * MIB, ge=0, description="Bytes of parity records kept in memory after they were derived."
-    )
+    compute_threads: int = Field(default=6, ge=1, description="Threads that hand work to the engine.")
+    io_threads: int = Field(default=4, ge=1, description="Threads that read and write the store.")
 
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -206,8 +268,8 @@ class Settings(BaseSettings):
         digests = [token.sha256 for token in self.tokens]
         if len(set(digests)) != len(digests):
             raise ValueError("tokens: two entries have the same sha256")
-        if self.post_memory_bytes < self.payload_max_bytes:
-            raise ValueError("post_memory_bytes: must be at least payload_max_bytes")
+        if self.post_inflight_bytes_max < self.payload_bytes_max:
+            raise ValueError("post_inflight_bytes_max: must be at least payload_bytes_max")
         return self
 
 
@@ -255,16 +317,13 @@ def unknown_environment(environ: dict[str, str] | None = None) -> list[str]:
     return notes
 
 
-def token_digest(token: str) -> str:
-    """The hex SHA-256 under which a token is kept in the settings."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
 def _read_file(config: Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(config.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SettingsError(f"{config}: no such file; write one, or start from `da config example`") from None
+        raise SettingsError(
+            f"{config}: no such file; write one, or start from the output of `da config example`"
+        ) from None
     except OSError as error:
         raise SettingsError(f"{config}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -1,0 +1,49 @@
+"""Making responses: JSON of a model, bytes, and the caching headers of things that never change.
+
+Everything named by a hash is immutable: its ETag is its name, any HTTP cache in front may keep it for good,
+and a client that shows the ETag gets 304 without the bytes being read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from da.api.bodies import JSON, OCTET_STREAM
+from da.api.schemas import Schema
+
+BINARY: dict[int | str, dict[str, Any]] = {200: {"content": {OCTET_STREAM: {}}}}
+IMMUTABLE = "public, max-age=31536000, immutable"
+
+
+def json(model: Schema, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """The model as JSON."""
+    return Response(model.model_dump_json(), status_code=status, media_type=JSON, headers=headers)
+
+
+def octets(body: bytes, headers: dict[str, str] | None = None) -> Response:
+    """Bytes as they are."""
+    return Response(body, media_type=OCTET_STREAM, headers=headers)
+
+
+def immutable(etag: str) -> dict[str, str]:
+    """Headers of something that will never have other bytes under this address."""
+    return {"cache-control": IMMUTABLE, "etag": f'"{etag}"'}
+
+
+def revalidated(etag: str) -> dict[str, str]:
+    """Headers of something that may change: caches ask again, with the ETag."""
+    return {"cache-control": "no-cache", "etag": f'"{etag}"'}
+
+
+def not_modified(request: Request, headers: dict[str, str]) -> Response | None:
+    """304 when the client shows the ETag it would get, else None. Source: RFC 9110, 13.1.2."""
+    shown = request.headers.get("if-none-match")
+    if shown is None:
+        return None
+    tags = {tag.strip().removeprefix("W/") for tag in shown.split(",")}
+    if "*" in tags or headers["etag"] in tags:
+        return Response(status_code=304, headers=headers)
+    return None

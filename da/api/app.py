@@ -1,0 +1,201 @@
+"""The HTTP application of a node, and the one table from error class to status.
+
+The routes parse, call one method of the node and map the result; nothing here decides anything about data.
+Every answer of 4xx and 5xx, the framework's own included, is JSON `{error, message, ...fields}`: `error` is
+the class name of the error, and the same name for the same mistake for ever. 404 means "unknown, for
+certain", 410 expired, 429 slow down (with Retry-After), 503 not at this moment.
+
+Does not: start a server (da/bootstrap.py does) nor own the node's life.
+"""
+
+from __future__ import annotations
+
+import http
+import logging
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from da import errors as node_errors
+from da import tokens
+from da.api import batches, bodies, members, operations, payloads
+from da.api import errors as api_errors
+from da.api.context import ApiContext
+from da.api.instrumentation import UNMATCHED, HttpMetrics, Instrumentation
+from da.api.schemas import ErrorBody, json_ready
+from da.node import Node
+from da.protocol.errors import ProtocolError
+from da.settings import Settings
+
+logger = logging.getLogger("cellar.api")
+
+# The one place where an error's status is chosen. The most derived class that is listed wins.
+STATUS: dict[type[Exception], int] = {
+    # HTTP itself
+    api_errors.InvalidParameter: 400,
+    api_errors.InvalidContentLength: 400,
+    api_errors.TruncatedBody: 400,
+    api_errors.RouteNotFound: 404,
+    api_errors.MethodNotAllowed: 405,
+    api_errors.BodyTooSlow: 408,
+    api_errors.BodyTooLarge: 413,
+    api_errors.UnsupportedMediaType: 415,
+    api_errors.Overloaded: 503,
+    # posting rights
+    tokens.MissingToken: 401,
+    tokens.UnknownToken: 401,
+    tokens.PostingClosed: 403,
+    tokens.NamespaceForbidden: 403,
+    tokens.BurstTooSmall: 413,
+    tokens.RateExceeded: 429,
+    # bytes that are no value of the protocol
+    ProtocolError: 400,
+    # the node
+    node_errors.InvalidRequest: 400,
+    node_errors.EmptyPayload: 400,
+    node_errors.PayloadTooLarge: 413,
+    node_errors.InvalidPush: 422,
+    node_errors.WrongChain: 422,
+    node_errors.UnknownDisperser: 403,
+    node_errors.InvalidDisperserSignature: 403,
+    node_errors.InvalidTimestamp: 422,
+    node_errors.WrongCustody: 422,
+    node_errors.RejectedColumn: 422,
+    node_errors.RejectedCertificate: 422,
+    node_errors.StaleCommittee: 409,
+    node_errors.HeightGap: 409,
+    node_errors.HeaderConflict: 409,
+    node_errors.NotFound: 404,
+    node_errors.ColumnNotHeld: 404,
+    node_errors.Expired: 410,
+    node_errors.NotCertified: 409,
+    node_errors.PayloadFailed: 409,
+    node_errors.NotADisperser: 403,
+    node_errors.QueueFull: 429,
+    node_errors.ReadOnly: 503,
+    node_errors.NotReconstructable: 503,
+    node_errors.PeerError: 502,
+    node_errors.PeerUnreachable: 502,
+    node_errors.PeerRejected: 502,
+    node_errors.PeerMisbehaved: 502,
+}
+RETRY_LATER_S = 2  # Retry-After of a 503 whose error names no time of its own
+
+
+def status_of(error: Exception) -> int:
+    """The status of an error: that of its class, or of the nearest base class that is listed; else 500."""
+    return next((STATUS[cls] for cls in type(error).__mro__ if cls in STATUS), 500)
+
+
+def error_fields(error: Exception) -> dict[str, Any]:
+    """The public attributes of an error, ready for JSON."""
+    if isinstance(error, node_errors.DaError):
+        return dict(error.fields())
+    return {name: json_ready(value) for name, value in vars(error).items() if not name.startswith("_")}
+
+
+def error_response(error: Exception, *, close: bool = False) -> Response:
+    """The answer to a typed error; `close` ends the connection with it."""
+    status = status_of(error)
+    fields = error_fields(error)
+    headers: dict[str, str] = {"cache-control": "no-store"}
+    if status in (429, 503):
+        retry_after_s = fields.get("retry_after_s", RETRY_LATER_S)
+        headers["retry-after"] = str(retry_after_s)
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if close:
+        headers["connection"] = "close"
+    body = {"error": type(error).__name__, "message": str(error), **fields}
+    return JSONResponse(body, status_code=status, headers=headers)
+
+
+async def _on_typed(request: Request, error: Exception) -> Response:
+    # The rest of a refused body is read and dropped first: a client in the middle of sending would otherwise
+    # meet a reset connection and never see the answer.
+    drained = not isinstance(error, api_errors.BodyTooSlow) and await bodies.drain(request)
+    return error_response(error, close=not drained)
+
+
+async def _on_framework(request: Request, error: Exception) -> Response:
+    """The framework's own 404, 405 and the like, in the form of all other errors."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        typed: Exception = api_errors.RouteNotFound(f"no route {request.url.path}")
+    elif error.status_code == 405:
+        typed = api_errors.MethodNotAllowed(f"{request.method} is not a method of {request.url.path}")
+    else:
+        phrase = http.HTTPStatus(error.status_code).phrase
+        body = {"error": phrase.replace(" ", "").replace("-", ""), "message": str(error.detail)}
+        return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+    response = await _on_typed(request, typed)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _on_validation(request: Request, error: Exception) -> Response:
+    """A parameter that FastAPI itself refused: a required one is missing, or the value is not allowed."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = str(first["loc"][-1])
+    return await _on_typed(request, api_errors.InvalidParameter(f"{name}: {first['msg']}", parameter=name))
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    """Anything else is our bug: logged with its traceback by the server, told without details."""
+    logger.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__)
+    body = {"error": "InternalError", "message": "the node met an error of its own; its log says more"}
+    return JSONResponse(body, status_code=500, headers={"connection": "close"})
+
+
+def _route_of(scope: Scope) -> str:
+    """The template of the route that served a finished request."""
+    route = scope.get("route")
+    if route is not None:
+        return str(route.path)
+    return batches.CELL_TEMPLATE if scope.get("endpoint") is batches.get_cell else UNMATCHED
+
+
+def create_app(node: Node, settings: Settings) -> FastAPI:
+    """The application that serves `node` over HTTP, within the limits of `settings`."""
+    app = FastAPI(
+        title="Cellar",
+        description="A data-availability node: post payloads, follow the log, sample cells.",
+        version="1",
+        redirect_slashes=False,
+        default_response_class=JSONResponse,
+        responses={code: {"model": ErrorBody} for code in ("4XX", "5XX")},
+        redoc_url=None,
+    )
+    app.state.api = ApiContext(
+        node=node,
+        settings=settings,
+        rights=tokens.PostingRights(settings.tokens, open_posting=settings.open_posting),
+        pace=bodies.BodyPace(settings.body_timeout_s, settings.body_grace_s, settings.body_bytes_per_s_min),
+        posts=bodies.Admission(
+            settings.post_inflight_bytes_max,
+            wait_s=settings.post_wait_s,
+            queue_max=settings.posts_waiting_max,
+        ),
+    )
+    app.router.routes.append(batches.cell_route)
+    for module in (payloads, batches, members, operations):
+        app.include_router(module.router)
+    for typed in STATUS:
+        app.add_exception_handler(typed, _on_typed)
+    app.add_exception_handler(HTTPException, _on_framework)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(Exception, _on_bug)
+    app.add_middleware(
+        Instrumentation,
+        metrics=HttpMetrics(node.metrics.registry),
+        requests_max=settings.requests_max,
+        route_of=_route_of,
+    )
+    return app

@@ -1,0 +1,243 @@
+"""Routes of the log and of the samples: batches, their stream, their cells and columns.
+
+Everything under a header hash is immutable and says so; under a height the same thing may still get its
+certificate, so caches ask again. The single cell is a plain Starlette route: validation and dependency
+handling of the framework would cost more than reading the cell.
+
+Does not: accept columns (da/api/members.py), nor verify anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.sse import format_sse_event
+from pydantic import ValidationError
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from da.api import answers, bodies, parameters
+from da.api.context import ApiContext, context_of
+from da.api.errors import InvalidParameter, Overloaded
+from da.api.schemas import BatchBody, BatchesBody, CellsQuery, NamespaceBody
+from da.errors import ColumnNotHeld, NotReconstructable
+from da.store.base import RECORD_BYTES, BatchRecord
+from erasure.constants import CELLS_PER_EXT_BLOB, MAX_ROWS
+
+router = APIRouter(prefix="/v1/batches", tags=["batches"])
+
+CELL_TEMPLATE = "/v1/batches/{batch}/cells/{row}/{column}"
+# Bytes of JSON that one [row, column] pair may take, spaces included.
+PAIR_JSON_BYTES = 32
+PRESENT, NOT_HELD, CORRUPT = b"\x00", b"\x01", b"\x02"
+
+Disperser = Annotated[
+    str | None,
+    Query(description="Whose log, 0x member id; needed when the committee has several dispersers."),
+]
+
+
+@router.get("", response_model=BatchesBody)
+async def get_batches(
+    request: Request,
+    from_height: Annotated[str, Query(alias="from", description="First height wanted, from 1.")] = "1",
+    limit: Annotated[str | None, Query(description="Batches at most.")] = None,
+    disperser: Disperser = None,
+) -> Response:
+    """A page of the log: certified batches in order."""
+    context = context_of(request)
+    page = context.settings.batches_per_page_max
+    first = parameters.integer(from_height, "from", minimum=1)
+    count = page if limit is None else min(page, parameters.integer(limit, "limit", minimum=1))
+    records = await context.node.batches(first, count, parameters.optional_hash32(disperser, "disperser"))
+    following = records[-1].header.height + 1 if len(records) == count else None
+    body = BatchesBody(batches=tuple(BatchBody.of(record) for record in records), next=following)
+    return answers.json(body, headers={"cache-control": "no-cache"})
+
+
+@router.get(
+    "/stream", response_class=StreamingResponse, responses={200: {"content": {"text/event-stream": {}}}}
+)
+async def stream_batches(
+    request: Request,
+    from_height: Annotated[str, Query(alias="from", description="First height wanted, from 1.")] = "1",
+    disperser: Disperser = None,
+) -> Response:
+    """Certified batches as they come, for ever: events "batch", id the height, data as of one batch.
+
+    A client that comes back with `Last-Event-ID` goes on after that height.
+    """
+    context = context_of(request)
+    first = parameters.integer(from_height, "from", minimum=1)
+    seen = request.headers.get("last-event-id")
+    if seen is not None:
+        first = parameters.integer(seen, "Last-Event-ID") + 1
+    disperser_id = parameters.optional_hash32(disperser, "disperser")
+    await context.node.batches(first, 1, disperser_id)  # a bad disperser is an error, not a broken stream
+    if context.stream_clients >= context.settings.stream_clients_max:
+        raise Overloaded("too many clients follow the stream", retry_after_s=5)
+    return StreamingResponse(
+        _events(context, first, disperser_id),
+        media_type="text/event-stream",
+        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+    )
+
+
+async def _events(context: ApiContext, first: int, disperser_id: bytes | None) -> AsyncIterator[bytes]:
+    """The stream: a batch when there is one, a comment after a silence, the end when the node stops."""
+    context.stream_clients += 1
+    source = context.node.subscribe(first, disperser_id)
+    stopping = asyncio.ensure_future(context.stopping.wait())
+    following: asyncio.Future[BatchRecord | None] | None = None
+    try:
+        yield b": open\n\n"
+        while not stopping.done():
+            if following is None:
+                following = asyncio.ensure_future(anext(source, None))
+            either: set[asyncio.Future[Any]] = {following, stopping}
+            await asyncio.wait(
+                either,
+                timeout=context.settings.stream_ping_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if following.done():
+                record, following = following.result(), None
+                if record is None:  # the node ends its subscriptions when it stops
+                    return
+                yield format_sse_event(
+                    event="batch",
+                    id=str(record.header.height),
+                    data_str=BatchBody.of(record).model_dump_json(),
+                )
+            elif not stopping.done():
+                yield b": ping\n\n"
+    finally:
+        context.stream_clients -= 1
+        for task in (stopping, following):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
+        close = getattr(source, "aclose", None)
+        if close is not None:
+            await close()
+
+
+@router.get("/{batch}", response_model=BatchBody)
+async def get_batch(request: Request, batch: str, disperser: Disperser = None) -> Response:
+    """One batch by height or header hash: header, certificate, commitments, payload list."""
+    record = await _record(request, batch, disperser)
+    body = BatchBody.of(record)
+    final = batch.startswith("0x") and record.certificate is not None and record.state == "live"
+    etag = f"{body.header_hash.hex()}-{'certified' if record.certificate else 'proposed'}-{record.state}"
+    headers = answers.immutable(etag) if final else answers.revalidated(etag)
+    return answers.not_modified(request, headers) or answers.json(body, headers=headers)
+
+
+@router.get("/{batch}/namespaces/{namespace}", response_model=NamespaceBody)
+async def get_namespace(
+    request: Request, batch: str, namespace: str, disperser: Disperser = None
+) -> Response:
+    """All payloads of a namespace in a batch, with the proof that there are no others."""
+    namespace_bytes = parameters.namespace(namespace)
+    header_hash = await _header_hash(request, batch, disperser)
+    listing = await context_of(request).node.namespace_proof(header_hash, namespace_bytes)
+    return answers.json(NamespaceBody.of(listing), headers={"cache-control": "no-cache"})
+
+
+@router.get("/{batch}/columns/{column}", response_class=Response, responses=answers.BINARY)
+async def get_column(request: Request, batch: str, column: str, disperser: Disperser = None) -> Response:
+    """A column that this node holds: R records of cell (2048) and proof (48), data rows in order."""
+    index = parameters.integer(column, "column", maximum=CELLS_PER_EXT_BLOB - 1)
+    header_hash = await _header_hash(request, batch, disperser)
+    headers = _record_headers(batch, header_hash, f"column-{index}")
+    known = answers.not_modified(request, headers)
+    if known is not None:
+        return known
+    return answers.octets(await context_of(request).node.column(header_hash, index), headers)
+
+
+@router.post(
+    "/{batch}/cells",
+    response_class=Response,
+    responses=answers.BINARY,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {bodies.JSON: {"schema": CellsQuery.model_json_schema()}},
+        }
+    },
+)
+async def post_cells(request: Request, batch: str, disperser: Disperser = None) -> Response:
+    """Many cells at once. For each, in order: byte 0 and its record, or byte 1 (not held), or 2 (corrupt)."""
+    context = context_of(request)
+    most = context.settings.records_per_read_max
+    bodies.check_media_type(request, bodies.JSON)
+    body = await bodies.read(request, limit_bytes=PAIR_JSON_BYTES * (most + 1), pace=context.pace)
+    pairs = _pairs(body, most)
+    header_hash = await _header_hash(request, batch, disperser)
+    records = await context.node.records(header_hash, pairs)
+    return answers.octets(
+        b"".join(
+            NOT_HELD if record is None else PRESENT + record if record else CORRUPT for record in records
+        )
+    )
+
+
+def _pairs(body: bytearray, most: int) -> list[tuple[int, int]]:
+    try:
+        pairs = list(CellsQuery.model_validate_json(bytes(body)).cells)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidParameter(
+            f'the body is {{"cells": [[row, column], ...]}}: {first["msg"]}', parameter="cells"
+        ) from None
+    if not 1 <= len(pairs) <= most:
+        raise InvalidParameter(
+            f"1 to {most} cells can be asked for at once, not {len(pairs)}", parameter="cells"
+        )
+    for row, column in pairs:
+        if not (0 <= row < 2 * MAX_ROWS and 0 <= column < CELLS_PER_EXT_BLOB):
+            raise InvalidParameter(f"there is no cell [{row}, {column}] in any batch", parameter="cells")
+    return pairs
+
+
+async def get_cell(request: Request) -> Response:
+    """One cell with its proof, 2096 bytes; row < 2R, parity rows derived on demand."""
+    path = request.path_params
+    row = parameters.integer(path["row"], "row", maximum=2 * MAX_ROWS - 1)
+    column = parameters.integer(path["column"], "column", maximum=CELLS_PER_EXT_BLOB - 1)
+    header_hash = await _header_hash(request, path["batch"], request.query_params.get("disperser"))
+    headers = _record_headers(path["batch"], header_hash, f"cell-{row}-{column}")
+    known = answers.not_modified(request, headers)
+    if known is not None:
+        return known
+    (record,) = await context_of(request).node.records(header_hash, [(row, column)])
+    if record is None:
+        raise ColumnNotHeld(column)
+    if len(record) != RECORD_BYTES:
+        raise NotReconstructable(f"this node's copy of cell ({row}, {column}) is damaged and under repair")
+    return answers.octets(record, headers)
+
+
+cell_route = Route(CELL_TEMPLATE, get_cell, methods=["GET"])
+
+
+async def _record(request: Request, batch: str, disperser: str | None) -> BatchRecord:
+    disperser_id = parameters.optional_hash32(disperser, "disperser")
+    return await context_of(request).node.batch(parameters.batch_ref(batch), disperser_id)
+
+
+async def _header_hash(request: Request, batch: str, disperser: str | None) -> bytes:
+    """The header hash that `batch` is or stands for; only a height costs a look into the store."""
+    ref = parameters.batch_ref(batch)
+    if isinstance(ref, bytes):
+        return ref
+    return (await _record(request, batch, disperser)).header.hash
+
+
+def _record_headers(batch: str, header_hash: bytes, part: str) -> dict[str, str]:
+    etag = f"{header_hash.hex()}-{part}"
+    return answers.immutable(etag) if batch.startswith("0x") else answers.revalidated(etag)

@@ -1,0 +1,213 @@
+"""Reading request bodies from strangers: bounded in size, in time, in rate and in memory.
+
+Flow:
+- `check_binary` refuses other media types, and lengths over the limit, before a byte is read.
+- `Admission.hold` waits (bounded) until the body's bytes fit into the memory that the settings allow.
+- `read` takes the stream piece by piece against one deadline, that of the whole body or that of the minimum
+  rate, whichever comes first; it stops at the first byte over the limit.
+
+Invariants: at most `limit_bytes` are ever buffered for a request; at most the admission's capacity for all.
+Does not: look into the bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect, Request
+
+from da.api.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    InvalidContentLength,
+    Overloaded,
+    TruncatedBody,
+    UnsupportedMediaType,
+)
+
+OCTET_STREAM = "application/octet-stream"
+JSON = "application/json"
+DRAIN_TIMEOUT_S = 2.0
+
+_BODY_READ = "cellar.body_read"  # set in the scope of a request whose body has been read to its end
+
+
+@dataclass(frozen=True)
+class BodyPace:
+    """How slowly a body may come: seconds in all, and bytes per second once `grace_s` is over."""
+
+    timeout_s: float
+    grace_s: float
+    min_bytes_per_s: int
+
+    def deadline_s(self, received: int) -> float:
+        """Seconds after the start by which the next piece must be there, `received` bytes being there."""
+        return min(self.timeout_s, self.grace_s + received / self.min_bytes_per_s)
+
+
+def check_media_type(request: Request, wanted: str = OCTET_STREAM) -> None:
+    """Refuse a content type other than the wanted one; none at all is taken as meant."""
+    given = request.headers.get("content-type")
+    if given is not None and given.split(";")[0].strip().lower() != wanted:
+        raise UnsupportedMediaType(f"send the body as {wanted}, not {given}")
+
+
+def declared_length(request: Request, limit_bytes: int) -> int | None:
+    """The Content-Length, or None for a chunked body.
+
+    Raises:
+        InvalidContentLength: it is no number. BodyTooLarge: it is over the limit.
+    """
+    text = request.headers.get("content-length")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 19):
+        raise InvalidContentLength(f"Content-Length {text[:40]!r} is no number of bytes")
+    length = int(text)
+    if length > limit_bytes:
+        raise BodyTooLarge(
+            f"the body has {length} bytes; at most {limit_bytes} are taken", limit_bytes=limit_bytes
+        )
+    return length
+
+
+@dataclass(frozen=True)
+class HeadCheck:
+    """A look at the first `size` bytes of a body before the rest is taken; `check` raises to refuse it."""
+
+    size: int
+    check: Callable[[bytes], Awaitable[None]]
+
+
+async def read(
+    request: Request, *, limit_bytes: int, pace: BodyPace, head: HeadCheck | None = None
+) -> bytearray:
+    """The whole body of the request.
+
+    Raises:
+        BodyTooLarge, BodyTooSlow, TruncatedBody, InvalidContentLength; and whatever `head.check` raises.
+    """
+    declared = declared_length(request, limit_bytes)
+    body = bytearray()
+    loop = asyncio.get_running_loop()
+    started_s = loop.time()
+    pieces = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout_at(started_s + pace.deadline_s(len(body))):
+                piece = await anext(pieces, None)
+        except TimeoutError:
+            raise BodyTooSlow(
+                f"only {len(body)} bytes came in {loop.time() - started_s:.0f} s; "
+                f"at least {pace.min_bytes_per_s} bytes a second are expected",
+                received_bytes=len(body),
+            ) from None
+        except ClientDisconnect:
+            raise TruncatedBody("the sender closed the connection", received_bytes=len(body)) from None
+        if piece is None:
+            break
+        if len(body) + len(piece) > limit_bytes:
+            raise BodyTooLarge(f"the body has more than {limit_bytes} bytes", limit_bytes=limit_bytes)
+        body += piece
+        if head is not None and len(body) >= head.size:
+            await head.check(bytes(body[: head.size]))
+            head = None
+    request.scope[_BODY_READ] = True
+    if declared is not None and len(body) != declared:
+        raise TruncatedBody(
+            f"Content-Length says {declared} bytes, {len(body)} came", received_bytes=len(body)
+        )
+    return body
+
+
+async def drain(request: Request) -> bool:
+    """Read and drop what is left of a refused body, for a bounded time; whether its end was reached."""
+    if request.scope.get(_BODY_READ) or not _has_body(request):
+        return True
+    if request.headers.get("expect", "").lower() == "100-continue":
+        return False  # the client waits for leave to send, which it does not get
+    try:
+        async with asyncio.timeout(DRAIN_TIMEOUT_S):
+            while True:
+                message = await request.receive()
+                if message["type"] != "http.request":
+                    return False
+                if not message.get("more_body", False):
+                    request.scope[_BODY_READ] = True
+                    return True
+    except TimeoutError:
+        return False
+
+
+def _has_body(request: Request) -> bool:
+    headers = request.headers
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+class Admission:
+    """A budget of bytes shared by the bodies being read: first come, first served, waiting bounded.
+
+    Args:
+        capacity: bytes in use at once. A request for more than that takes the whole budget.
+        wait_s: longest wait for room. queue_max: requests that may wait.
+    """
+
+    def __init__(self, capacity: int, *, wait_s: float, queue_max: int) -> None:
+        self._capacity = capacity
+        self._free = capacity
+        self._wait_s = wait_s
+        self._queue_max = queue_max
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes given out and not yet returned."""
+        return self._capacity - self._free
+
+    @contextlib.asynccontextmanager
+    async def hold(self, size: int) -> AsyncIterator[None]:
+        """Hold `size` bytes of the budget for the length of the block.
+
+        Raises:
+            Overloaded: the queue is full, or no room was made in time.
+        """
+        size = min(size, self._capacity)
+        if self._waiting or size > self._free:
+            await self._wait_for(size)
+        else:
+            self._free -= size
+        try:
+            yield
+        finally:
+            self._free += size
+            self._wake()
+
+    async def _wait_for(self, size: int) -> None:
+        if len(self._waiting) >= self._queue_max:
+            raise Overloaded("too many bodies are waiting to be read")
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (size, future)
+        self._waiting.append(entry)
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await future
+        except BaseException as error:
+            if future.done() and not future.cancelled():  # given in the same turn of the loop as the timeout
+                self._free += size
+            elif entry in self._waiting:  # `_wake` may have dropped it since the cancellation
+                self._waiting.remove(entry)
+            self._wake()
+            if isinstance(error, TimeoutError):
+                raise Overloaded("no memory became free for this body in time") from None
+            raise
+
+    def _wake(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self._free:
+            size, future = self._waiting.popleft()
+            if not future.done():
+                self._free -= size
+                future.set_result(None)

@@ -1,0 +1,32 @@
+"""What the routes share: the service, the limits, and the bounded resources of this one server."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+from da.api.bodies import Admission, BodyPace
+from da.node import Node
+from da.settings import Settings
+from da.tokens import PostingRights
+
+
+@dataclass
+class ApiContext:
+    """Held by the app as `app.state.api`; one per app."""
+
+    node: Node
+    settings: Settings
+    rights: PostingRights
+    pace: BodyPace
+    posts: Admission
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    stream_clients: int = 0
+
+
+def context_of(request: Request) -> ApiContext:
+    """The context of the app that serves the request."""
+    context: ApiContext = request.app.state.api
+    return context

@@ -1,0 +1,110 @@
+"""The outermost layer of the app: counts requests, times them, and turns away more than fit.
+
+A plain ASGI middleware: it adds microseconds to a cell read where the framework's own would add tenths of a
+millisecond. Labels are route templates, never addresses, so their number is bounded.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+UNMATCHED = "unmatched"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+# Never turned away: a supervisor must be able to tell a busy node from a dead one.
+ALWAYS_SERVED = frozenset({"/healthz", "/readyz", "/metrics"})
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class HttpMetrics:
+    """Counters of the HTTP server, in the node's registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "cellar_http_requests",
+            "Requests answered",
+            ["method", "route", "status"],
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "cellar_http_request_seconds",
+            "From a request's headers to the end of its answer",
+            ["route"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self.in_progress = Gauge(
+            "cellar_http_requests_in_progress", "Requests being served", registry=registry
+        )
+
+
+class Instrumentation:
+    """Middleware; `requests_max` bounds the requests in progress, `route_of` names a finished request."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        metrics: HttpMetrics,
+        requests_max: int,
+        route_of: Callable[[Scope], str],
+    ) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._requests_max = requests_max
+        self._route_of = route_of
+        self._in_progress = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI call."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if self._in_progress >= self._requests_max and scope["path"] not in ALWAYS_SERVED:
+            await self._turn_away(scope, send)
+            return
+        status = 500  # what an exception that reaches the server ends in
+
+        async def observed_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        started_s = time.perf_counter()
+        self._in_progress += 1
+        self._metrics.in_progress.set(self._in_progress)
+        try:
+            await self._app(scope, receive, observed_send)
+        finally:
+            self._in_progress -= 1
+            self._metrics.in_progress.set(self._in_progress)
+            route = self._route_of(scope)
+            self._count(scope, route, status)
+            self._metrics.seconds.labels(route).observe(time.perf_counter() - started_s)
+
+    def _count(self, scope: Scope, route: str, status: int) -> None:
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self._metrics.requests.labels(method, route, str(status)).inc()
+
+    async def _turn_away(self, scope: Scope, send: Send) -> None:
+        self._count(scope, UNMATCHED, 503)
+        body = json.dumps(
+            {
+                "error": "Overloaded",
+                "message": f"this node serves {self._requests_max} requests at once; try again shortly",
+                "retry_after_s": 1,
+            }
+        ).encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"retry-after", b"1"),
+            (b"connection", b"close"),
+        ]
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": body})

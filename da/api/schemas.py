@@ -1,0 +1,288 @@
+"""What the API says in JSON: models with bytes inside and 0x-hex on the wire.
+
+Every JSON answer of a 2xx is one of these models, so the OpenAPI page and the bytes sent cannot disagree.
+Conversion from the service's values happens here and nowhere else.
+Does not: parse what clients send (da/api/parameters.py, da/api/bodies.py).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+
+from da.node import NamespaceListing, PayloadOpening, PayloadProof, PayloadStatus, Receipt
+from da.protocol import namespace as namespaces
+from da.protocol.header import Header
+from da.protocol.payload_list import PayloadEntry
+from da.store.base import BatchRecord, BatchState
+
+HexBytes = Annotated[
+    bytes,
+    PlainSerializer(lambda value: "0x" + value.hex(), return_type=str),
+    WithJsonSchema({"type": "string", "pattern": "^0x([0-9a-f]{2})*$"}),
+]
+
+
+class Schema(BaseModel):
+    """Base of the wire models."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class ErrorBody(Schema):
+    """Every answer of 4xx and 5xx: the error's name, a sentence, and the error's own fields beside them."""
+
+    model_config = ConfigDict(extra="allow")
+
+    error: str
+    message: str
+
+
+class HeaderBody(Schema):
+    """A batch header, field by field."""
+
+    version: int
+    chain_id: int
+    disperser_id: HexBytes
+    height: int
+    timestamp_ms: int
+    parent: HexBytes
+    committee_hash: HexBytes
+    row_count: int
+    payloads_root: HexBytes
+    commitments_root: HexBytes
+
+    @classmethod
+    def of(cls, header: Header) -> HeaderBody:
+        """From a header."""
+        return cls(**{name: getattr(header, name) for name in cls.model_fields})
+
+
+class EntryBody(Schema):
+    """One payload in a batch's payload list."""
+
+    namespace: HexBytes
+    namespace_label: str
+    payload_id: HexBytes
+    first_row: int
+    row_count: int
+    length: int
+
+    @classmethod
+    def of(cls, entry: PayloadEntry) -> EntryBody:
+        """From an entry."""
+        return cls(
+            namespace=entry.namespace,
+            namespace_label=namespaces.label(entry.namespace),
+            payload_id=entry.payload_id,
+            first_row=entry.first_row,
+            row_count=entry.row_count,
+            length=entry.length,
+        )
+
+
+class BatchBody(Schema):
+    """A batch without its cells: all that is needed to verify its certificate and to sample it."""
+
+    header_hash: HexBytes
+    header: HeaderBody
+    header_bytes: HexBytes
+    disperser_signature: HexBytes
+    certificate: HexBytes | None
+    commitments: tuple[HexBytes, ...]
+    payloads: tuple[EntryBody, ...]
+    columns: tuple[int, ...]
+    state: BatchState
+
+    @classmethod
+    def of(cls, record: BatchRecord) -> BatchBody:
+        """From a stored batch."""
+        return cls(
+            header_hash=record.header.hash,
+            header=HeaderBody.of(record.header),
+            header_bytes=record.header.encode(),
+            disperser_signature=record.disperser_signature,
+            certificate=record.certificate,
+            commitments=tuple(row.tobytes() for row in record.commitments),
+            payloads=tuple(EntryBody.of(entry) for entry in record.payload_list.entries),
+            columns=record.columns,
+            state=record.state,
+        )
+
+
+class BatchesBody(Schema):
+    """A page of the log; `next` is the height to ask from next, null at the end of what is there."""
+
+    batches: tuple[BatchBody, ...]
+    next: int | None
+
+
+class PayloadBody(Schema):
+    """Where a payload is. `certificate` is there when a post waited for it."""
+
+    payload_id: HexBytes
+    namespace: HexBytes
+    namespace_label: str
+    status: str
+    length: int
+    rows: int
+    created: bool | None = None
+    batch_height: int | None = None
+    header_hash: HexBytes | None = None
+    disperser_id: HexBytes | None = None
+    reason: str | None = None
+    certificate: HexBytes | None = None
+
+    @classmethod
+    def of_receipt(cls, receipt: Receipt) -> PayloadBody:
+        """From the answer to a post."""
+        return cls(
+            payload_id=receipt.payload_id,
+            namespace=receipt.namespace,
+            namespace_label=namespaces.label(receipt.namespace),
+            status=receipt.status,
+            length=receipt.length,
+            rows=receipt.rows,
+            created=receipt.created,
+        )
+
+    @classmethod
+    def of_status(
+        cls, status: PayloadStatus, *, created: bool | None = None, certificate: bytes | None = None
+    ) -> PayloadBody:
+        """From a status, perhaps with what a waiting post adds."""
+        return cls(
+            payload_id=status.payload_id,
+            namespace=status.namespace,
+            namespace_label=namespaces.label(status.namespace),
+            status=status.status,
+            length=status.length,
+            rows=status.rows,
+            created=created,
+            batch_height=status.batch_height,
+            header_hash=status.header_hash,
+            disperser_id=status.disperser_id,
+            reason=status.reason,
+            certificate=certificate,
+        )
+
+
+class PayloadProofBody(Schema):
+    """That a payload is in a batch. `proof` is the canonical encoding (docs/reference/wire-formats.md)."""
+
+    header_hash: HexBytes
+    header_bytes: HexBytes
+    payload: EntryBody
+    index: int
+    count: int
+    siblings: tuple[HexBytes, ...]
+    proof: HexBytes
+    commitments: tuple[HexBytes, ...]
+    certificate: HexBytes | None
+
+    @classmethod
+    def of(cls, found: PayloadProof) -> PayloadProofBody:
+        """From the service's value."""
+        return cls(
+            header_hash=found.header_hash,
+            header_bytes=found.header.encode(),
+            payload=EntryBody.of(found.entry),
+            index=found.index,
+            count=found.proof.count,
+            siblings=found.proof.siblings,
+            proof=found.proof.encode(),
+            commitments=tuple(row.tobytes() for row in found.commitments),
+            certificate=found.certificate,
+        )
+
+
+class NamespaceBody(Schema):
+    """All payloads of a namespace in a batch; `proof` shows that there are no others."""
+
+    header_hash: HexBytes
+    header_bytes: HexBytes
+    namespace: HexBytes
+    namespace_label: str
+    payloads: tuple[EntryBody, ...]
+    count: int
+    first: int
+    siblings: tuple[HexBytes, ...]
+    proof: HexBytes
+
+    @classmethod
+    def of(cls, listing: NamespaceListing) -> NamespaceBody:
+        """From the service's value."""
+        return cls(
+            header_hash=listing.header_hash,
+            header_bytes=listing.header.encode(),
+            namespace=listing.namespace,
+            namespace_label=namespaces.label(listing.namespace),
+            payloads=tuple(EntryBody.of(entry) for entry in listing.entries),
+            count=listing.proof.count,
+            first=listing.proof.first,
+            siblings=listing.proof.siblings,
+            proof=listing.proof.encode(),
+        )
+
+
+class OpeningBody(Schema):
+    """A KZG opening of one row at one point; `calldata` is the 192-byte input of the precompile 0x0A."""
+
+    payload_id: HexBytes
+    row: int
+    batch_row: int
+    header_hash: HexBytes
+    versioned_hash: HexBytes
+    z: HexBytes
+    y: HexBytes
+    commitment: HexBytes
+    proof: HexBytes
+    calldata: HexBytes
+
+    @classmethod
+    def of(cls, found: PayloadOpening) -> OpeningBody:
+        """From the service's value."""
+        opening = found.opening
+        return cls(
+            payload_id=found.payload_id,
+            row=found.row,
+            batch_row=found.batch_row,
+            header_hash=found.header_hash,
+            versioned_hash=opening.versioned_hash,
+            z=opening.z,
+            y=opening.y,
+            commitment=opening.commitment,
+            proof=opening.proof,
+            calldata=opening.calldata(),
+        )
+
+
+class CellsQuery(Schema):
+    """The cells a client asks for in one request: [row, column] pairs, row < 2R, column < 128."""
+
+    cells: tuple[tuple[int, int], ...]
+
+
+class ReadinessBody(Schema):
+    """Whether the node can take and serve everything; `reasons` says what is missing when not."""
+
+    ready: bool
+    reasons: tuple[str, ...]
+
+
+class HealthBody(Schema):
+    """Whether the process and its loops run."""
+
+    healthy: bool
+
+
+def json_ready(value: Any) -> Any:
+    """Bytes in plain containers as 0x-hex; for values without a model (the node's own info)."""
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, dict):
+        return {str(key): json_ready(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [json_ready(item) for item in value]
+    return value

@@ -1,0 +1,229 @@
+"""A node that is only its interface, one small real batch, and clients of the app around them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from da import bls
+from da.api.app import create_app
+from da.errors import NotFound
+from da.metrics import NodeMetrics
+from da.node import PayloadStatus, Readiness, Receipt, Status
+from da.protocol.committee import Committee, Member
+from da.protocol.header import ZERO_HASH, Header
+from da.protocol.merkle import commitments_root
+from da.protocol.payload import payload_id
+from da.protocol.payload_list import PayloadEntry, PayloadList
+from da.settings import Settings
+from da.store.base import RECORD_BYTES, BatchRecord
+
+NAMESPACE = b"rollup-a".ljust(32, b"\0")
+
+
+def make_committee(secrets: Sequence[bytes]) -> Committee:
+    """A committee of these keys; the first is the disperser."""
+    return Committee(
+        chain_id=7,
+        epoch=1,
+        members=tuple(
+            Member(
+                name=f"node-{index}",
+                url=f"http://127.0.0.1:{4560 + index}",
+                public_key=bls.public_key(secret),
+                proof_of_possession=bls.prove_possession(secret),
+                stake=100,
+                disperser=index == 0,
+            )
+            for index, secret in enumerate(secrets)
+        ),
+    )
+
+
+def make_record(
+    committee: Committee, height: int = 1, certificate: bytes | None = b"certificate"
+) -> BatchRecord:
+    """A batch of one row whose commitments are arbitrary bytes."""
+    commitments = np.full((1, 48), height, dtype=np.uint8)
+    entry = PayloadEntry(NAMESPACE, payload_id(100, commitments), first_row=0, row_count=1, length=100)
+    payload_list = PayloadList((entry,))
+    header = Header(
+        chain_id=committee.chain_id,
+        disperser_id=committee.dispersers[0].id,
+        height=height,
+        timestamp_ms=1_700_000_000_000 + height,
+        parent=ZERO_HASH if height == 1 else bytes([height]) * 32,
+        committee_hash=committee.hash,
+        row_count=1,
+        payloads_root=payload_list.root,
+        commitments_root=commitments_root(commitments),
+    )
+    return BatchRecord(
+        header=header,
+        disperser_signature=bytes(96),
+        payload_list=payload_list,
+        commitments=commitments,
+        columns=(0, 1),
+        certificate=certificate,
+        received_ms=header.timestamp_ms,
+    )
+
+
+@dataclass
+class FakeNode:
+    """Answers from memory, or raises what `failure` says; remembers what it was given."""
+
+    committee: Committee
+    member_id: bytes
+    metrics: NodeMetrics = field(default_factory=NodeMetrics)
+    failure: Exception | None = None
+    posted: list[tuple[bytes, bytes]] = field(default_factory=list)
+    pushes: list[Any] = field(default_factory=list)
+    certificates: list[tuple[bytes, bytes]] = field(default_factory=list)
+    log: list[BatchRecord] = field(default_factory=list)
+    cells: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    payloads: dict[bytes, bytes] = field(default_factory=dict)
+    status: Status = Status.CERTIFIED
+    readiness: Readiness = field(default_factory=lambda: Readiness(True))
+    healthy: bool = True
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def _ask(self, *call: Any) -> None:
+        self.asked.append(call)
+        if self.failure is not None:
+            raise self.failure
+
+    async def post(self, namespace: bytes, payload: bytes) -> Receipt:
+        self._ask("post")
+        self.posted.append((namespace, payload))
+        return Receipt(bytes(32), namespace, 1, len(payload), Status.QUEUED, True)
+
+    async def wait_certified(self, namespace: bytes, payload_id: bytes, timeout_s: float) -> PayloadStatus:
+        self._ask("wait_certified", timeout_s)
+        return PayloadStatus(payload_id, namespace, self.status, 3, 1, 1, bytes(32), bytes(32), "no quorum")
+
+    async def payload_status(self, payload_id: bytes, namespace: bytes | None = None) -> PayloadStatus:
+        self._ask("payload_status", payload_id, namespace)
+        return PayloadStatus(payload_id, namespace or NAMESPACE, self.status, 3, 1, 1, bytes(32), bytes(32))
+
+    async def payload_bytes(self, payload_id: bytes) -> bytes:
+        self._ask("payload_bytes", payload_id)
+        if payload_id not in self.payloads:
+            raise NotFound("payload", "0x" + payload_id.hex())
+        return self.payloads[payload_id]
+
+    async def payload_certificate(self, payload_id: bytes, namespace: bytes | None = None) -> bytes:
+        self._ask("payload_certificate", payload_id, namespace)
+        return b"certificate"
+
+    async def batch(self, ref: int | bytes, disperser_id: bytes | None = None) -> BatchRecord:
+        self._ask("batch", ref, disperser_id)
+        for record in self.log:
+            if ref in (record.header.height, record.header.hash):
+                return record
+        raise NotFound("batch", str(ref))
+
+    async def batches(
+        self, from_height: int, limit: int, disperser_id: bytes | None = None
+    ) -> list[BatchRecord]:
+        self._ask("batches", from_height, limit, disperser_id)
+        return [record for record in self.log if record.header.height >= from_height][:limit]
+
+    async def subscribe(
+        self, from_height: int, disperser_id: bytes | None = None
+    ) -> AsyncIterator[BatchRecord]:
+        for record in self.log:
+            if record.header.height >= from_height:
+                yield record
+
+    async def records(self, header_hash: bytes, pairs: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        self._ask("records", header_hash, pairs)
+        return [self.cells.get(pair) for pair in pairs]
+
+    async def column(self, header_hash: bytes, column: int) -> bytes:
+        self._ask("column", header_hash, column)
+        return bytes([column]) * RECORD_BYTES
+
+    @contextlib.asynccontextmanager
+    async def admit_push(self, size: int) -> AsyncIterator[None]:
+        self._ask("admit_push", size)
+        yield
+
+    async def check_push(self, header: Header, disperser_signature: bytes) -> None:
+        self._ask("check_push", header)
+
+    async def accept_certificate(self, header_hash: bytes, certificate: bytes) -> None:
+        self._ask("accept_certificate")
+        self.certificates.append((header_hash, certificate))
+
+    async def info(self) -> dict[str, object]:
+        return {"member_id": self.member_id, "engine": {"name": "fake"}, "roles": ("member",)}
+
+    def health(self) -> bool:
+        return self.healthy
+
+    async def ready(self) -> Readiness:
+        return self.readiness
+
+
+@pytest.fixture(scope="session")
+def secrets() -> list[bytes]:
+    """Three fixed BLS secrets."""
+    return [bytes([0] * 31 + [index + 1]) for index in range(3)]
+
+
+@pytest.fixture(scope="session")
+def committee(secrets: list[bytes]) -> Committee:
+    """A committee of three."""
+    return make_committee(secrets)
+
+
+@pytest.fixture
+def node(committee: Committee) -> FakeNode:
+    """A fake node, the first member, with a log of three batches."""
+    fake = FakeNode(committee, committee.dispersers[0].id)
+    fake.log = [make_record(committee, height) for height in (1, 2, 3)]
+    fake.cells[0, 0] = b"\x07" * RECORD_BYTES
+    fake.payloads[bytes(32)] = b"abc"
+    return fake
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path) -> Callable[..., Settings]:
+    """Settings with some fields changed."""
+
+    def make(**changes: Any) -> Settings:
+        values = {
+            "data_dir": tmp_path / "data",
+            "committee_file": tmp_path / "committee.json",
+            "keystore_file": tmp_path / "key.json",
+            "open_posting": True,
+        }
+        return Settings(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def make_client(node: FakeNode, make_settings: Callable[..., Settings]) -> Callable[..., httpx.AsyncClient]:
+    """A client of an app around the fake node, without a network."""
+
+    def make(**changes: Any) -> httpx.AsyncClient:
+        app = create_app(node, make_settings(**changes))
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="http://node")
+
+    return make
+
+
+@pytest.fixture
+def client(make_client: Callable[..., httpx.AsyncClient]) -> httpx.AsyncClient:
+    """A client with the default settings."""
+    return make_client()
