@@ -223,7 +223,7 @@ def _read_private(source: Path) -> bytes:
 def _checked_document(source: Path, content: bytes) -> dict[str, Any]:
     """The parsed file, of which every value that the library will use has been checked."""
     try:
-        document = json.loads(content.decode("utf-8"))
+        document = json.loads(content.decode("utf-8"), object_pairs_hook=_lower_unique)
         _check_document(document)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         # Of the reason only what we wrote ourselves is shown; a parser's message may quote the file.
@@ -235,6 +235,13 @@ def _checked_document(source: Path, content: bytes) -> dict[str, Any]:
 
 class _DocumentError(ValueError):
     pass
+
+
+def _lower_unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # The library lowers keys; done here first, lest "N" replace an "n" that has been checked.
+    values = {name.lower(): value for name, value in pairs}
+    _require(len(values) == len(pairs), "an object has a repeated key")
+    return values
 
 
 def _check_document(document: Any) -> None:
