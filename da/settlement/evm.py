@@ -1,0 +1,175 @@
+"""An Ethereum chain inside this process, for demonstrations and tests.
+
+py-evm through eth-tester, at the Prague rules, so that the EIP-2537 and EIP-4844 precompiles are the real
+ones. Two of them are far slower in py-evm than on any node, for reasons that do not change a result, so a
+chain may be opened with substitutes that give the same bytes for the same gas (`fast_precompiles`): the
+trusted setup is kept between calls of 0x0A, and the pairing of 0x0F runs in arkworks instead of pure
+Python. A test keeps the originals in use.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from eth.abc import ComputationAPI
+from eth.exceptions import VMError
+from eth.precompiles import point_evaluation
+from eth.vm.forks.prague import computation as prague
+from eth_abi import decode, encode
+from eth_tester import EthereumTester, PyEVMBackend
+from eth_tester.exceptions import TransactionFailed
+from eth_utils import keccak, to_checksum_address
+from py_arkworks_bls12381 import GT, G1Point, G2Point
+
+_PAIRING = bytes(19) + b"\x0f"
+_PAIR_BYTES = 384
+_GAS_LIMIT = 16_000_000
+
+
+class EvmError(RuntimeError):
+    """A transaction or call reverted; the message is the contract's reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What one transaction did: its return value before sending, the gas it used, and its hash."""
+
+    value: Any
+    gas_used: int
+    transaction_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A contract function: name, argument types and its one return type if any, in Solidity's ABI."""
+
+    name: str
+    arguments: tuple[str, ...]
+    returns: tuple[str, ...] = ()
+
+    def calldata(self, *values: Any) -> bytes:
+        signature = f"{self.name}({','.join(self.arguments)})"
+        return keccak(text=signature)[:4] + encode(self.arguments, values)
+
+
+class Chain:
+    """One in-process chain with funded accounts; every transaction is mined at once."""
+
+    def __init__(self) -> None:
+        parameters = PyEVMBackend.generate_genesis_params(overrides={"gas_limit": 60_000_000})
+        self._tester = EthereumTester(backend=PyEVMBackend(genesis_parameters=parameters))
+        self.accounts: tuple[str, ...] = tuple(self._tester.get_accounts())
+
+    @property
+    def timestamp_s(self) -> int:
+        """Timestamp of the latest block, seconds since 1970."""
+        return int(self._tester.get_block_by_number("latest")["timestamp"])
+
+    def set_time(self, timestamp_s: int) -> None:
+        """Mine so that the next block has at least this timestamp."""
+        if timestamp_s > self.timestamp_s:
+            self._tester.time_travel(timestamp_s)
+
+    @contextmanager
+    def rolled_back(self) -> Iterator[None]:
+        """Undo, at the end of this context, all that happens on the chain within it."""
+        snapshot = self._tester.take_snapshot()
+        try:
+            yield
+        finally:
+            self._tester.revert_to_snapshot(snapshot)
+
+    def deploy(
+        self, bytecode: bytes, types: tuple[str, ...], values: tuple[Any, ...], sender: str
+    ) -> tuple[str, int]:
+        """Deploy a contract; returns its address and the gas used."""
+        receipt = self._send({"from": sender, "data": "0x" + (bytecode + encode(types, values)).hex()})
+        return str(receipt["contract_address"]), int(receipt["gas_used"])
+
+    def call(self, address: str, function: Function, *values: Any, sender: str | None = None) -> Any:
+        """Result of a call that changes nothing."""
+        request = {
+            "from": sender or self.accounts[0],
+            "to": address,
+            "data": "0x" + function.calldata(*values).hex(),
+            "gas": _GAS_LIMIT,
+        }
+        try:
+            answer = self._tester.call(request)
+        except TransactionFailed as error:
+            raise EvmError(str(error)) from error
+        decoded = decode(function.returns, bytes.fromhex(answer[2:]))
+        return decoded[0] if function.returns else None
+
+    def transact(self, address: str, function: Function, *values: Any, sender: str | None = None) -> Receipt:
+        """Send a transaction and wait for its block.
+
+        A call just before reads the return value, and the reason when the contract reverts.
+
+        Raises:
+            EvmError: it reverted.
+        """
+        sender = sender or self.accounts[0]
+        value = self.call(address, function, *values, sender=sender)
+        data = "0x" + function.calldata(*values).hex()
+        receipt = self._send({"from": sender, "to": address, "data": data})
+        return Receipt(value, int(receipt["gas_used"]), str(receipt["transaction_hash"]))
+
+    def _send(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            sent = self._tester.send_transaction({"gas": _GAS_LIMIT, **request})
+        except TransactionFailed as error:
+            raise EvmError(str(error)) from error
+        receipt: dict[str, Any] = self._tester.get_transaction_receipt(sent)
+        if not receipt["status"]:
+            raise EvmError(f"transaction {sent} failed")
+        return receipt
+
+
+def checksum(address: bytes) -> str:
+    """20 bytes as an EIP-55 address."""
+    return str(to_checksum_address(address))
+
+
+def _arkworks_pairing(computation: ComputationAPI) -> ComputationAPI:
+    """EIP-2537 PAIRING_CHECK with the same price, answers and failures as py-evm's."""
+    data = computation.msg.data_as_bytes
+    pairs, rest = divmod(len(data), _PAIR_BYTES)
+    computation.consume_gas(32_600 * pairs + 37_700, reason="BLS12_PAIRING Check Precompile")
+    if rest or not pairs:
+        raise VMError("input is not a positive number of pairs")
+    left, right = [], []
+    try:
+        for offset in range(0, len(data), _PAIR_BYTES):
+            left.append(_point(G1Point, data[offset : offset + 128]))
+            right.append(_point(G2Point, data[offset + 128 : offset + 384]))
+    except (ValueError, TypeError) as error:
+        raise VMError(f"invalid point: {error}") from error
+    computation.output = int(GT.pairing_check(left, right)).to_bytes(32, "big")
+    return computation
+
+
+def _point(group: Any, words: bytes) -> Any:
+    chunks = [words[i : i + 64] for i in range(0, len(words), 64)]
+    if any(chunk[:16] != bytes(16) for chunk in chunks):
+        raise ValueError("padding is not zero")
+    if not any(words):
+        return group.identity()
+    return group.from_xy_bytes_be(b"".join(chunk[16:] for chunk in chunks))
+
+
+@contextmanager
+def fast_precompiles() -> Iterator[None]:
+    """Within it 0x0A keeps its trusted setup and 0x0F runs in arkworks: same results, same gas."""
+    load, pairing = point_evaluation.load_trusted_setup, prague.PRAGUE_PRECOMPILES[_PAIRING]
+    point_evaluation.load_trusted_setup = functools.lru_cache(maxsize=1)(load)
+    prague.PRAGUE_PRECOMPILES[_PAIRING] = _arkworks_pairing
+    try:
+        yield
+    finally:
+        point_evaluation.load_trusted_setup = load
+        prague.PRAGUE_PRECOMPILES[_PAIRING] = pairing
