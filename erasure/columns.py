@@ -30,7 +30,7 @@ from erasure.interpolation import coset_extension_matrix, interpolation_matrix
 from erasure.residues import Constants, constants, decode, encode, product
 from erasure.rows import Indices, checked_indices
 
-_ELEMENTS_AT_A_TIME: Final = 2**15
+_ELEMENTS_AT_A_TIME: Final = 2**14
 """Elements of a block: bounds the memory of the residues, which take 192 bytes each."""
 
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from erasure.constants import BLS_MODULUS, CELLS_PER_EXT_BLOB, FIELD_ELEMENTS_PER_CELL
 from erasure.domain import coset_shift, reverse_bits, roots
-from erasure.residues import Constants, K, Product, Residues, constants, fold, pointwise, product
+from erasure.residues import Constants, Product, Residues, constants, fold, pointwise, product
 
 _LOG2_CELL = FIELD_ELEMENTS_PER_CELL.bit_length() - 1
 
@@ -36,26 +36,20 @@ def lanes_from_cells(cells: Residues, cell_indices: NDArray[np.int64]) -> Residu
     """Values g_k(y_c) from the elements of cells.
 
     Args:
-        cells: float64[K, n, m, 64], elements of m cells of n rows.
+        cells: float64[K, m, 64], elements of m cells of a row.
         cell_indices: int64[m], 0..127.
 
     Returns:
-        float64[K, n, m, 64], the last axis is k.
+        float64[K, m, 64], the last axis is k.
     """
-    shifted = _within_cells(cells, _inverse_transform())
-    return fold(pointwise(fold(shifted), _shifts(inverse=True)[:, cell_indices][:, None]))
+    shifted = fold(product(cells, _inverse_transform()))
+    return fold(pointwise(shifted, _shifts(inverse=True)[:, cell_indices]))
 
 
 def cells_from_lanes(lanes: Residues, cell_indices: NDArray[np.int64]) -> Product:
     """Elements of cells from the values g_k(y_c): the same shapes, as a product to be encoded."""
-    shifted = fold(pointwise(lanes, _shifts(inverse=False)[:, cell_indices][:, None]))
-    return _within_cells(shifted, _transform())
-
-
-def _within_cells(cells: Residues, matrix: Constants) -> Product:
-    """The last axis of cells times a matrix, in one product of many rows."""
-    tall = cells.reshape(K, -1, FIELD_ELEMENTS_PER_CELL)
-    return product(tall, matrix).reshape(K + 1, *cells.shape[1:])
+    shifted = fold(pointwise(lanes, _shifts(inverse=False)[:, cell_indices]))
+    return product(shifted, _transform())
 
 
 @cache

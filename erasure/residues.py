@@ -84,6 +84,12 @@ _MODULUS32: Final = tuple(BLS_MODULUS >> (32 * limb) & (2**32 - 1) for limb in r
 _QUOTIENT_GUARD: Final = 2.0**-19
 _BLOCK: Final = 4096
 """Elements taken through a chain of array operations at a time, so that the temporaries stay in cache."""
+_SINGLE_THREADED: Final = 2**18
+"""Multiplications of one BLAS call up to which OpenBLAS starts no threads. Its threads spin while they wait
+for each other: two of them on two busy cores took 90 ms for a row that one does in 4. So no call exceeds
+this; to use more cores, use more processes, or threads of your own (numpy releases the GIL)."""
+_STRIP: Final = _SINGLE_THREADED // (K * (K + 1)) // 64 * 64
+"""Columns of a product with one of the small constant matrices below that stay within the limit."""
 
 
 def _balanced(value: int, modulus: int) -> int:
@@ -128,11 +134,7 @@ def decode(encoded: Bytes) -> Residues:
     """
     shape = (K, *encoded.shape[:-1], encoded.shape[-1] // BYTES_PER_FIELD_ELEMENT)
     limbs = encoded.reshape(-1).view(">u2").reshape(-1, _LIMBS16)
-    residues = np.empty((K, limbs.shape[0]), dtype=np.float64)
-    for start in range(0, limbs.shape[0], _BLOCK):
-        block = slice(start, start + _BLOCK)
-        residues[:, block] = _reduce(_DECODE @ limbs[block].astype(np.float64).T)
-    return residues.reshape(shape)
+    return _reduce(_combine(_DECODE, limbs.astype(np.float64).T)).reshape(shape)
 
 
 def constants(elements: list[int], *shape: int) -> Constants:
@@ -157,7 +159,10 @@ def product(left: NDArray[np.float64], right: NDArray[np.float64]) -> Product:
     assert left.ndim == right.ndim
     stack = np.broadcast_shapes(left.shape[1:-2], right.shape[1:-2])
     out = np.empty((K + 1, *stack, left.shape[-2], right.shape[-1]), dtype=np.float64)
-    np.matmul(left, right, out=out[:K])
+    strip = max(1, _SINGLE_THREADED // (right.shape[-2] * right.shape[-1]))
+    for start in range(0, left.shape[-2], strip):
+        rows = slice(start, start + strip)
+        np.matmul(left[..., rows, :], right, out=out[:K, ..., rows, :])
     return _finish(out)
 
 
@@ -171,7 +176,7 @@ def pointwise(residues: Residues, factors: Constants) -> Product:
 def fold(exact: Product) -> Residues:
     """Residues of a small integer that is equal to the product modulo r, ready to be multiplied again."""
     flat = exact.reshape(K + 1, -1)
-    return _reduce(_FOLD @ flat).reshape(K, *exact.shape[1:])
+    return _reduce(_combine(_FOLD, flat)).reshape(K, *exact.shape[1:])
 
 
 def encode(exact: Product) -> Bytes:
@@ -182,6 +187,15 @@ def encode(exact: Product) -> Bytes:
         block = slice(start, start + _BLOCK)
         _encode_block(flat[:, block], encoded[block])
     return encoded.reshape(*exact.shape[1:-1], exact.shape[-1] * BYTES_PER_FIELD_ELEMENT)
+
+
+def _combine(matrix: NDArray[np.float64], planes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A small constant matrix times float64[t, N], in strips."""
+    out = np.empty((matrix.shape[0], planes.shape[1]), dtype=np.float64)
+    for start in range(0, planes.shape[1], _STRIP):
+        strip = slice(start, start + _STRIP)
+        np.matmul(matrix, planes[:, strip], out=out[:, strip])
+    return out
 
 
 def _reduce(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -199,14 +213,14 @@ def _finish(out: Product) -> Product:
     """Reduce a product's planes to the xi and fill in kappa."""
     flat = out.reshape(K + 1, -1)
     _reduce(flat[:K])
-    np.matmul(_INVERSE_P[:, 0], flat[:K], out=flat[K])
+    np.einsum("i,ij->j", _INVERSE_P[:, 0], flat[:K], out=flat[K])
     np.rint(flat[K], out=flat[K])
     return out
 
 
 def _encode_block(exact: NDArray[np.float64], encoded: Bytes) -> None:
     """Write the canonical bytes of float64[K + 1, N] to u8[N, 32]."""
-    sums = _ENCODE @ exact
+    sums = _combine(_ENCODE, exact)
     # The guard makes the quotient too small rather than too large: 0 <= value < r (1 + 2**-17).
     quotient = np.floor(sums[_LIMBS16] - _QUOTIENT_GUARD).astype(np.int64)
     limbs = sums[:_LIMBS16].astype(np.int64)
