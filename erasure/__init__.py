@@ -12,6 +12,7 @@ from erasure.errors import (
     NotEnoughCells,
     UnrecoverableMatrix,
 )
+from erasure.matrix import repair_matrix
 from erasure.packing import capacity, pack, rows_for, unpack
 from erasure.rows import extend_rows, recover_rows
 
@@ -34,6 +35,7 @@ __all__ = [
     "parity_weights",
     "recover_columns",
     "recover_rows",
+    "repair_matrix",
     "rows_for",
     "unpack",
 ]
