@@ -120,24 +120,24 @@ class CkzgEngine:
         columns = indices.astype(np.uint8)
         parts = list(self._split(len(columns), _CELLS_WORTH_A_TASK, _CELLS_TO_VERIFY))
         answers = np.zeros(len(parts), dtype=np.uint8)
-        try:
-            self._pool.run(
-                [
-                    Task(
-                        VERIFY,
-                        part.stop - part.start,
-                        [_view(matrix[part]) for matrix in (commitments, proofs, columns, cells)],
-                        [_view(answers[i : i + 1])],
-                    )
-                    for i, part in enumerate(parts)
-                ]
+        tasks = [
+            Task(
+                VERIFY,
+                part.stop - part.start,
+                [_view(matrix[part]) for matrix in (commitments, proofs, columns, cells)],
+                [_view(answers[i : i + 1])],
             )
-        except TaskRefused:
+            for i, part in enumerate(parts)
+        ]
+        try:
+            self._pool.run(tasks)
+        except TaskRefused as refusal:
             # All else was checked: a point must be at fault. c-kzg does not say which.
+            start = parts[tasks.index(refusal.task)].start
             for name, points in (("commitment", commitments), ("proof", proofs)):
-                position = first_invalid_point(points)
+                position = first_invalid_point(points[start : start + refusal.task.count])
                 if position is not None:
-                    raise InvalidPoint(name, position) from None
+                    raise InvalidPoint(name, start + position) from None
             raise
         return bool(answers.all())
 

@@ -13,7 +13,7 @@ Flow:
 Nothing outlives the program: when the control socket ends (the program closed the engine, or was killed) the
 nursery exits, and the kernel kills its workers (PR_SET_PDEATHSIG; elsewhere they see their socket end).
 
-Both are trusted to the same degree as the program that started them: requests come already validated.
+Requests come from the program that started it, already validated.
 """
 
 from __future__ import annotations
@@ -129,7 +129,6 @@ def _die_with(parent: int) -> None:
 def _fork_worker(connection: socket.socket, control: socket.socket, setup: object) -> None:
     nursery = os.getpid()
     if os.fork() != 0:
-        connection.close()
         return
     code = 1
     try:
@@ -137,10 +136,26 @@ def _fork_worker(connection: socket.socket, control: socket.socket, setup: objec
         control.close()
         serve(connection, setup)
         code = 0
-    except (ConnectionError, MemoryError) as error:  # the program has gone, or the machine is full
+    except ConnectionError:  # the program has gone
+        code = 0
+    except (OSError, MemoryError) as error:
         print(f"cellar: a c-kzg worker ends: {error!r}", file=sys.stderr)
     finally:
         os._exit(code)
+
+
+def _tend(control: socket.socket, setup: object) -> None:
+    """Forks a worker for each socket that arrives, until the program has gone."""
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not message:
+            return
+        for descriptor in descriptors:
+            with socket.socket(fileno=descriptor) as connection:
+                try:
+                    _fork_worker(connection, control, setup)
+                except OSError as error:  # the machine is full: the program sees the socket end
+                    print(f"cellar: no c-kzg worker could be started: {error}", file=sys.stderr)
 
 
 def main() -> None:
@@ -150,21 +165,17 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # workers that end are reaped by the kernel
     control = socket.socket(fileno=control_fd)
     try:
-        setup = ckzg.load_trusted_setup(f"/dev/fd/{setup_fd}", precompute)
+        try:
+            setup = ckzg.load_trusted_setup(f"/dev/fd/{setup_fd}", precompute)
+        except (RuntimeError, ValueError, OSError, MemoryError) as error:
+            control.sendall(f"c-kzg cannot load the trusted setup: {error}".encode())
+            return
         os.close(setup_fd)
         gc.freeze()
         control.sendall(READY)
-    except ConnectionError:
-        return  # the program ended meanwhile
-    except (RuntimeError, ValueError, OSError, MemoryError) as error:
-        control.sendall(f"c-kzg cannot load the trusted setup: {error}".encode())
+        _tend(control, setup)
+    except ConnectionError:  # the program has gone
         return
-    while True:
-        message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
-        if not message:
-            return
-        for descriptor in descriptors:
-            _fork_worker(socket.socket(fileno=descriptor), control, setup)
 
 
 if __name__ == "__main__":

@@ -37,11 +37,7 @@ from kzg.errors import EngineClosed, EngineError, EngineFailed, EngineUnavailabl
 _MAX_REASON_BYTES: Final = 4096
 
 
-class TaskRefused(EngineFailed):
-    """The library refused a task that came validated; it never says why."""
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Task:
     """One request to a worker.
 
@@ -58,6 +54,14 @@ class Task:
     inputs: Sequence[memoryview]
     outputs: Sequence[memoryview]
     known: int = 0
+
+
+class TaskRefused(EngineFailed):
+    """The library refused a task; it never says why."""
+
+    def __init__(self, task: Task, message: str) -> None:
+        super().__init__(message)
+        self.task = task
 
 
 @dataclass(slots=True, eq=False)
@@ -86,12 +90,16 @@ class _Nursery:
             setup.seek(0)
             arguments = [str(setup.fileno()), str(theirs.fileno()), str(precompute)]
             # -P: this package's types.py and errors.py must not hide the standard library's
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", str(Path(ckzg_worker.__file__)), *arguments],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(setup.fileno(), theirs.fileno()),
-                process_group=0,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", str(Path(ckzg_worker.__file__)), *arguments],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(setup.fileno(), theirs.fileno()),
+                    process_group=0,
+                )
+            except OSError as error:
+                self._control.close()
+                raise EngineUnavailable("ckzg", f"its process cannot be started: {error}") from error
 
     @property
     def alive(self) -> bool:
@@ -116,8 +124,8 @@ class _Nursery:
         """Why it ended, if it has, else that only a worker did."""
         if self.alive:
             return "a c-kzg worker process died"
-        self._control.setblocking(False)
         try:
+            self._control.setblocking(False)
             said = self._control.recv(_MAX_REASON_BYTES)
         except OSError:
             said = b""
@@ -219,9 +227,7 @@ class WorkerPool:
             try:
                 connection = self._connected(connection)
                 _exchange(connection, task)
-            except TaskRefused as refusal:
-                error = refusal
-            except EngineError as failure:
+            except EngineError as failure:  # refused, or closed meanwhile: the connection is in order
                 error = failure
             except OSError as broken:
                 error = self._explain(broken)
@@ -275,7 +281,7 @@ def _exchange(connection: socket.socket, task: Task) -> None:
 
     Raises:
         TaskRefused: the worker answered that the library refused it.
-        OSError: the worker has gone.
+        OSError: the worker has gone, or does not speak the protocol.
     """
     length = sum(len(part) for part in task.inputs)
     connection.sendall(ckzg_worker.REQUEST.pack(task.operation, task.count, task.known, length))
@@ -288,8 +294,10 @@ def _exchange(connection: socket.socket, task: Task) -> None:
     if status != ckzg_worker.DONE:
         reason = bytearray(length)
         _receive(connection, memoryview(reason))
-        raise TaskRefused(reason.decode("utf-8", "replace"))
-    assert length == sum(len(view) for view in task.outputs)
+        raise TaskRefused(task, reason.decode("utf-8", "replace"))
+    expected = sum(len(view) for view in task.outputs)
+    if length != expected:
+        raise ConnectionAbortedError(f"it answered {length} bytes instead of {expected}")
     for view in task.outputs:
         _receive(connection, view)
 
