@@ -1,1 +1,51 @@
-"""da/store"""
+"""Where a node's batches live: the port, its errors, and the embedded store."""
+
+from da.store.base import (
+    RECORD_BYTES,
+    BatchRecord,
+    BatchStore,
+    PayloadLocation,
+    ScrubFinding,
+    StoreHealth,
+)
+from da.store.embedded import EmbeddedStore
+from da.store.errors import (
+    CorruptBatch,
+    CorruptIndex,
+    CorruptRecord,
+    Equivocation,
+    ExpiredBatch,
+    InvalidBatch,
+    OutOfRange,
+    PrunedHeight,
+    StoreClosed,
+    StoreError,
+    StoreFull,
+    StoreLocked,
+    StoreReadOnly,
+    UnknownBatch,
+)
+
+__all__ = [
+    "RECORD_BYTES",
+    "BatchRecord",
+    "BatchStore",
+    "CorruptBatch",
+    "CorruptIndex",
+    "CorruptRecord",
+    "EmbeddedStore",
+    "Equivocation",
+    "ExpiredBatch",
+    "InvalidBatch",
+    "OutOfRange",
+    "PayloadLocation",
+    "PrunedHeight",
+    "ScrubFinding",
+    "StoreClosed",
+    "StoreError",
+    "StoreFull",
+    "StoreHealth",
+    "StoreLocked",
+    "StoreReadOnly",
+    "UnknownBatch",
+]

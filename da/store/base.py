@@ -1,9 +1,9 @@
 """The port of the store: what a node asks of the place where its batches live.
 
-The idea: a batch is immutable once put. It is a header with its disperser's signature, a payload list, the row
-commitments, and for each column held R records of cell || proof; the certificate arrives later and beside it.
-Batches are found by header hash, by (disperser, height) and by payload id. They leave whole, a time bucket at
-once, and leave a tombstone behind, so that "expired" is told apart from "unknown".
+The idea: a batch is immutable once put. It is a header with its disperser's signature, a payload list, the
+row commitments, and for each column held R records of cell || proof; the certificate arrives later and beside
+it. Batches are found by header hash, by (disperser, height) and by payload id. They leave whole, a time
+bucket at once, and leave a tombstone behind, so that "expired" is told apart from "unknown".
 
 Invariants of every implementation:
 - put_batch, add_columns and put_certificate return only when what was given would survive a power cut;
@@ -39,9 +39,9 @@ BatchState = Literal["live", "expired", "missing"]
 class BatchRecord:
     """A stored batch without its cells.
 
-    disperser_signature bytes[96]; commitments u8[R,48], read-only; columns: held ones, ascending; certificate:
-    its encoding, None before it arrived; received_ms: Unix time at which it was stored.
-    state: "live"; "expired": its time is over; "missing": its file was lost, so it is not served, but its height
+    disperser_signature bytes[96]; commitments u8[R,48], read-only; columns: held ones, ascending;
+    certificate: its encoding, None before it arrived; received_ms: Unix time at which it was stored. state:
+    "live"; "expired": its time is over; "missing": its file was lost, so it is not served, but its height
     stays taken until the same batch is put again. When it is not "live", disperser_signature and columns are
     empty and commitments is u8[0,48].
     """
@@ -111,9 +111,9 @@ class BatchStore(Protocol):
     ) -> None:
         """Stores a batch durably. On return all given columns are held.
 
-        Args: disperser_signature bytes[96]; commitments u8[R,48]; columns: (column 0..127, records u8[R,2096])
-        in strictly ascending order, possibly none; consumed one at a time.
-        Idempotent: for a batch that is there, columns whose bytes are stored already are skipped and others added.
+        Args: disperser_signature bytes[96]; commitments u8[R,48]; columns: (column 0..127, records
+        u8[R,2096]) in strictly ascending order, possibly none; consumed one at a time. Idempotent: for a
+        batch that is there, columns whose bytes are stored already are skipped and others added.
 
         Raises: InvalidBatch, Equivocation, PrunedHeight, ExpiredBatch, StoreFull, StoreReadOnly; and whatever
         `columns` raises, with nothing stored.

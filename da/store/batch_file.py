@@ -1,9 +1,9 @@
 """The batch file: one immutable object a batch, read in ranges. Pure functions over bytes and offsets.
 
-The idea: a head of everything but cells (prefix, header, disperser signature, payload list, commitments, column
-table), then for each held column, ascending, its R records of cell || proof || crc32. The head's size follows
-from the prefix and every record's place from the head, so a reader needs one range for the head and one for any
-record, and an object store can serve the same bytes.
+The idea: a head of everything but cells (prefix, header, disperser signature, payload list, commitments,
+column table), then for each held column, ascending, its R records of cell || proof || crc32. The head's size
+follows from the prefix and every record's place from the head, so a reader needs one range for the head and
+one for any record, and an object store can serve the same bytes.
 
 Invariants: every part ends with a CRC-32 over it. The CRC starts from the batch and the part or record it
 belongs to, so a right record in a wrong place is found too. The head's size does not depend on which columns
@@ -203,7 +203,9 @@ def seal_column(seed: int, column: int, records: Bytes8) -> Bytes8:
     stored = np.empty((len(records), STORED_RECORD_BYTES), np.uint8)
     stored[:, :RECORD_BYTES] = records
     base = seed ^ column << 16
-    sums = [crc32(stored[row, :RECORD_BYTES], base ^ row) for row in range(len(stored))]
+    flat = stored.reshape(-1).data
+    starts = range(0, stored.size, STORED_RECORD_BYTES)
+    sums = [crc32(flat[start : start + RECORD_BYTES], base ^ row) for row, start in enumerate(starts)]
     stored[:, RECORD_BYTES:] = np.array(sums, ">u4").view(np.uint8).reshape(-1, CRC_BYTES)
     return stored
 

@@ -1,7 +1,7 @@
 """Time buckets: which directory a batch lies in, and when that directory's time is over.
 
-The idea: a bucket's directory carries its start and its length in its name, 20261122T000000Z-86400s, so that a
-changed bucket length leaves the buckets that are there with the time they were made for.
+The idea: a bucket's directory carries its start and its length in its name, 20261122T000000Z-86400s, so that
+a changed bucket length leaves the buckets that are there with the time they were made for.
 
 Invariant: parse(name) is None for every name that `Bucket.name` does not make.
 """

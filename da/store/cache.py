@@ -1,10 +1,11 @@
 """Two bounded caches: decoded batches, and open batch files.
 
 The idea: a hot read must cost no index query and no open(2), so the layout and descriptor of the batches read
-last stay at hand. A file in use is pinned: evicting it only takes it out of the cache, and the last user closes it.
+last stay at hand. A file in use is pinned: evicting it only takes it out of the cache, and the last user
+closes it.
 
-Invariants: at most `capacity` entries are kept; what was loaded before an invalidation is never kept after it, so
-a reader that raced with a writer cannot leave a stale entry behind.
+Invariants: at most `capacity` entries are kept; what was loaded before an invalidation is never kept after
+it, so a reader that raced with a writer cannot leave a stale entry behind.
 
 Does not: load anything; the loader is a parameter.
 """

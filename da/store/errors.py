@@ -4,13 +4,13 @@
     +-- InvalidBatch(reason)                    shapes or order of what was given to a write
     +-- OutOfRange(row, column, row_count)      no such record in a batch of that size
     +-- UnknownBatch(header_hash)               never stored here, for certain
-    +-- ExpiredBatch(record)                    stored once, dropped after the retention; `record` has no cells
+    +-- ExpiredBatch(record)                    stored once, its time is over; `record` has no cells
     +-- Equivocation(existing_hash)             another header already stands at that height
     +-- PrunedHeight(height, pruned_height)     that height is so old that its memory is gone: never again
     +-- CorruptRecord(row, column)              one record fails its checksum; the others are served
     +-- CorruptBatch(header_hash, part, reason) the head of a batch file cannot be trusted
     +-- CorruptIndex(reason)                    an index row fails its checksum: rebuild_index()
-    +-- StoreReadOnly(reason)                   writes are refused until an operator acts and the store is reopened
+    +-- StoreReadOnly(reason)                   writes are refused until the store is reopened
     |   +-- StoreFull(reason)                   no room; writes resume by themselves when there is
     +-- StoreLocked(path, pid)                  another process owns the directory
     +-- StoreClosed                             used after close()
@@ -41,7 +41,7 @@ class InvalidBatch(StoreError):
 
 
 class OutOfRange(StoreError):
-    """A coordinate outside the batch: rows are 0..row_count-1 (parity rows are not stored), columns 0..127."""
+    """Outside the batch: rows are 0..row_count-1 (parity rows are not stored), columns 0..127."""
 
     def __init__(self, row: int, column: int, row_count: int) -> None:
         super().__init__(f"no record ({row}, {column}) in a batch of {row_count} rows")

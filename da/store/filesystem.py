@@ -1,7 +1,7 @@
 """The system calls that change the disk, as one object.
 
-The idea: everything durable goes through these few methods, so that a test can make any single one of them fail
-(no space, I/O error) or stop the process there. Reads do not pass here, except for the free space.
+The idea: everything durable goes through these few methods, so that a test can make any single one of them
+fail (no space, I/O error) or stop the process there. Reads do not pass here, except for the free space.
 
 Invariants: a write writes all bytes or raises; a directory is synced after its entries change, and a new
 directory's parent too, for a name is durable only then.
@@ -94,7 +94,8 @@ class Filesystem:
 def write_durably(fs: Filesystem, staging: Path, target: Path, data: bytes) -> None:
     """Makes `target` hold exactly `data`, durably and atomically, by way of the new file `staging`.
 
-    Raises OSError; then `target` is what it was, or (only when the last directory sync failed) what it shall be.
+    Raises OSError; then `target` is what it was, or (only when the last directory sync failed) what it shall
+    be.
     """
     fd = fs.create(staging)
     try:

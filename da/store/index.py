@@ -1,12 +1,12 @@
 """The index: which batches there are, at which heights, and which payloads they carry. A SQLite database.
 
-The idea: a row's commit (WAL, synchronous=FULL) is the moment at which a batch exists. The index repeats what the
-files say and can be made anew from them, so it holds nothing about cells: which columns a file holds, the file
-itself knows. Heights are u64, stored as 8 big-endian bytes, which sort like the numbers.
+The idea: a row's commit (WAL, synchronous=FULL) is the moment at which a batch exists. The index repeats what
+the files say and can be made anew from them, so it holds nothing about cells: which columns a file holds, the
+file itself knows. Heights are u64, stored as 8 big-endian bytes, which sort like the numbers.
 
-Invariants: every row carries a CRC-32 of all its fields, checked whenever it is read, for SQLite does not notice a
-flipped bit; (disperser_id, height) is unique. Writes come from one thread at a time (the store's lock) through
-one connection; reads go through another, and never wait for a write's fsync.
+Invariants: every row carries a CRC-32 of all its fields, checked whenever it is read, for SQLite does not
+notice a flipped bit; (disperser_id, height) is unique. Writes come from one thread at a time (the store's
+lock) through one connection; reads go through another, and never wait for a write's fsync.
 
 Does not: know files or directories; map disk-full errors (see da.store.space).
 """
@@ -24,7 +24,7 @@ from zlib import crc32
 
 from da.protocol.payload_list import PayloadEntry
 from da.store.base import BatchState
-from da.store.errors import CorruptIndex
+from da.store.errors import CorruptIndex, StoreClosed
 
 _TABLES = {
     "batches": """CREATE TABLE batches (
@@ -40,8 +40,14 @@ _TABLES = {
     "pruned": """CREATE TABLE pruned (
   disperser_id BLOB PRIMARY KEY, height BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID""",
 }
-_BATCH_FIELDS = "header_hash, disperser_id, height, bucket, received_ms, state, certified, header, certificate"
-_ENTRY_FIELDS = "payload_id, header_hash, position, entry"
+_BATCH_FIELDS = (
+    "header_hash, disperser_id, height, bucket, received_ms, state, certified, header, certificate"
+)
+_SELECT_BATCHES = f"SELECT {_BATCH_FIELDS}, crc FROM batches WHERE "  # noqa: S608  # all constants
+_SELECT_PAYLOADS = "SELECT payload_id, header_hash, position, entry, crc FROM payloads WHERE "
+_PAYLOADS_PAGE = (
+    "(payload_id, header_hash, position) > (?, ?, ?) ORDER BY payload_id, header_hash, position LIMIT 1000"
+)
 _HEIGHT_BYTES = 8
 _MAX_HEIGHT = 2 ** (8 * _HEIGHT_BYTES) - 1
 _MAX_PAGE = 2**20
@@ -63,10 +69,10 @@ class IndexRow:
 
 
 class Index:
-    """An open index. Every method may raise sqlite3.Error; reads raise CorruptIndex for a row that was changed."""
+    """An open index. Every method may raise sqlite3.Error; reads raise CorruptIndex for a changed row."""
 
     def __init__(self, path: Path) -> None:
-        """Opens the index, made empty when it is not there. Raises CorruptIndex when it is no index of ours."""
+        """Opens the index, made when it is not there. Raises CorruptIndex when it is not one of ours."""
         self._writer = _connect(path)
         try:
             self._prepare()
@@ -75,26 +81,27 @@ class Index:
             self._writer.close()
             raise
         self._read_lock = threading.Lock()
+        self._closed = False
 
     def close(self) -> None:
         """Closes both connections."""
         with self._read_lock:
+            self._closed = True
             self._reader.close()
         self._writer.close()
 
     def verify(self) -> None:
         """Reads every page and row. Raises CorruptIndex (or sqlite3.DatabaseError) when one was changed."""
-        with self._read_lock:
-            answer = self._reader.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        answer = self._query("PRAGMA integrity_check(1)")[0][0]
         if answer != "ok":
             raise CorruptIndex(str(answer))
         for _ in self.rows():
             pass
-        with self._read_lock:
-            for values in self._reader.execute(f"SELECT {_ENTRY_FIELDS}, crc FROM payloads"):
-                _checked("payloads", values)
-            for values in self._reader.execute("SELECT disperser_id, height, crc FROM pruned"):
-                _checked("pruned", values)
+        after: Sequence[Any] = (b"", b"", -1)
+        while page := self._query(_SELECT_PAYLOADS + _PAYLOADS_PAGE, after):
+            after = [_checked("payloads", values) for values in page][-1][:3]
+        for values in self._query("SELECT disperser_id, height, crc FROM pruned"):
+            _checked("pruned", values)
 
     # -- reads
 
@@ -127,9 +134,11 @@ class Index:
 
     def dispersers(self) -> list[bytes]:
         """The ids of all dispersers that have a row."""
-        with self._read_lock:
-            rows = self._reader.execute("SELECT DISTINCT disperser_id FROM batches").fetchall()
-        return [row[0] for row in rows]
+        return [values[0] for values in self._query("SELECT DISTINCT disperser_id FROM batches")]
+
+    def buckets(self) -> list[str]:
+        """The names of all buckets that have a row, ascending."""
+        return [values[0] for values in self._query("SELECT DISTINCT bucket FROM batches ORDER BY bucket")]
 
     def rows(self) -> Iterator[IndexRow]:
         """All rows by hash, read in pages so that no reader is kept waiting."""
@@ -140,10 +149,7 @@ class Index:
 
     def locations(self, payload_id: bytes) -> list[tuple[IndexRow, PayloadEntry]]:
         """Batches that carry the payload, the one stored last first."""
-        with self._read_lock:
-            found = self._reader.execute(
-                f"SELECT {_ENTRY_FIELDS}, crc FROM payloads WHERE payload_id = ?", (payload_id,)
-            ).fetchall()
+        found = self._query(_SELECT_PAYLOADS + "payload_id = ?", (payload_id,))
         entries = [_checked("payloads", values) for values in found]
         rows = {values[1]: self.get(values[1]) for values in entries}
         placed = [(row, _entry(values)) for values in entries if (row := rows[values[1]]) is not None]
@@ -152,20 +158,20 @@ class Index:
 
     def entries(self, header_hash: bytes) -> list[PayloadEntry]:
         """The payload list of a batch, in order."""
-        with self._read_lock:
-            found = self._reader.execute(
-                f"SELECT {_ENTRY_FIELDS}, crc FROM payloads WHERE header_hash = ? ORDER BY position",
-                (header_hash,),
-            ).fetchall()
+        found = self._query(_SELECT_PAYLOADS + "header_hash = ? ORDER BY position", (header_hash,))
         return [_entry(_checked("payloads", values)) for values in found]
 
     def pruned_height(self, disperser_id: bytes) -> int:
         """The height at and below which rows may be forgotten; 0 when none is."""
-        with self._read_lock:
-            values = self._reader.execute(
-                "SELECT disperser_id, height, crc FROM pruned WHERE disperser_id = ?", (disperser_id,)
-            ).fetchone()
-        return 0 if values is None else int.from_bytes(_checked("pruned", values)[1], "big")
+        found = self._query(
+            "SELECT disperser_id, height, crc FROM pruned WHERE disperser_id = ?", (disperser_id,)
+        )
+        return int.from_bytes(_checked("pruned", found[0])[1], "big") if found else 0
+
+    def pruned_heights(self) -> dict[bytes, int]:
+        """The pruned height of every disperser that has one."""
+        found = self._query("SELECT disperser_id, height, crc FROM pruned")
+        return {values[0]: int.from_bytes(_checked("pruned", values)[1], "big") for values in found}
 
     # -- writes; all inside `transaction`
 
@@ -195,9 +201,14 @@ class Index:
         for position, entry in enumerate(entries):
             self._insert("payloads", (entry.payload_id, row.header_hash, position, entry.encode()))
 
-    def mark(self, row: IndexRow, state: BatchState, certificate: bytes | None) -> None:
-        """Writes a row's state, and the certificate that its tombstone keeps."""
-        self.put(replace(row, state=state, certificate=certificate))
+    def certify(self, row: IndexRow) -> None:
+        """Notes that a row's certificate has come."""
+        self.put(replace(row, certified=True))
+
+    def bury(self, row: IndexRow, certificate: bytes | None) -> None:
+        """Marks a row expired; its tombstone keeps the certificate."""
+        certified = certificate is not None
+        self.put(replace(row, state="expired", certified=certified, certificate=certificate))
 
     def forget(self, header_hash: bytes) -> None:
         """Removes a row and its payloads."""
@@ -230,10 +241,15 @@ class Index:
         return found[0] if found else None
 
     def _many(self, where: str, arguments: Sequence[Any]) -> list[IndexRow]:
-        sql = f"SELECT {_BATCH_FIELDS}, crc FROM batches WHERE {where}"  # noqa: S608  # this module's own text
+        return [
+            _row(_checked("batches", values)) for values in self._query(_SELECT_BATCHES + where, arguments)
+        ]
+
+    def _query(self, sql: str, arguments: Sequence[Any] = ()) -> list[Any]:
         with self._read_lock:
-            found = self._reader.execute(sql, arguments).fetchall()
-        return [_row(_checked("batches", values)) for values in found]
+            if self._closed:
+                raise StoreClosed
+            return self._reader.execute(sql, arguments).fetchall()
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -281,7 +297,17 @@ def _batch_values(row: IndexRow) -> tuple[Any, ...]:
 
 def _row(values: Sequence[Any]) -> IndexRow:
     height = int.from_bytes(values[2], "big")
-    return IndexRow(values[0], values[1], height, *values[3:6], bool(values[6]), values[7], values[8])
+    return IndexRow(
+        header_hash=values[0],
+        disperser_id=values[1],
+        height=height,
+        bucket=values[3],
+        received_ms=values[4],
+        state=values[5],
+        certified=bool(values[6]),
+        header=values[7],
+        certificate=values[8],
+    )
 
 
 def _entry(values: Sequence[Any]) -> PayloadEntry:

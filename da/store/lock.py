@@ -2,8 +2,8 @@
 
 The idea: the lock dies with its process, however that dies, so there is nothing to clean up after a crash.
 
-Invariant: a forked child does not keep the lock alive (it closes its copy of the descriptor), so that a node that
-was killed can start again while a worker of it still ends.
+Invariant: a forked child does not keep the lock alive (it closes its copy of the descriptor), so that a node
+that was killed can start again while a worker of it still ends.
 
 Does not: work across machines on a network file system.
 """

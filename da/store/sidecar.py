@@ -1,7 +1,7 @@
 """The certificate's file beside a batch file, and its bytes. Pure functions.
 
-The idea: a certificate comes after its batch, and a batch file never changes, so it lies in a small file of its
-own: magic, version, the header hash it belongs to, length, the bytes, CRC-32 over all before.
+The idea: a certificate comes after its batch, and a batch file never changes, so it lies in a small file of
+its own: magic, version, the header hash it belongs to, length, the bytes, CRC-32 over all before.
 
 Invariant: a certificate of another batch, or a cut or changed file, is a CorruptBatch error.
 

@@ -1,12 +1,14 @@
 """Room on the disk: when the store stops taking writes, and when it takes them again.
 
-The idea: writes stop while `reserve_bytes` are still free, so that the index, logs and expiry go on working. Should
-others use up the rest, a reserve file of real blocks is given up to let expiry commit, and made again after.
+The idea: writes stop while `reserve_bytes` are still free, so that the index, logs and expiry go on working.
+Should others use up the rest, a reserve file of real blocks is given up to let expiry commit, and made again
+after.
 
-Invariants: no room (ENOSPC, EDQUOT, SQLITE_FULL, or under the watermark) is StoreFull and passes by itself: it is
-looked at anew on each check, and after a real ENOSPC the reserve file must be whole again. Writes resume only at
-9/8 of the watermark, so that the state does not flap. Any other failure of a write is StoreReadOnly until the store
-is opened again: after a failed fsync nothing is known about what the disk holds.
+Invariants: no room (ENOSPC, EDQUOT, SQLITE_FULL, or under the watermark) is StoreFull and passes by itself:
+it is looked at anew on each check, and after a real ENOSPC the reserve file must be whole again. Writes
+resume only at 9/8 of the watermark, so that the state does not flap. Any other failure of a write is
+StoreReadOnly until the store is opened again: after a failed fsync nothing is known about what the disk
+holds.
 
 Does not: free room (see EmbeddedStore.expire).
 """
@@ -27,6 +29,7 @@ from da.store.filesystem import Filesystem
 RESERVE_NAME = "reserve"
 MAX_RESERVE_FILE_BYTES = 16 * 2**20
 
+_STARVED_BYTES = 2**20
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -42,7 +45,8 @@ class SpaceGuard:
         self._full: str | None = None
         self._no_room_seen = False
         self._failure: str | None = None
-        self.restore_reserve()
+        if fs.free_bytes(directory) < _STARVED_BYTES:
+            self.release_reserve()  # opening the index takes a little room
 
     def free_bytes(self) -> int:
         """Bytes that may still be stored."""
@@ -72,7 +76,7 @@ class SpaceGuard:
         except OSError as error:
             raise self._judge(error, error.errno in _NO_ROOM) from error
         except sqlite3.Error as error:
-            raise self._judge(error, error.sqlite_errorcode == sqlite3.SQLITE_FULL) from error
+            raise self._judge_sqlite(error) from error
 
     def release_reserve(self) -> None:
         """Gives the reserve file's blocks free, for a write that must succeed."""
@@ -106,6 +110,14 @@ class SpaceGuard:
                 self._full = None
                 self._no_room_seen = False
             return self._full
+
+    def _judge_sqlite(self, error: sqlite3.Error) -> StoreReadOnly:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return StoreReadOnly(f"the index is held by another program: {error}")
+        # SQLite reports a full disk as an I/O error where it extends its shared-memory file.
+        starved = code == sqlite3.SQLITE_IOERR and self._fs.free_bytes(self._directory) < _STARVED_BYTES
+        return self._judge(error, starved or code == sqlite3.SQLITE_FULL)
 
     def _judge(self, error: OSError | sqlite3.Error, no_room: bool) -> StoreReadOnly:
         with self._lock:

@@ -1,16 +1,16 @@
 """Tombstones: what stays of a bucket when its batches are dropped. Pure functions over bytes.
 
 The idea: before a bucket goes, one file names the batches that were in it (header, time, certificate, payload
-list), so that a rebuilt index still tells "expired" from "unknown" and still knows which heights are taken. When
-that file too goes, the greatest pruned height of each disperser stays, in a file of its own.
+list), so that a rebuilt index still tells "expired" from "unknown" and still knows which heights are taken.
+When that file too goes, the greatest pruned height of each disperser stays, in a file of its own.
 
-Tombstone file: magic, version, count u32, crc; then per batch: u32 length, body, crc32 over both.
-Body: received_ms u64, header length u16, header, certificate length u32 (0: none), certificate, payload list.
-Pruned file: magic, version, count u32, then disperser_id bytes[32] and height u64 each; crc over all. Integers
-are big-endian.
+Tombstone file: magic, version, count u32, crc; then per batch: u32 length, body, crc32 over both. Body:
+received_ms u64, header length u16, header, certificate length u32 (0: none), certificate, payload list.
+Pruned file: magic, version, count u32, then disperser_id bytes[32] and height u64 each; crc over all.
+Integers are big-endian.
 
-Invariants: decoders are total: a value or CorruptBatch. A tombstone is checked by itself, so one bad one does not
-hide the others.
+Invariants: decoders are total: a value or CorruptBatch. A tombstone is checked by itself, so one bad one does
+not hide the others.
 
 Does not: touch files.
 """
