@@ -83,7 +83,7 @@ def structured() -> dict[str, Bytes]:
 class Matrix:
     """Three rows and their three parity rows, proved by the oracle.
 
-    blobs u8[6, 131072], commitments u8[6, 48], cells u8[6, 128, 2048], proofs u8[6, 128, 48]; rows 3..5 parity.
+    blobs u8[6, 131072], commitments u8[6, 48], cells u8[6, 128, 2048], proofs u8[6, 128, 48].
     """
 
     blobs: Bytes
