@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from kzg.constants import BYTES_PER_COMMITMENT
-from kzg.engine import Engine, check_bytes, check_indices
-from kzg.errors import InvalidCell, InvalidPoint, InvalidRowIndex
+from erasure.constants import BYTES_PER_CELL
+from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
+from kzg.engine import Engine, check_bytes, check_cell_indices, check_indices
+from kzg.errors import InvalidCell, InvalidPoint, InvalidRowIndex, LengthMismatch
 from kzg.parity import parity_commitments
-from kzg.types import Bytes, Indices
+from kzg.types import Bytes, IndexArray, Indices
 
 
 def verify_matrix_cells(
@@ -36,8 +37,8 @@ def verify_matrix_cells(
     Raises:
         KzgError: the input is malformed (see `Engine.verify_cells`); InvalidRowIndex.
     """
-    row_commitments = _commitments_of_cells(commitments, row_indices)
-    return engine.verify_cells(row_commitments, cell_indices, cells, proofs)
+    batch = _batch(commitments, row_indices, cell_indices, cells, proofs)
+    return engine.verify_cells(*batch)
 
 
 def find_invalid(
@@ -59,12 +60,12 @@ def find_invalid(
     Raises:
         KzgError: shapes, indices or commitments are malformed.
     """
-    row_commitments = _commitments_of_cells(commitments, row_indices)
+    row_commitments, columns, cells, proofs = _batch(commitments, row_indices, cell_indices, cells, proofs)
 
     def right(start: int, stop: int) -> bool:
         part = slice(start, stop)
         try:
-            return engine.verify_cells(row_commitments[part], cell_indices[part], cells[part], proofs[part])
+            return engine.verify_cells(row_commitments[part], columns[part], cells[part], proofs[part])
         except InvalidCell:
             return False
         except InvalidPoint as error:
@@ -84,10 +85,23 @@ def find_invalid(
     return search(0, len(row_commitments), known_wrong=False)
 
 
-def _commitments_of_cells(commitments: Bytes, row_indices: Indices) -> Bytes:
-    """u8[k, 48]: the commitment of each cell's row, those of parity rows derived."""
+def _batch(
+    commitments: Bytes, row_indices: Indices, cell_indices: Indices, cells: Bytes, proofs: Bytes
+) -> tuple[Bytes, IndexArray, Bytes, Bytes]:
+    """The arguments of `Engine.verify_cells`, shapes and indices checked."""
     commitments = check_bytes("commitments", commitments, (None, BYTES_PER_COMMITMENT))
     rows = check_indices("row_indices", row_indices)
+    columns = check_cell_indices(cell_indices)
+    cells = check_bytes("cells", cells, (None, BYTES_PER_CELL))
+    proofs = check_bytes("proofs", proofs, (None, BYTES_PER_PROOF))
+    for name, length in (("row_indices", len(rows)), ("cells", len(cells)), ("proofs", len(proofs))):
+        if length != len(columns):
+            raise LengthMismatch(name, length, len(columns))
+    return _commitments_of_rows(commitments, rows), columns, cells, proofs
+
+
+def _commitments_of_rows(commitments: Bytes, rows: IndexArray) -> Bytes:
+    """u8[k, 48]: the commitment of each of the rows, those of parity rows derived."""
     count = len(commitments)
     outside = np.flatnonzero((rows < 0) | (rows >= 2 * count))
     if outside.size:
