@@ -25,12 +25,12 @@ import numpy as np
 from da.store.base import RECORD_BYTES, Bytes8
 from da.store.errors import CorruptBatch, CorruptRecord
 from erasure.constants import CELLS_PER_EXT_BLOB, MAX_ROWS
+from kzg.constants import BYTES_PER_COMMITMENT
 
 MAGIC = b"CELLARB\x00"
 VERSION = 1
 CRC_BYTES = 4
 STORED_RECORD_BYTES = RECORD_BYTES + CRC_BYTES
-COMMITMENT_BYTES = 48
 SIGNATURE_BYTES = 96
 HASH_BYTES = 32
 TABLE_BYTES = CELLS_PER_EXT_BLOB // 8
@@ -58,7 +58,7 @@ class Prefix:
     def head_bytes(self) -> int:
         """Size of the head; the first record starts there."""
         parts = (self.header_length, SIGNATURE_BYTES, self.payload_list_length)
-        tail = (self.row_count * COMMITMENT_BYTES, TABLE_BYTES)
+        tail = (self.row_count * BYTES_PER_COMMITMENT, TABLE_BYTES)
         return PREFIX_BYTES + sum(length + CRC_BYTES for length in parts + tail)
 
 
@@ -75,7 +75,7 @@ class HeadParts:
     @property
     def row_count(self) -> int:
         """Data rows R."""
-        return len(self.commitments) // COMMITMENT_BYTES
+        return len(self.commitments) // BYTES_PER_COMMITMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ def decode_head(data: bytes) -> Head:
         "header": prefix.header_length,
         "signature": SIGNATURE_BYTES,
         "payload list": prefix.payload_list_length,
-        "commitments": prefix.row_count * COMMITMENT_BYTES,
+        "commitments": prefix.row_count * BYTES_PER_COMMITMENT,
         "column table": TABLE_BYTES,
     }
     parts: list[bytes] = []

@@ -21,7 +21,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from zlib import crc32
 
@@ -40,7 +39,6 @@ from da.store.base import (
     StoreHealth,
 )
 from da.store.batch_file import (
-    COMMITMENT_BYTES,
     CRC_BYTES,
     SIGNATURE_BYTES,
     STORED_RECORD_BYTES,
@@ -65,10 +63,12 @@ from da.store.errors import (
 from da.store.files import StagedBatch, StoreFiles, read_head
 from da.store.filesystem import Filesystem
 from da.store.index import Index, IndexRow
+from da.store.keyed_locks import KeyedLocks
 from da.store.lock import DirectoryLock
 from da.store.sidecar import MAX_CERTIFICATE_BYTES, encode_sidecar
 from da.store.space import SpaceGuard
 from erasure.constants import CELLS_PER_EXT_BLOB
+from kzg.constants import BYTES_PER_COMMITMENT
 
 DAY_S = 86_400
 DEFAULT_RESERVE_BYTES = 256 * 2**20
@@ -470,7 +470,7 @@ class EmbeddedStore:
             header=header,
             disperser_signature=head.parts.disperser_signature,
             payload_list=payload_list,
-            commitments=np.frombuffer(head.parts.commitments, np.uint8).reshape(-1, COMMITMENT_BYTES),
+            commitments=np.frombuffer(head.parts.commitments, np.uint8).reshape(-1, BYTES_PER_COMMITMENT),
             columns=head.layout.columns,
             certificate=certificate,
             received_ms=head.received_ms,
@@ -492,7 +492,7 @@ class EmbeddedStore:
             header=Header.decode(row.header),
             disperser_signature=b"",
             payload_list=PayloadList(tuple(self._index.entries(row.header_hash))),
-            commitments=np.empty((0, COMMITMENT_BYTES), np.uint8),
+            commitments=np.empty((0, BYTES_PER_COMMITMENT), np.uint8),
             columns=(),
             certificate=row.certificate,
             received_ms=row.received_ms,
@@ -500,37 +500,12 @@ class EmbeddedStore:
         )
 
 
-class KeyedLocks:
-    """A lock for each key that is in use."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._locks: dict[bytes, tuple[threading.Lock, int]] = {}
-
-    @contextmanager
-    def hold(self, key: bytes) -> Iterator[None]:
-        """Holds the key's lock."""
-        with self._guard:
-            lock, users = self._locks.get(key, (threading.Lock(), 0))
-            self._locks[key] = (lock, users + 1)
-        try:
-            with lock:
-                yield
-        finally:
-            with self._guard:
-                lock, users = self._locks[key]
-                if users == 1:
-                    del self._locks[key]
-                else:
-                    self._locks[key] = (lock, users - 1)
-
-
 def _head_parts(
     header: Header, disperser_signature: bytes, payload_list: PayloadList, commitments: Bytes8
 ) -> HeadParts:
     if len(disperser_signature) != SIGNATURE_BYTES:
         raise InvalidBatch(f"a signature of {len(disperser_signature)} bytes, not {SIGNATURE_BYTES}")
-    expected = (header.row_count, COMMITMENT_BYTES)
+    expected = (header.row_count, BYTES_PER_COMMITMENT)
     if commitments.dtype != np.uint8 or commitments.shape != expected:
         raise InvalidBatch(
             f"commitments {commitments.dtype}{list(commitments.shape)}, not uint8{list(expected)}"

@@ -13,16 +13,15 @@ Does not: know files or directories; map disk-full errors (see da.store.space).
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 from da.protocol.payload_list import PayloadEntry
+from da.store import sqlite
 from da.store.base import BatchState
 from da.store.errors import CorruptIndex, StoreClosed
 
@@ -73,10 +72,10 @@ class Index:
 
     def __init__(self, path: Path) -> None:
         """Opens the index, made when it is not there. Raises CorruptIndex when it is not one of ours."""
-        self._writer = _connect(path)
+        self._writer = sqlite.connect(path)
         try:
-            self._prepare()
-            self._reader = _connect(path)
+            sqlite.make_tables(self._writer, _TABLES)
+            self._reader = sqlite.connect(path)
         except BaseException:
             self._writer.close()
             raise
@@ -92,16 +91,17 @@ class Index:
 
     def verify(self) -> None:
         """Reads every page and row. Raises CorruptIndex (or sqlite3.DatabaseError) when one was changed."""
-        answer = self._query("PRAGMA integrity_check(1)")[0][0]
-        if answer != "ok":
-            raise CorruptIndex(str(answer))
+        with self._read_lock:
+            if self._closed:
+                raise StoreClosed
+            sqlite.check_integrity(self._reader)
         for _ in self.rows():
             pass
         after: Sequence[Any] = (b"", b"", -1)
         while page := self._query(_SELECT_PAYLOADS + _PAYLOADS_PAGE, after):
-            after = [_checked("payloads", values) for values in page][-1][:3]
+            after = [sqlite.checked("payloads", values) for values in page][-1][:3]
         for values in self._query("SELECT disperser_id, height, crc FROM pruned"):
-            _checked("pruned", values)
+            sqlite.checked("pruned", values)
 
     # -- reads
 
@@ -150,7 +150,7 @@ class Index:
     def locations(self, payload_id: bytes) -> list[tuple[IndexRow, PayloadEntry]]:
         """Batches that carry the payload, the one stored last first."""
         found = self._query(_SELECT_PAYLOADS + "payload_id = ?", (payload_id,))
-        entries = [_checked("payloads", values) for values in found]
+        entries = [sqlite.checked("payloads", values) for values in found]
         rows = {values[1]: self.get(values[1]) for values in entries}
         placed = [(row, _entry(values)) for values in entries if (row := rows[values[1]]) is not None]
         placed.sort(key=lambda item: (item[0].received_ms, item[0].height, item[0].header_hash), reverse=True)
@@ -159,33 +159,27 @@ class Index:
     def entries(self, header_hash: bytes) -> list[PayloadEntry]:
         """The payload list of a batch, in order."""
         found = self._query(_SELECT_PAYLOADS + "header_hash = ? ORDER BY position", (header_hash,))
-        return [_entry(_checked("payloads", values)) for values in found]
+        return [_entry(sqlite.checked("payloads", values)) for values in found]
 
     def pruned_height(self, disperser_id: bytes) -> int:
         """The height at and below which rows may be forgotten; 0 when none is."""
         found = self._query(
             "SELECT disperser_id, height, crc FROM pruned WHERE disperser_id = ?", (disperser_id,)
         )
-        return int.from_bytes(_checked("pruned", found[0])[1], "big") if found else 0
+        return int.from_bytes(sqlite.checked("pruned", found[0])[1], "big") if found else 0
 
     def pruned_heights(self) -> dict[bytes, int]:
         """The pruned height of every disperser that has one."""
         found = self._query("SELECT disperser_id, height, crc FROM pruned")
-        return {values[0]: int.from_bytes(_checked("pruned", values)[1], "big") for values in found}
+        return {values[0]: int.from_bytes(sqlite.checked("pruned", values)[1], "big") for values in found}
 
     # -- writes; all inside `transaction`
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commits what the block wrote, all or nothing."""
-        self._writer.execute("BEGIN IMMEDIATE")
-        try:
+        with sqlite.transaction(self._writer):
             yield
-            self._writer.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):  # after some errors SQLite has rolled back by itself
-                self._writer.execute("ROLLBACK")
-            raise
 
     def put(self, row: IndexRow, entries: Iterable[PayloadEntry] | None = None) -> None:
         """Writes a row over the one of the same hash; with `entries`, the batch's payload list too.
@@ -222,19 +216,10 @@ class Index:
 
     # -- internals
 
-    def _prepare(self) -> None:
-        found = dict(self._writer.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
-        if not found:
-            with self.transaction():
-                for sql in _TABLES.values():
-                    self._writer.execute(sql)
-        elif found != _TABLES:
-            raise CorruptIndex("its tables are not the ones of this version")
-
     def _insert(self, table: str, values: tuple[Any, ...]) -> None:
         marks = ", ".join("?" * (len(values) + 1))
         sql = f"INSERT INTO {table} VALUES ({marks})"  # noqa: S608  # table names are this module's own
-        self._writer.execute(sql, (*values, _row_crc(table, values)))
+        self._writer.execute(sql, (*values, sqlite.row_crc(table, values)))
 
     def _one(self, where: str, arguments: Sequence[Any]) -> IndexRow | None:
         found = self._many(where, arguments)
@@ -242,7 +227,8 @@ class Index:
 
     def _many(self, where: str, arguments: Sequence[Any]) -> list[IndexRow]:
         return [
-            _row(_checked("batches", values)) for values in self._query(_SELECT_BATCHES + where, arguments)
+            _row(sqlite.checked("batches", values))
+            for values in self._query(_SELECT_BATCHES + where, arguments)
         ]
 
     def _query(self, sql: str, arguments: Sequence[Any] = ()) -> list[Any]:
@@ -252,33 +238,8 @@ class Index:
             return self._reader.execute(sql, arguments).fetchall()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA fullfsync = ON")  # only macOS knows the difference
-        connection.execute("PRAGMA cell_size_check = ON")
-        connection.execute("PRAGMA busy_timeout = 5000")  # a backup tool may hold it for a moment
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
 def _height_bytes(height: int) -> bytes:
     return height.to_bytes(_HEIGHT_BYTES, "big")
-
-
-def _row_crc(table: str, values: Sequence[Any]) -> int:
-    # repr keeps types and fields apart: two rows that differ anywhere differ here.
-    return crc32(repr((table, *values)).encode())
-
-
-def _checked(table: str, values: Sequence[Any]) -> Sequence[Any]:
-    if _row_crc(table, values[:-1]) != values[-1]:
-        raise CorruptIndex(f"a row of {table} fails its checksum")
-    return values
 
 
 def _batch_values(row: IndexRow) -> tuple[Any, ...]:

@@ -25,23 +25,13 @@ from pathlib import Path
 from da.protocol.errors import ProtocolError
 from da.protocol.header import Header
 from da.protocol.payload_list import PayloadEntry, PayloadList
+from da.store import sqlite
 from da.store.base import FindingKind, ScrubFinding
 from da.store.batch_file import Head
 from da.store.errors import CorruptBatch, CorruptIndex
 from da.store.files import BucketListing, StoreFiles, read_head
 from da.store.index import Index, IndexRow
 from da.store.tombstones import Tombstone, decode_pruned, decode_tombstones
-
-# What SQLite answers when the machine, not the file, is at fault: no reason to throw the index away.
-_ENVIRONMENT = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_IOERR,
-}
 
 
 def open_index(files: StoreFiles) -> tuple[Index, list[ScrubFinding]]:
@@ -51,11 +41,8 @@ def open_index(files: StoreFiles) -> tuple[Index, list[ScrubFinding]]:
     """
     try:
         return _verified(files.index), []
-    except CorruptIndex as error:
-        reason = error.reason
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-        if code & 0xFF in _ENVIRONMENT and code != sqlite3.SQLITE_IOERR_SHORT_READ:
+    except (sqlite3.Error, CorruptIndex) as error:
+        if not sqlite.is_damage(error):
             raise
         reason = str(error)
     finding = ScrubFinding("index", files.relative(files.index), f"made anew from the files: {reason}")
@@ -65,7 +52,7 @@ def open_index(files: StoreFiles) -> tuple[Index, list[ScrubFinding]]:
 
 def remove_index(files: StoreFiles, keep: bool) -> None:
     """Takes the index's files away; `keep` moves them to quarantine."""
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in sqlite.FILE_SUFFIXES:
         path = files.index.with_name(files.index.name + suffix)
         if keep and path.exists():
             files.quarantine(path)
