@@ -1,11 +1,11 @@
-"""How a node talks to other members: the port.
+"""How a node talks to other members: the port. The HTTP implementation is da/http_transport.py.
 
 Errors of every call: PeerUnreachable, PeerRejected (a typed answer), PeerMisbehaved (malformed).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,6 +27,14 @@ class RemoteBatch:
     payload_list: PayloadList
     commitments: NDArray[np.uint8]
     certificate: bytes | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchPage:
+    """Live batches of one page of a log, ascending; `next_height` continues it, None at its end."""
+
+    batches: tuple[RemoteBatch, ...]
+    next_height: int | None
 
 
 class PeerTransport(Protocol):
@@ -52,8 +60,8 @@ class PeerTransport(Protocol):
 
     async def get_batches(
         self, member: Member, disperser_id: bytes, from_height: int, limit: int, timeout_s: float
-    ) -> list[RemoteBatch]:
-        """Certified batches of a disperser's log from a height on, ascending."""
+    ) -> BatchPage:
+        """Certified batches of a disperser's log from a height on; expired ones are left out."""
         ...
 
     async def get_column(
@@ -63,7 +71,7 @@ class PeerTransport(Protocol):
         ...
 
     async def get_records(
-        self, member: Member, header_hash: bytes, pairs: list[tuple[int, int]], timeout_s: float
+        self, member: Member, header_hash: bytes, pairs: Sequence[tuple[int, int]], timeout_s: float
     ) -> list[bytes | None]:
         """Records of (row, column) pairs, in order; None where not held (or corrupt there)."""
         ...

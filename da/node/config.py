@@ -45,6 +45,7 @@ class NodeConfig:
     follow_page: int = 32  # batches asked for in one request
     repair_retry_s: float = 30.0
     scrub_interval_s: float = 6 * 3600.0
+    scrub_rest_s: float = 0.1  # between two batches of a pass
     retention_interval_s: float = 600.0
 
     # Reading.
@@ -52,6 +53,7 @@ class NodeConfig:
     concurrent_fetches_max: int = 16  # column requests to peers in flight, for one reconstruction
     peer_timeout_s: float = 10.0
     hedge_after_s: float = 0.5  # ask a second holder when the first has not answered by then
+    concurrent_derivations_max: int = 2  # columns whose parity cells are being derived
     parity_cache_bytes: int = 64 * MIB
     records_per_read_max: int = 1_024
     batches_per_page_max: int = 100

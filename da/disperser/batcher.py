@@ -1,0 +1,255 @@
+"""The batcher: waiting payloads to one encoded matrix.
+
+Flow:
+- payloads wait in the order in which they came, no bytes in memory, only what the outbox knows of them;
+- a batch closes when the oldest has waited for the batch interval, or when the next one would pass rows_max;
+- its payloads are sorted by (namespace, payload_id), which is the order of their rows;
+- one engine call extends and proves all rows;
+- two columns are verified against the commitments that the posters were told, so that a batch which
+  members would refuse (and with it a stuck log) is never proposed.
+
+Invariants: at most one encoded batch waits, and the next is encoded only after it was taken: one is being
+dispersed from disk, one is in memory. A payload whose bytes are no longer those of its commitments is
+failed, by name; its neighbours go on in the next batch.
+
+Does not: make headers (see dispersal), nor store anything but states in the outbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from da.disperser.outbox import OutboxError, State
+from da.member.verification import bad_columns
+from da.protocol.payload_list import PayloadEntry, PayloadList
+from da.store.base import RECORD_BYTES
+from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
+from erasure.packing import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from da.disperser.outbox import Outbox
+    from da.node.context import NodeContext
+
+log = logging.getLogger("da.batcher")
+
+_CHECKED_COLUMNS = (0, CELLS_PER_EXT_BLOB - 1)
+
+Key = tuple[bytes, bytes]  # namespace, payload id
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A payload in the outbox that no batch has yet. `since` is the event loop's time."""
+
+    namespace: bytes
+    payload_id: bytes
+    rows: int
+    length: int
+    since: float
+
+    @property
+    def key(self) -> Key:
+        """Its place in the outbox."""
+        return self.namespace, self.payload_id
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedBatch:
+    """A matrix ready to be proposed: commitments u8[R,48], cells u8[R,128,2048], proofs u8[R,128,48]."""
+
+    payload_list: PayloadList
+    commitments: NDArray[np.uint8]
+    cells: NDArray[np.uint8]
+    proofs: NDArray[np.uint8]
+
+    @property
+    def keys(self) -> list[Key]:
+        """The payloads' keys in the outbox."""
+        return [entry.key for entry in self.payload_list.entries]
+
+    def column(self, column: int) -> NDArray[np.uint8]:
+        """Records of a column, u8[R,2096]."""
+        records = np.empty((self.cells.shape[0], RECORD_BYTES), dtype=np.uint8)
+        records[:, :BYTES_PER_CELL] = self.cells[:, column]
+        records[:, BYTES_PER_CELL:] = self.proofs[:, column]
+        return records
+
+    def columns(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """All columns, one at a time."""
+        for column in range(CELLS_PER_EXT_BLOB):
+            yield column, self.column(column)
+
+
+class Batcher:
+    """Closes batches and encodes them, one ahead of the dispersal."""
+
+    def __init__(self, context: NodeContext, outbox: Outbox) -> None:
+        self._context = context
+        self._outbox = outbox
+        self._waiting: deque[Waiting] = deque()
+        self._news = asyncio.Event()
+        self._free = asyncio.Semaphore(1)  # the place of the one encoded batch
+        self._encoded: asyncio.Queue[EncodedBatch] = asyncio.Queue()
+        self.encoding: frozenset[Key] = frozenset()  # until the batch is taken
+
+    @property
+    def waiting(self) -> int:
+        """Payloads that wait."""
+        return len(self._waiting)
+
+    def add(self, namespace: bytes, payload_id: bytes, rows: int, length: int) -> None:
+        """Queue a payload that the outbox holds durably."""
+        since = asyncio.get_running_loop().time()
+        self._waiting.append(Waiting(namespace, payload_id, rows, length, since))
+        self._context.metrics.waiting.set(len(self._waiting))
+        self._news.set()
+
+    async def take(self) -> EncodedBatch:
+        """The next encoded batch; the batcher then starts on the one after it."""
+        batch = await self._encoded.get()
+        self.encoding = frozenset()
+        self._free.release()
+        return batch
+
+    def holds(self, key: Key) -> bool:
+        """Whether the payload waits, or is in the encoded batch."""
+        return key in self.encoding or any(payload.key == key for payload in self._waiting)
+
+    async def run(self) -> None:
+        """Close and encode, for ever."""
+        while True:
+            await self._free.acquire()
+            batch = None
+            try:
+                while batch is None:
+                    batch = await self._encode(await self._close())
+                self._encoded.put_nowait(batch)
+            except BaseException:
+                self._free.release()
+                raise
+
+    async def _close(self) -> list[Waiting]:
+        """The payloads of the next batch, in order of arrival; they stay queued until encoded."""
+        while True:
+            self._news.clear()
+            chosen, full = self._choose()
+            if full:
+                return chosen
+            timeout_s = None
+            if chosen:
+                age_s = asyncio.get_running_loop().time() - chosen[0].since
+                timeout_s = self._context.config.batch_interval_ms / 1000 - age_s
+                if timeout_s <= 0:
+                    return chosen
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    def _choose(self) -> tuple[list[Waiting], bool]:
+        """What fits into a batch now, and whether nothing more would."""
+        chosen: list[Waiting] = []
+        rows = 0
+        for payload in self._waiting:
+            if rows + payload.rows > self._context.config.rows_max:
+                return chosen, True
+            chosen.append(payload)
+            rows += payload.rows
+        return chosen, rows == self._context.config.rows_max
+
+    async def _encode(self, chosen: list[Waiting]) -> EncodedBatch | None:
+        """The encoded batch; None when a payload had to be failed and the rest must be chosen again."""
+        context = self._context
+        ordered = sorted(chosen, key=lambda payload: payload.key)
+        self.encoding = frozenset(payload.key for payload in ordered)
+        try:
+            parts = await context.workers.io(self._read, ordered)
+            if parts is None:
+                await self._drop_failed(chosen)
+                return None
+            started = time.monotonic()
+            batch = await context.workers.compute(self._prove, ordered, *parts)
+            context.metrics.encode_seconds.observe(time.monotonic() - started)
+            if batch is None:
+                damaged = await context.workers.compute(self._damaged, ordered, *parts)
+                for payload in damaged:
+                    reason = "the stored bytes are no longer those of the commitments"
+                    await context.workers.io(self._fail, payload, reason)
+                await self._drop_failed(chosen)
+                return None
+        except BaseException:
+            self.encoding = frozenset()
+            raise
+        self._drop(chosen)
+        return batch
+
+    def _read(self, ordered: list[Waiting]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]] | None:
+        """Rows and commitments of each payload, from the outbox; None when one was failed instead."""
+        blobs, commitments = [], []
+        whole = True
+        for payload in ordered:
+            try:
+                commitments.append(self._outbox.entry(*payload.key).commitments)
+                blobs.append(pack(self._outbox.payload(payload.key)))
+            except OutboxError as error:
+                self._fail(payload, str(error))
+                whole = False
+        return (blobs, commitments) if whole else None
+
+    def _prove(
+        self, ordered: list[Waiting], blobs: list[NDArray[np.uint8]], commitments: list[NDArray[np.uint8]]
+    ) -> EncodedBatch | None:
+        """The encoded batch; None when it does not agree with its commitments."""
+        engine = self._context.engine
+        entries, first_row = [], 0
+        for payload in ordered:
+            entries.append(
+                PayloadEntry(payload.namespace, payload.payload_id, first_row, payload.rows, payload.length)
+            )
+            first_row += payload.rows
+        cells, proofs = engine.prove(np.concatenate(blobs))
+        batch = EncodedBatch(PayloadList(tuple(entries)), np.concatenate(commitments), cells, proofs)
+        checked = np.stack([batch.column(column) for column in _CHECKED_COLUMNS])
+        return None if bad_columns(engine, batch.commitments, _CHECKED_COLUMNS, checked) else batch
+
+    def _damaged(
+        self, ordered: list[Waiting], blobs: list[NDArray[np.uint8]], commitments: list[NDArray[np.uint8]]
+    ) -> list[Waiting]:
+        """Payloads whose bytes have other commitments than their posters were told."""
+        right = self._context.engine.commit(np.concatenate(blobs))
+        first_row, damaged = 0, []
+        for payload, told in zip(ordered, commitments, strict=True):
+            if not np.array_equal(right[first_row : first_row + payload.rows], told):
+                damaged.append(payload)
+            first_row += payload.rows
+        assert damaged, "the engine's proofs do not verify, and all its commitments agree"
+        return damaged
+
+    def _fail(self, payload: Waiting, reason: str) -> None:
+        log.error("payload %s is given up: %s", payload.payload_id.hex(), reason)
+        self._outbox.mark(payload.key, State.FAILED, reason=reason)
+
+    async def _drop_failed(self, chosen: list[Waiting]) -> None:
+        def failed() -> list[Waiting]:
+            return [p for p in chosen if self._outbox.entry(*p.key).state is State.FAILED]
+
+        self._drop(await self._context.workers.io(failed))
+        self.encoding = frozenset()
+        self._context.changed.announce()
+
+    def _drop(self, payloads: list[Waiting]) -> None:
+        gone = {payload.key for payload in payloads}
+        self._waiting = deque(payload for payload in self._waiting if payload.key not in gone)
+        self._context.metrics.waiting.set(len(self._waiting))

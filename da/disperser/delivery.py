@@ -1,0 +1,184 @@
+"""Deliveries: the disperser's log to one member, in height order, at that member's own pace.
+
+Flow, for ever:
+- send the certificate of the lowest height that the member has and whose certificate it lacks, or
+- push its columns of the lowest height that it lacks, streamed from the store column by column;
+- on failure wait, longer each time, and look again at what is to be sent.
+
+A member that is behind says which height it expects, and is served from there; what has expired here is
+passed over, and such a member catches up by certificates (see da.member.follow).
+
+Invariants: memory is one column at a time, however far behind the member; an attestation counts only after
+its signature was verified and only for the member that was asked; one delivery never waits for another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from da.errors import DaError, Expired, PeerError, PeerMisbehaved, PeerRejected
+from da.protocol import custody
+from da.protocol.attestation import Attestation
+from da.protocol.errors import ProtocolError
+from da.protocol.push import encode_prelude, push_bytes
+from da.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from da.disperser.dispersal import Dispersal
+    from da.node.context import NodeContext
+    from da.protocol.committee import Committee, Member
+    from da.protocol.header import Header
+    from da.store.base import BatchRecord
+
+log = logging.getLogger("da.delivery")
+
+
+class Delivery:
+    """Keeps one member supplied."""
+
+    def __init__(self, context: NodeContext, dispersal: Dispersal, member: Member) -> None:
+        self._context = context
+        self._dispersal = dispersal
+        self.member = member
+        index = context.committee.member_index(member.id)
+        assert index is not None, "the member is one of the committee"
+        self._index = index
+        self._columns = custody.columns_of(context.committee, index)
+        self._next_push = 1
+        self._next_certificate = 1
+        self._gap: int | None = None  # what the member said it expects, until a push succeeds
+        self._failures = 0
+        self.conflict = ""
+
+    async def run(self) -> None:
+        """Deliver, for ever."""
+        dispersal = self._dispersal
+        # What lies before the top was delivered by an earlier run, or the member asks for it.
+        self._next_certificate = max(1, dispersal.certified_height)
+        self._next_push = dispersal.certified_height + 1
+        while True:
+            ticket = dispersal.changed.ticket()
+            behind = max(0, dispersal.top_height + 1 - self._next_push)
+            self._context.metrics.member_behind.labels(self.member.name).set(behind)
+            send_certificate = self._next_certificate <= min(self._next_push - 1, dispersal.certified_height)
+            if not send_certificate and not behind:
+                await ticket.wait()
+                continue
+            try:
+                if send_certificate:
+                    await self._send_certificate(self._next_certificate)
+                else:
+                    await self._push(self._next_push)
+                self._failures = 0
+            except (DaError, ProtocolError, StoreError) as error:
+                self._failures += 1
+                self._note(error)
+                await asyncio.sleep(self._pause_s())
+
+    def _note(self, error: Exception) -> None:
+        reason = error.error if isinstance(error, PeerRejected) else type(error).__name__
+        self._context.metrics.push_failures.labels(self.member.name, reason).inc()
+        level = logging.INFO if isinstance(error, PeerError) and self._failures > 1 else logging.WARNING
+        log.log(level, "delivery to %s (attempt %d): %s", self.member.name, self._failures, error)
+
+    def _pause_s(self) -> float:
+        config = self._context.config
+        pause_s = min(config.backoff_max_s, config.backoff_initial_s * 2 ** min(self._failures - 1, 32))
+        return pause_s * self._context.rng.uniform(0.5, 1.0)  # so that retries do not come in step
+
+    async def _record(self, height: int) -> BatchRecord | None:
+        """The batch of this node's log at a height; None when it has expired."""
+        context = self._context
+        header_hash = await context.store.at_height(context.member.id, height)
+        if header_hash is None:
+            return None
+        try:
+            return await context.store.batch(header_hash)
+        except Expired:
+            return None
+
+    async def _send_certificate(self, height: int) -> None:
+        record = await self._record(height)
+        if record is not None and record.certificate is not None:
+            context = self._context
+            try:
+                await context.transport.put_certificate(
+                    self.member, record.header.hash, record.certificate, context.config.certificate_timeout_s
+                )
+            except PeerRejected as error:
+                if error.error == "NotFound":
+                    self._next_push = height
+                    return
+                if error.error != "Expired":
+                    raise
+        self._next_certificate = height + 1
+
+    async def _push(self, height: int) -> None:
+        record = await self._record(height)
+        if record is not None:
+            try:
+                await self._push_batch(record)
+            except PeerRejected as error:
+                if error.error == "HeightGap":
+                    self._rewind(height, error)
+                    return
+                if error.error == "HeaderConflict":
+                    # Evidence against this disperser: its store was lost or put back to an old state.
+                    self.conflict = f"{self.member.name} knows another header at height {height}"
+                if error.error != "Expired":
+                    raise
+            self._gap = None
+        self._next_push = height + 1
+
+    def _rewind(self, height: int, error: PeerRejected) -> None:
+        """Go to the height that the member expects; pause when that was of no help before."""
+        expected = error.answer.get("expected")
+        if not isinstance(expected, int) or not 1 <= expected <= self._dispersal.top_height:
+            raise PeerMisbehaved(self.member.name, f"expects height {expected} at {height}") from error
+        again, self._gap = self._gap == expected, expected
+        self._next_push = expected
+        self._next_certificate = min(self._next_certificate, expected)
+        if again:
+            raise error
+
+    async def _push_batch(self, record: BatchRecord) -> None:
+        context, header = self._context, record.header
+        prelude = encode_prelude(
+            header, record.disperser_signature, record.payload_list, record.commitments, self._columns
+        )
+        size = push_bytes(header.row_count, len(self._columns), prelude)
+        timeout_s = context.config.push_timeout_s + size / context.config.push_bytes_per_s_min
+        started = time.monotonic()
+        answer = await context.transport.push(
+            self.member, header.hash, prelude, lambda: self._stream(header.hash), size, timeout_s
+        )
+        try:
+            attestation = await context.workers.compute(
+                _check_attestation, context.committee, header, self._index, answer
+            )
+        except ProtocolError as error:
+            context.metrics.bad_attestations.labels(self.member.name).inc()
+            log.warning("%s answered with a bad attestation: %s", self.member.name, error)
+            raise PeerMisbehaved(self.member.name, f"bad attestation: {error}") from error
+        context.metrics.push_seconds.labels(self.member.name).observe(time.monotonic() - started)
+        self.conflict = ""
+        self._dispersal.attested(self._index, attestation)
+
+    async def _stream(self, header_hash: bytes) -> AsyncIterator[bytes]:
+        for column in self._columns:
+            records = await self._context.store.read_column(header_hash, column)
+            if records is None:
+                raise PeerError(self._context.member.name, f"column {column} of an own batch is not here")
+            yield records.tobytes()
+
+
+def _check_attestation(committee: Committee, header: Header, index: int, answer: bytes) -> Attestation:
+    attestation = Attestation.decode(answer)
+    if attestation.verify(committee, header) != index:
+        raise ProtocolError(f"the attestation is {committee.members[index].name}'s, not its own")
+    return attestation

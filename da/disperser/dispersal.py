@@ -1,0 +1,200 @@
+"""The dispersal: an encoded matrix to a certified batch.
+
+Flow, for one batch after the other:
+- the header: next height, parent the batch before (certified by now), time that never runs backwards;
+- header and whole matrix durable in the store; only then the outbox forgets the bytes;
+- every member is sent its columns by its own delivery (see delivery), this node attests itself;
+- whenever an attestation comes, ask whether the signers make the batch final; if so publish the certificate.
+
+Invariants: a header exists nowhere before it is durable here, and the next is made only after the one
+before is certified, so there are never two at one height, whatever crashes. After a restart the top of the
+log, if it has no certificate, is dispersed again from the store.
+
+Does not: encode (see batcher), nor wait for members after the certificate; their deliveries go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from da.disperser.delivery import Delivery
+from da.disperser.outbox import State
+from da.errors import ReadOnly
+from da.protocol.attestation import Attestation, sign_proposal
+from da.protocol.certificate import Certificate
+from da.protocol.custody import finality
+from da.protocol.header import ZERO_HASH, Header
+from da.protocol.merkle import commitments_root
+
+if TYPE_CHECKING:
+    from da.disperser.batcher import Batcher, EncodedBatch
+    from da.disperser.outbox import Outbox
+    from da.node.context import NodeContext
+    from da.node.waiting import Broadcast
+    from da.protocol.payload_list import PayloadList
+    from da.store.base import BatchRecord
+
+log = logging.getLogger("da.dispersal")
+
+
+class Dispersal:
+    """Proposes batches and gathers their certificates."""
+
+    def __init__(self, context: NodeContext, batcher: Batcher, outbox: Outbox, changed: Broadcast) -> None:
+        """`changed` wakes the deliveries; it is announced when the log or its certificates grow."""
+        self._context = context
+        self._batcher = batcher
+        self._outbox = outbox
+        self.changed = changed
+        self.top_height = 0  # of the log, certified or not
+        self.certified_height = 0
+        self.gathering: Header | None = None  # dispersed, not yet final
+        self._signatures: dict[int, bytes] = {}
+        self.deliveries = [Delivery(context, self, member) for member in context.peers]
+
+    async def resume(self) -> None:
+        """Take up the log where the store has it."""
+        context = self._context
+        top = await context.store.latest(context.member.id)
+        certified = await context.store.latest(context.member.id, certified=True)
+        self.top_height = top.header.height if top else 0
+        self.certified_height = certified.header.height if certified else 0
+        self.changed.announce()
+
+    async def run(self) -> None:
+        """Batch after batch, for ever."""
+        await self.resume()
+        await self._reconcile()
+        context = self._context
+        if self.certified_height < self.top_height:
+            top = await context.store.latest(context.member.id)
+            assert top is not None, "the log has a top"
+            log.info("height %d has no certificate yet: dispersing it again", self.top_height)
+            await self._certify(top.header, top.payload_list)
+        while True:
+            batch = await self._batcher.take()
+            header, payload_list = await self._propose(batch), batch.payload_list
+            del batch  # the matrix is on disk; its memory is the next batch's
+            await self._certify(header, payload_list)
+
+    async def _reconcile(self) -> None:
+        """Bring outbox and store together, after a crash at any point between their writes."""
+        context = self._context
+        for entry in await context.workers.io(self._outbox.pending):
+            key = (entry.namespace, entry.payload_id)
+            record = await self._own_batch(key)
+            if record is None:
+                if not self._batcher.holds(key):
+                    self._batcher.add(*key, len(entry.commitments), entry.length)
+                continue
+            if record.certificate is None:
+                await context.workers.io(self._hand_over, key, record.header.hash)
+            else:
+                await context.workers.io(self._finish, key, record.header.hash)
+
+    async def _own_batch(self, key: tuple[bytes, bytes]) -> BatchRecord | None:
+        """The live batch of this disperser that carries the payload."""
+        context = self._context
+        namespace, payload_id = key
+        for location in await context.store.find_payload(payload_id):
+            if location.state == "live" and location.entry.namespace == namespace:
+                record = await context.store.batch(location.header_hash)
+                if record.header.disperser_id == context.member.id:
+                    return record
+        return None
+
+    async def _propose(self, batch: EncodedBatch) -> Header:
+        """Make the header and store the batch; from here on it will be dispersed whatever happens."""
+        context = self._context
+        async with context.log_lock(context.member.id):
+            parent = await context.store.latest(context.member.id)
+            now_ms = context.clock()
+            header = Header(
+                chain_id=context.committee.chain_id,
+                disperser_id=context.member.id,
+                height=parent.header.height + 1 if parent else 1,
+                timestamp_ms=max(now_ms, parent.header.timestamp_ms) if parent else now_ms,
+                parent=parent.header.hash if parent else ZERO_HASH,
+                committee_hash=context.committee.hash,
+                row_count=batch.payload_list.row_count,
+                payloads_root=batch.payload_list.root,
+                commitments_root=commitments_root(batch.commitments),
+            )
+            signature = await context.workers.compute(sign_proposal, context.secret, header)
+            while True:
+                try:
+                    await context.store.put_batch(
+                        header, signature, batch.payload_list, batch.commitments, batch.columns()
+                    )
+                    break
+                except ReadOnly as error:
+                    # Nothing is stored and nothing was sent: the same header is tried until there is room.
+                    log.warning("height %d waits: %s", header.height, error)
+                    await asyncio.sleep(context.config.encode_retry_ms / 1000)
+        for key in batch.keys:
+            await context.workers.io(self._hand_over, key, header.hash)
+        context.metrics.batches.inc()
+        context.metrics.batch_rows.inc(header.row_count)
+        self.top_height = header.height
+        log.info("height %d: %d rows, %d payloads", header.height, header.row_count, len(batch.keys))
+        return header
+
+    def _hand_over(self, key: tuple[bytes, bytes], header_hash: bytes) -> None:
+        self._outbox.mark(key, State.DISPERSING, header_hash=header_hash)
+        self._outbox.remove_payload(key)
+
+    def _finish(self, key: tuple[bytes, bytes], header_hash: bytes) -> None:
+        self._outbox.mark(key, State.CERTIFIED, header_hash=header_hash)
+        self._outbox.remove_payload(key)
+
+    async def _certify(self, header: Header, payload_list: PayloadList) -> None:
+        """Wait until enough members attest, then publish the certificate."""
+        context = self._context
+        started = time.monotonic()
+        own = await context.workers.compute(Attestation.sign, context.secret, header)
+        self._signatures = {context.index: own.signature}
+        self.gathering = header
+        self.changed.announce()
+        context.changed.announce()
+        while True:
+            ticket = self.changed.ticket()
+            signatures = dict(self._signatures)
+            result = await context.workers.compute(finality, context.committee, tuple(signatures))
+            if result.final:
+                break
+            await ticket.wait()
+        certificate = await context.workers.compute(Certificate.gather, header, context.committee, signatures)
+        while True:
+            try:
+                await context.store.put_certificate(header.hash, certificate.encode())
+                break
+            except ReadOnly as error:
+                log.warning("the certificate of height %d waits: %s", header.height, error)
+                await asyncio.sleep(context.config.encode_retry_ms / 1000)
+        for entry in payload_list.entries:
+            await context.workers.io(self._finish, entry.key, header.hash)
+        self.gathering = None
+        self.certified_height = header.height
+        seconds = time.monotonic() - started
+        context.metrics.certificates.inc()
+        context.metrics.certify_seconds.observe(seconds)
+        log.info(
+            "height %d certified by %d members in %.2f s, margin %d",
+            header.height, len(signatures), seconds, result.margin,
+        )  # fmt: skip
+        self.changed.announce()
+        context.changed.announce()
+
+    def attested(self, index: int, attestation: Attestation) -> None:
+        """Count a verified attestation of member `index`, if its batch still needs some."""
+        if self.gathering is not None and attestation.header_hash == self.gathering.hash:
+            self._signatures[index] = attestation.signature
+            self.changed.announce()
+
+    @property
+    def conflicts(self) -> list[str]:
+        """Members that know another header at a height of this node's log."""
+        return [delivery.conflict for delivery in self.deliveries if delivery.conflict]

@@ -1,0 +1,144 @@
+"""Columns from other members: who to ask, when to ask a second one, whom to believe.
+
+Flow, in rounds, until enough columns are verified or nobody is left to ask:
+- take as many columns as are still needed, most wanted first;
+- ask one holder of each in parallel, chosen at random (the disperser, who holds all, last); a holder that
+  does not answer soon is hedged with the next one;
+- verify everything that came in one engine call; who sent a bad cell is named in the log, counted, and not
+  asked again in this fetch.
+
+Invariants: at most `concurrent_fetches_max` columns are asked for at once in a fetch; memory is what was
+asked for; a returned column is verified.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from da.errors import PeerError
+from da.member.verification import bad_columns
+from da.protocol import custody
+from da.store.base import RECORD_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from da.node.context import NodeContext
+    from da.protocol.committee import Member
+    from da.store.base import BatchRecord
+
+log = logging.getLogger("da.fetch")
+
+Columns = dict[int, "NDArray[np.uint8]"]
+
+
+@dataclass(frozen=True, slots=True)
+class RowRange:
+    """Rows first .. first + count of a batch."""
+
+    first: int
+    count: int
+
+
+class ColumnFetcher:
+    """Fetches verified columns from peers."""
+
+    def __init__(self, context: NodeContext) -> None:
+        self._context = context
+
+    async def fetch(self, record: BatchRecord, rows: RowRange, wanted: Sequence[int], need: int) -> Columns:
+        """Up to `need` of the `wanted` columns, verified: column -> u8[rows.count,2096].
+
+        Fewer than `need` come back when no reachable peer has more.
+        """
+        found: Columns = {}
+        liars: set[bytes] = set()
+        left = list(wanted)
+        slots = asyncio.Semaphore(self._context.config.concurrent_fetches_max)
+        while left and len(found) < need:
+            now = left[: need - len(found)]
+            left = left[len(now) :]
+            answers = await asyncio.gather(*(self._ask(record, rows, column, liars, slots) for column in now))
+            came = [(column, *answer) for column, answer in zip(now, answers, strict=True) if answer]
+            if not came:
+                continue
+            bad = await self._context.workers.compute(
+                bad_columns,
+                self._context.engine,
+                record.commitments[rows.first : rows.first + rows.count],
+                [column for column, _, _ in came],
+                np.stack([records for _, _, records in came]),
+            )
+            for column, member, records in came:
+                if column not in bad:
+                    found[column] = records
+                    continue
+                row, reason = bad[column]
+                log.warning("%s sent a bad cell (%d, %d): %s", member.name, rows.first + row, column, reason)
+                self._context.metrics.bad_peer_cells.labels(member.name).inc()
+                liars.add(member.id)
+                left.insert(0, column)  # somebody else may have it
+        return found
+
+    def _candidates(self, record: BatchRecord, column: int, excluded: set[bytes]) -> list[Member]:
+        context = self._context
+        members = context.committee.members
+        holders = [members[i] for i in custody.holders_of(context.committee, column)]
+        context.rng.shuffle(holders)
+        disperser = context.committee.member(record.header.disperser_id)
+        if disperser is not None and disperser not in holders:
+            holders.append(disperser)
+        return [m for m in holders if m.id not in excluded and m.id != context.member.id]
+
+    async def _ask(
+        self, record: BatchRecord, rows: RowRange, column: int, excluded: set[bytes], slots: asyncio.Semaphore
+    ) -> tuple[Member, NDArray[np.uint8]] | None:
+        """The column from the first holder that gives it; each next one is asked after the hedge delay,
+        or at once when all asked so far have said no."""
+        waiting: set[asyncio.Task[tuple[Member, NDArray[np.uint8]] | None]] = set()
+        candidates = self._candidates(record, column, excluded)
+        async with slots:
+            try:
+                while candidates or waiting:
+                    if candidates:
+                        waiting.add(
+                            asyncio.create_task(self._request(candidates.pop(0), record, rows, column))
+                        )
+                    hedge_s = self._context.config.hedge_after_s if candidates else None
+                    done, waiting = await asyncio.wait(
+                        waiting, timeout=hedge_s, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    for task in done:
+                        if (answer := task.result()) is not None:
+                            return answer
+                return None
+            finally:
+                for task in waiting:
+                    task.cancel()
+                await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _request(
+        self, member: Member, record: BatchRecord, rows: RowRange, column: int
+    ) -> tuple[Member, NDArray[np.uint8]] | None:
+        context = self._context
+        header_hash, timeout_s = record.header.hash, context.config.peer_timeout_s
+        try:
+            if rows.count == record.header.row_count:
+                data = await context.transport.get_column(member, header_hash, column, rows.count, timeout_s)
+            else:
+                pairs = [(row, column) for row in range(rows.first, rows.first + rows.count)]
+                records = await context.transport.get_records(member, header_hash, pairs, timeout_s)
+                data = None if None in records else b"".join(r for r in records if r is not None)
+        except PeerError as error:
+            log.info("no column %d: %s", column, error)
+            return None
+        if data is None:
+            return None
+        return member, np.frombuffer(data, dtype=np.uint8).reshape(rows.count, RECORD_BYTES)

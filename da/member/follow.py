@@ -1,0 +1,182 @@
+"""Following the dispersers' logs: how a member learns of batches that no push brought it.
+
+Flow of a round, for each disperser:
+- find the height up to which this node knows every certified batch;
+- ask the disperser for what comes after; if it cannot be reached, ask the other members;
+- of each batch verify proposal, contents and certificate, and store it without columns, which the repair
+  then gets.
+
+A certified batch may be stored above a gap (older batches may have expired everywhere): its certificate
+says that the committee stands behind it, which is more than a parent hash can.
+
+Invariants: only certified batches come in this way, so nothing learnt here is ever attested by this node
+before a push asks for it. `fresh()` tells whether an unknown thing is unknown for certain: the round began
+after the question, and of each log either the disperser itself answered, or members who together have
+more stake than may be absent from a certificate.
+
+Does not: fetch columns (see repair).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from da.errors import DaError, HeaderConflict, PeerError, RejectedCertificate, StaleCommittee
+from da.member.verification import check_certificate, check_signature
+from da.protocol.contents import check_contents
+from da.protocol.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from da.node.context import NodeContext
+    from da.protocol.committee import Committee, Member
+    from da.transport import RemoteBatch
+
+log = logging.getLogger("da.follow")
+
+
+class LogFollower:
+    """Keeps this node's copy of every disperser's log complete."""
+
+    def __init__(self, context: NodeContext, on_batch: Callable[[bytes], None]) -> None:
+        """`on_batch` is told the hash of each batch that was stored without its columns."""
+        self._context = context
+        self._on_batch = on_batch
+        self._complete: dict[bytes, int] = {}  # disperser -> all certified batches up to here are known
+        self._wanted = asyncio.Event()
+        self._round: asyncio.Task[bool] | None = None
+        self._next_round: asyncio.Task[bool] | None = None
+
+    def kick(self) -> None:
+        """Have a round soon."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """A round each interval, or when kicked."""
+        while True:
+            await self.fresh()
+            try:
+                async with asyncio.timeout(self._context.config.follow_interval_s):
+                    await self._wanted.wait()
+            except TimeoutError:
+                continue
+            finally:
+                self._wanted.clear()
+
+    async def fresh(self) -> bool:
+        """Wait for a round that begins after this call; whether all logs are known to their ends."""
+        if self._next_round is None:
+            self._next_round = asyncio.create_task(self._after(self._round))
+        return await asyncio.shield(self._next_round)
+
+    async def _after(self, before: asyncio.Task[bool] | None) -> bool:
+        if before is not None:
+            await asyncio.wait([before])
+        self._round, self._next_round = asyncio.current_task(), None
+        results = [await self.sync(disperser) for disperser in self._context.committee.dispersers]
+        return all(results)
+
+    async def close(self) -> None:
+        """End the rounds."""
+        for task in (self._round, self._next_round):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def sync(self, disperser: Member) -> bool:
+        """Learn one log; whether its end is certain."""
+        context = self._context
+        if disperser.id != context.member.id:
+            if await self._read_log(disperser, disperser):
+                return True
+        elif await context.store.latest(disperser.id) is not None:
+            return True  # this node's own log: only after the loss of its store do others know better
+        peers = [member for member in context.peers if member.id != disperser.id]
+        answers = await asyncio.gather(*(self._read_log(member, disperser) for member in peers))
+        stake = sum(member.stake for member, answered in zip(peers, answers, strict=True) if answered)
+        return is_certain(context.committee, stake + context.member.stake)
+
+    async def _read_log(self, source: Member, disperser: Member) -> bool:
+        """Read the log from where it is complete here; whether `source` answered to its end."""
+        context = self._context
+        height: int | None = await self._first_unknown(disperser.id)
+        while height is not None:
+            try:
+                page = await context.transport.get_batches(
+                    source, disperser.id, height, context.config.follow_page, context.config.peer_timeout_s
+                )
+                for batch in page.batches:
+                    await self._learn(source, disperser, batch)
+            except PeerError as error:
+                log.info("log of %s: %s", disperser.name, error)
+                return False
+            except (DaError, ProtocolError) as error:
+                log.warning("log of %s: %s told something wrong: %s", disperser.name, source.name, error)
+                return False
+            if page.next_height is not None and page.next_height <= height:
+                log.warning("log of %s: %s does not get ahead", disperser.name, source.name)
+                return False
+            height = page.next_height
+        return True
+
+    async def _first_unknown(self, disperser_id: bytes) -> int:
+        """The lowest height of which this node has no certified batch, above what is known complete."""
+        complete = self._complete.get(disperser_id, 0)
+        limit = self._context.config.follow_page
+        while True:
+            page = await self._context.store.batches(disperser_id, complete + 1, limit, certified_only=True)
+            for record in page:
+                # Below the first batch ever known here nothing is missed: it has expired.
+                if record.header.height != complete + 1 and complete:
+                    return complete + 1
+                complete = self._complete[disperser_id] = record.header.height
+            if len(page) < limit:
+                return complete + 1
+
+    async def _learn(self, source: Member, disperser: Member, batch: RemoteBatch) -> None:
+        context = self._context
+        header, header_hash = batch.header, batch.header.hash
+        if header.disperser_id != disperser.id:
+            raise RejectedCertificate("the batch is of another log than asked for")
+        if header.committee_hash != context.committee.hash:
+            raise StaleCommittee(context.committee.hash, header.committee_hash)
+        if batch.certificate is None:
+            raise RejectedCertificate("the batch has no certificate")
+        await context.workers.compute(_check_batch, context.committee, batch, batch.certificate)
+        async with context.log_lock(disperser.id):
+            known = await context.store.at_height(disperser.id, header.height)
+            if known is None:
+                await context.store.put_batch(
+                    header, batch.disperser_signature, batch.payload_list, batch.commitments
+                )
+                log.info("learnt height %d of %s from %s", header.height, disperser.name, source.name)
+            elif known != header_hash:
+                log.error(
+                    "equivocation of %s at height %d: %s is certified, known is %s",
+                    disperser.name, header.height, header_hash.hex(), known.hex(),
+                )  # fmt: skip
+                raise HeaderConflict(known)
+            await context.store.put_certificate(header_hash, batch.certificate)
+        context.changed.announce()
+        if known is None:
+            self._on_batch(header_hash)
+
+
+def is_certain(committee: Committee, stake: int) -> bool:
+    """Whether members of that much stake, asked for a log, cannot all have missed a certified batch.
+
+    A certificate lacks at most 1 - threshold of all stake, and at most a third may lie about what it has.
+    """
+    absent = committee.threshold_denominator - committee.threshold_numerator
+    return 3 * stake * committee.threshold_denominator > committee.total_stake * (
+        3 * absent + committee.threshold_denominator
+    )
+
+
+def _check_batch(committee: Committee, batch: RemoteBatch, certificate: bytes) -> None:
+    check_certificate(committee, batch.header.hash, certificate)
+    check_signature(committee, batch.header, batch.disperser_signature)
+    check_contents(batch.header, batch.payload_list, batch.commitments)

@@ -1,0 +1,188 @@
+"""What a member does with what a disperser sends: columns in, attestation out; certificates in.
+
+Flow of a push:
+- the header: our chain and committee, a disperser of it, its signature, the next height of its log;
+- the contents: payload list and commitments are those that the header binds;
+- the columns: exactly this member's custody, every cell verified in one engine call;
+- the store: header and columns durable; only then the signature.
+
+Invariants: no attestation without durable columns; never an attestation for a second header at one
+height (the store refuses it, and the check here says so before the work). The same push again gives the
+same attestation, without verifying what is stored already. Any push that is refused leaves nothing.
+
+Does not: bound the bytes of bodies being read (the API does), nor decide whether a push is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from da.errors import (
+    DaError,
+    HeaderConflict,
+    HeightGap,
+    InvalidPush,
+    InvalidTimestamp,
+    NotFound,
+    RejectedColumn,
+    StaleCommittee,
+    WrongChain,
+    WrongCustody,
+)
+from da.member.verification import bad_columns, check_certificate, check_signature
+from da.protocol.attestation import Attestation
+from da.protocol.contents import check_contents
+from da.protocol.errors import InvalidContents
+from da.protocol.header import ZERO_HASH, Header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from da.member.follow import LogFollower
+    from da.node.context import NodeContext
+    from da.protocol.push import ColumnPush
+
+log = logging.getLogger("da.ingest")
+
+
+class Ingest:
+    """Takes pushes and certificates for one node."""
+
+    def __init__(self, context: NodeContext) -> None:
+        self._context = context
+        self._slots = asyncio.Semaphore(context.config.concurrent_verifications_max)
+        self._running: dict[bytes, asyncio.Task[Attestation]] = {}
+
+    async def check_header(self, header: Header, disperser_signature: bytes) -> None:
+        """Whether a push of this header would be looked at. Raises as `accept_push`."""
+        context = self._context
+        if header.chain_id != context.committee.chain_id:
+            raise WrongChain(context.committee.chain_id, header.chain_id)
+        if header.committee_hash != context.committee.hash:
+            raise StaleCommittee(context.committee.hash, header.committee_hash)
+        await context.workers.compute(check_signature, context.committee, header, disperser_signature)
+        await self._check_place(header)
+
+    async def _check_place(self, header: Header) -> None:
+        """The header is known here, or is the next of its log."""
+        store = self._context.store
+        known = await store.at_height(header.disperser_id, header.height)
+        if known is not None:
+            if known != header.hash:
+                log.error(
+                    "equivocation: %s at height %d, known is %s",
+                    header.hash.hex(),
+                    header.height,
+                    known.hex(),
+                )
+                raise HeaderConflict(known)
+            return
+        top = await store.latest(header.disperser_id)
+        top_height, top_hash = (top.header.height, top.header.hash) if top else (0, ZERO_HASH)
+        if header.height != top_height + 1:
+            raise HeightGap(top_height + 1)
+        if header.parent != top_hash:
+            raise HeaderConflict(top_hash)
+        if top and header.timestamp_ms < top.header.timestamp_ms:
+            raise InvalidTimestamp("the timestamp is before the parent's")
+        if header.timestamp_ms > self._context.clock() + self._context.config.clock_skew_ms_max:
+            raise InvalidTimestamp("the timestamp is too far in the future")
+
+    async def accept_push(self, push: ColumnPush) -> Attestation:
+        """Verify, store, sign.
+
+        Raises InvalidPush and what is under it, StaleCommittee, HeightGap, HeaderConflict, Expired, ReadOnly,
+        EngineError.
+        """
+        header_hash = push.header.hash
+        try:
+            await self.check_header(push.header, push.disperser_signature)
+            # A disperser that lost patience sends again while its first push is being verified: the second
+            # waits for the first, and is looked at itself only if that one was refused.
+            while (running := self._running.get(header_hash)) is not None:
+                with contextlib.suppress(DaError):
+                    return await asyncio.shield(running)
+            # The work outlives a caller that hangs up: its result is ready for the next attempt.
+            task = asyncio.create_task(self._ingest(push, header_hash))
+            self._running[header_hash] = task
+            task.add_done_callback(lambda done: self._forget(header_hash, done))
+            return await asyncio.shield(task)
+        except DaError as error:
+            self._context.metrics.rejected_pushes.labels(type(error).__name__).inc()
+            raise
+
+    def _forget(self, header_hash: bytes, task: asyncio.Task[Attestation]) -> None:
+        del self._running[header_hash]
+        if not task.cancelled():
+            task.exception()  # told to whoever waits; perhaps nobody does any more
+
+    async def _ingest(self, push: ColumnPush, header_hash: bytes) -> Attestation:
+        context = self._context
+        if push.columns != context.custody:
+            raise WrongCustody(context.custody, push.columns)
+        try:
+            await context.workers.compute(check_contents, push.header, push.payload_list, push.commitments)
+        except InvalidContents as error:
+            raise InvalidPush(str(error)) from error
+        held = await self._held(header_hash)
+        missing = [position for position, column in enumerate(push.columns) if column not in held]
+        if missing or not held:
+            async with self._slots:
+                await self._verify(push, missing)
+            async with context.log_lock(push.header.disperser_id):
+                await self._check_place(push.header)
+                await context.store.put_batch(
+                    push.header,
+                    push.disperser_signature,
+                    push.payload_list,
+                    push.commitments,
+                    _columns(push, missing),
+                )
+            context.changed.announce()
+        attestation = await context.workers.compute(Attestation.sign, context.secret, push.header)
+        context.metrics.attestations.inc()
+        return attestation
+
+    async def _verify(self, push: ColumnPush, positions: list[int]) -> None:
+        context = self._context
+        columns = [push.columns[position] for position in positions]
+        records = push.records if len(positions) == len(push.columns) else push.records[positions]
+        bad = await context.workers.compute(bad_columns, context.engine, push.commitments, columns, records)
+        if bad:
+            column = min(bad)
+            raise RejectedColumn(column, *bad[column])
+
+    async def _held(self, header_hash: bytes) -> frozenset[int]:
+        try:
+            return frozenset((await self._context.store.batch(header_hash)).columns)
+        except NotFound:
+            return frozenset()
+
+    async def accept_certificate(
+        self, header_hash: bytes, certificate_bytes: bytes, follower: LogFollower
+    ) -> None:
+        """Check against the committee and store.
+
+        Raises RejectedCertificate, NotFound (and the follower looks for the batch), Expired, ReadOnly.
+        """
+        context = self._context
+        await context.workers.compute(check_certificate, context.committee, header_hash, certificate_bytes)
+        try:
+            record = await context.store.batch(header_hash)
+        except NotFound:
+            follower.kick()
+            raise
+        if record.certificate is None:
+            await context.store.put_certificate(header_hash, certificate_bytes)
+            context.changed.announce()
+
+
+def _columns(push: ColumnPush, positions: list[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    for position in positions:
+        yield push.columns[position], push.records[position]

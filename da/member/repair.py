@@ -1,0 +1,157 @@
+"""Repair: getting columns that this node should hold and does not, or holds damaged.
+
+Flow for one batch:
+- ask the other holders for exactly these columns;
+- for what nobody has, fetch any columns until there are 64 (those held here count) and rebuild the rows;
+- verify, then store. What was rebuilt is checked like what was received.
+
+Invariants: one batch at a time, so memory is one matrix at most; a batch that cannot be repaired now is
+tried again later, after the others.
+
+Does not: sign. A member attests only a push.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from da.errors import Expired, NotFound, ReadOnly
+from da.member.fetch import ColumnFetcher, Columns, RowRange
+from da.member.verification import bad_columns
+from da.store.base import RECORD_BYTES
+from da.store.errors import CorruptBatch, CorruptRecord
+from erasure.constants import BYTES_PER_CELL, CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from da.node.context import NodeContext
+    from da.store.base import BatchRecord
+
+log = logging.getLogger("da.repair")
+
+
+class Repair:
+    """Repairs the batches it is told of, in the background."""
+
+    def __init__(self, context: NodeContext, fetcher: ColumnFetcher) -> None:
+        self._context = context
+        self._fetcher = fetcher
+        self._wanted: dict[bytes, set[int]] = {}  # header hash -> columns known to be damaged
+        self._news = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """Batches that wait for repair."""
+        return len(self._wanted)
+
+    def request(self, header_hash: bytes, damaged: Collection[int] = ()) -> None:
+        """Repair a batch: columns missing from this node's custody, and the `damaged` ones."""
+        self._wanted.setdefault(header_hash, set()).update(damaged)
+        self._news.set()
+
+    async def run(self) -> None:
+        """Repair what was asked for; what does not succeed is tried again after an interval."""
+        while True:
+            self._news.clear()
+            for header_hash in list(self._wanted):
+                damaged = self._wanted.pop(header_hash)
+                try:
+                    done = await self.repair(header_hash, damaged)
+                except (NotFound, Expired):
+                    continue
+                except (ReadOnly, CorruptBatch) as error:
+                    log.warning("batch %s is not repaired: %s", header_hash.hex(), error)
+                    done = False
+                except BaseException:
+                    self.request(header_hash, damaged)
+                    raise
+                if not done:
+                    self._wanted.setdefault(header_hash, set()).update(damaged)
+            timeout_s = self._context.config.repair_retry_s if self._wanted else None
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    def should_hold(self, record: BatchRecord) -> Collection[int]:
+        """Columns that are this node's to hold: all of its own batches, its custody of others'."""
+        context = self._context
+        own = record.header.disperser_id == context.member.id
+        return range(CELLS_PER_EXT_BLOB) if own else context.custody
+
+    async def repair(self, header_hash: bytes, damaged: Collection[int] = ()) -> bool:
+        """Whether the batch is whole now. Raises NotFound, Expired, ReadOnly, CorruptBatch."""
+        context = self._context
+        record = await context.store.batch(header_hash)
+        missing = sorted((set(self.should_hold(record)) - set(record.columns)) | set(damaged))
+        if not missing:
+            return True
+        rows = RowRange(0, record.header.row_count)
+        found = await self._fetcher.fetch(record, rows, missing, len(missing))
+        if lacking := [column for column in missing if column not in found]:
+            found |= await self._rebuild(record, lacking, found, missing)
+        if found:
+            await context.store.add_columns(header_hash, sorted(found.items()))
+            context.metrics.repaired_columns.inc(len(found))
+            context.changed.announce()
+        log.info("batch %s: repaired %d of %d columns", header_hash.hex(), len(found), len(missing))
+        return len(found) == len(missing)
+
+    async def _rebuild(
+        self, record: BatchRecord, lacking: list[int], found: Columns, missing: list[int]
+    ) -> Columns:
+        """The lacking columns, from any 64; nothing when there are not so many."""
+        context = self._context
+        known = dict(found)
+        for column in record.columns:
+            if len(known) >= CELLS_PER_BLOB:
+                break
+            if column not in missing and (records := await self._read(record, column)) is not None:
+                known[column] = records
+        others = [c for c in range(CELLS_PER_EXT_BLOB) if c not in known and c not in missing]
+        context.rng.shuffle(others)
+        rows = RowRange(0, record.header.row_count)
+        known |= await self._fetcher.fetch(record, rows, others, CELLS_PER_BLOB - len(known))
+        if len(known) < CELLS_PER_BLOB:
+            log.warning(
+                "batch %s: %d columns can be had, %d are needed to rebuild",
+                record.header.hash.hex(), len(known), CELLS_PER_BLOB,
+            )  # fmt: skip
+            return {}
+        rebuilt = await context.workers.compute(_recover_columns, context, known, lacking)
+        bad = await context.workers.compute(
+            bad_columns,
+            context.engine,
+            record.commitments,
+            lacking,
+            np.stack([rebuilt[column] for column in lacking]),
+        )
+        assert not bad, "64 verified columns determine the others"
+        return rebuilt
+
+    async def _read(
+        self, record: BatchRecord, column: int
+    ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
+        try:
+            return await self._context.store.read_column(record.header.hash, column)
+        except CorruptRecord:
+            return None  # a later scrub or read finds it again, when this repair is done
+
+
+def _recover_columns(context: NodeContext, known: Columns, wanted: list[int]) -> Columns:
+    indices = sorted(known)[:CELLS_PER_BLOB]
+    cells = np.stack([known[column][:, :BYTES_PER_CELL] for column in indices], axis=1)
+    all_cells, all_proofs = context.engine.recover_with_proofs(indices, cells)
+    rebuilt: Columns = {}
+    for column in wanted:
+        records = np.empty((cells.shape[0], RECORD_BYTES), dtype=np.uint8)
+        records[:, :BYTES_PER_CELL] = all_cells[:, column]
+        records[:, BYTES_PER_CELL:] = all_proofs[:, column]
+        rebuilt[column] = records
+    return rebuilt

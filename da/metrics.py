@@ -1,0 +1,95 @@
+"""A node's counters and gauges, in a Prometheus registry of its own.
+
+Several nodes may live in one process (tests, simulations), so nothing is registered globally. Labels
+are bounded: members by name, reasons by error class.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+
+_LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+
+
+class NodeMetrics:
+    """The metric objects; components increment them where things happen."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.node = Info("cellar_node", "Identity, roles and engine of this node", registry=registry)
+        # Disperser.
+        self.posts = Counter("cellar_posts", "Payloads accepted, new ones", registry=registry)
+        self.post_bytes = Counter("cellar_post_bytes", "Bytes of new payloads", registry=registry)
+        self.posts_repeated = Counter(
+            "cellar_posts_repeated", "Posts of payloads known already", registry=registry
+        )
+        self.waiting = Gauge("cellar_payloads_waiting", "Payloads waiting for a batch", registry=registry)
+        self.outbox_bytes = Gauge("cellar_outbox_bytes", "Payload bytes in the outbox", registry=registry)
+        self.batches = Counter("cellar_batches", "Batches made", registry=registry)
+        self.batch_rows = Counter("cellar_batch_rows", "Rows of the batches made", registry=registry)
+        self.encode_seconds = Histogram(
+            "cellar_encode_seconds",
+            "Extending and proving a batch",
+            buckets=_LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.certificates = Counter("cellar_certificates", "Certificates made", registry=registry)
+        self.certify_seconds = Histogram(
+            "cellar_certify_seconds",
+            "From a header to its certificate",
+            buckets=_LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.push_seconds = Histogram(
+            "cellar_push_seconds",
+            "A push to its attestation",
+            ["member"],
+            buckets=_LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.push_failures = Counter(
+            "cellar_push_failures", "Pushes that failed", ["member", "reason"], registry=registry
+        )
+        self.bad_attestations = Counter(
+            "cellar_bad_attestations", "Attestations that do not verify", ["member"], registry=registry
+        )
+        self.member_behind = Gauge(
+            "cellar_member_behind", "Heights not yet delivered to a member", ["member"], registry=registry
+        )
+        # Member.
+        self.attestations = Counter("cellar_attestations", "Attestations signed", registry=registry)
+        self.rejected_pushes = Counter(
+            "cellar_rejected_pushes", "Column pushes refused", ["reason"], registry=registry
+        )
+        self.push_inflight_bytes = Gauge(
+            "cellar_push_inflight_bytes", "Bodies of pushes being read or verified", registry=registry
+        )
+        self.repaired_columns = Counter(
+            "cellar_repaired_columns", "Columns rebuilt from peers", registry=registry
+        )
+        self.corrupt_records = Counter(
+            "cellar_corrupt_records", "Records with a bad checksum", registry=registry
+        )
+        self.bad_peer_cells = Counter(
+            "cellar_bad_peer_cells", "Cells from peers that do not verify", ["member"], registry=registry
+        )
+        self.expired_batches = Counter("cellar_expired_batches", "Batches dropped", registry=registry)
+        # Reading.
+        self.records_read = Counter("cellar_records_read", "Records served", ["kind"], registry=registry)
+        self.payloads_read = Counter("cellar_payloads_read", "Payloads served", ["source"], registry=registry)
+        # Health.
+        self.store_free_bytes = Gauge("cellar_store_free_bytes", "Room left for the store", registry=registry)
+        self.loop_failures = Counter(
+            "cellar_loop_failures", "Background loops that failed", ["loop"], registry=registry
+        )
+        self.event_loop_lag = Histogram(
+            "cellar_event_loop_lag_seconds",
+            "Lateness of a timer on the event loop",
+            buckets=_LAG_BUCKETS,
+            registry=registry,
+        )
+
+    def exposition(self) -> bytes:
+        """All metrics in the Prometheus text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,133 @@
+"""The batch store as the event loop sees it: every call in an I/O thread, errors in the node's terms.
+
+    UnknownBatch -> NotFound      ExpiredBatch -> Expired       Equivocation, PrunedHeight -> HeaderConflict
+    StoreReadOnly, StoreFull -> ReadOnly
+
+CorruptRecord, CorruptBatch and CorruptIndex pass as they are; the first is told to the repair on its way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from da.errors import Expired, HeaderConflict, NotFound, ReadOnly
+from da.protocol.header import ZERO_HASH
+from da.store.errors import (
+    CorruptRecord,
+    Equivocation,
+    ExpiredBatch,
+    PrunedHeight,
+    StoreReadOnly,
+    UnknownBatch,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from da.node.workers import Workers
+    from da.protocol.header import Header
+    from da.protocol.payload_list import PayloadList
+    from da.store.base import BatchRecord, BatchStore, PayloadLocation, StoreHealth
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AsyncStore:
+    """Awaitable twins of the BatchStore methods that the node uses."""
+
+    def __init__(
+        self, store: BatchStore, workers: Workers, on_corrupt: Callable[[bytes, int, int], None]
+    ) -> None:
+        """`on_corrupt` is told (header hash, row, column) of every record that fails its checksum."""
+        self.sync = store
+        self._workers = workers
+        self._on_corrupt = on_corrupt
+
+    async def call(self, method: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one method of the store (`self.sync`) with the errors mapped."""
+        try:
+            return await self._workers.io(method, *args, **kwargs)
+        except UnknownBatch as error:
+            raise NotFound("batch", "0x" + error.header_hash.hex()) from error
+        except ExpiredBatch as error:
+            raise Expired("batch", "0x" + error.record.header.hash.hex()) from error
+        except Equivocation as error:
+            raise HeaderConflict(error.existing_hash) from error
+        except PrunedHeight as error:
+            raise HeaderConflict(ZERO_HASH) from error
+        except StoreReadOnly as error:
+            raise ReadOnly(error.reason) from error
+
+    async def put_batch(
+        self,
+        header: Header,
+        disperser_signature: bytes,
+        payload_list: PayloadList,
+        commitments: NDArray[np.uint8],
+        columns: Iterable[tuple[int, NDArray[np.uint8]]] = (),
+    ) -> None:
+        """Durable on return. Raises HeaderConflict, Expired, ReadOnly."""
+        await self.call(self.sync.put_batch, header, disperser_signature, payload_list, commitments, columns)
+
+    async def put_certificate(self, header_hash: bytes, certificate: bytes) -> None:
+        """Durable on return. Raises NotFound, Expired, ReadOnly."""
+        await self.call(self.sync.put_certificate, header_hash, certificate)
+
+    async def add_columns(self, header_hash: bytes, columns: Iterable[tuple[int, NDArray[np.uint8]]]) -> None:
+        """Durable on return. Raises NotFound, Expired, ReadOnly, CorruptBatch."""
+        await self.call(self.sync.add_columns, header_hash, columns)
+
+    async def batch(self, header_hash: bytes) -> BatchRecord:
+        """Raises NotFound (here), Expired, CorruptBatch."""
+        return await self.call(self.sync.batch, header_hash)
+
+    async def any_batch(self, header_hash: bytes) -> BatchRecord:
+        """As `batch`, but an expired one is an answer too: its `state` says so."""
+        try:
+            return await self._workers.io(self.sync.batch, header_hash)
+        except ExpiredBatch as error:
+            return error.record
+        except UnknownBatch as error:
+            raise NotFound("batch", "0x" + header_hash.hex()) from error
+
+    async def at_height(self, disperser_id: bytes, height: int) -> bytes | None:
+        """The header hash at a height of a log, expired ones too."""
+        return await self.call(self.sync.at_height, disperser_id, height)
+
+    async def latest(self, disperser_id: bytes, *, certified: bool = False) -> BatchRecord | None:
+        """The top of a log."""
+        return await self.call(self.sync.latest, disperser_id, certified)
+
+    async def batches(
+        self, disperser_id: bytes, from_height: int, limit: int, *, certified_only: bool = False
+    ) -> list[BatchRecord]:
+        """A page of a log, expired ones too."""
+        return await self.call(self.sync.batches, disperser_id, from_height, limit, certified_only)
+
+    async def read_records(self, header_hash: bytes, pairs: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        """Raises NotFound, Expired, CorruptRecord, CorruptBatch."""
+        try:
+            return await self.call(self.sync.read_records, header_hash, pairs)
+        except CorruptRecord as error:
+            self._on_corrupt(header_hash, error.row, error.column)
+            raise
+
+    async def read_column(self, header_hash: bytes, column: int) -> NDArray[np.uint8] | None:
+        """u8[R,2096] or None. Raises as read_records."""
+        try:
+            return await self.call(self.sync.read_column, header_hash, column)
+        except CorruptRecord as error:
+            self._on_corrupt(header_hash, error.row, error.column)
+            raise
+
+    async def find_payload(self, payload_id: bytes) -> list[PayloadLocation]:
+        """Batches that carry a payload, newest first, expired ones too."""
+        return await self.call(self.sync.find_payload, payload_id)
+
+    async def health(self) -> StoreHealth:
+        """Whether writes are taken."""
+        return await self.call(self.sync.health)

@@ -1,0 +1,63 @@
+"""What the parts of a node share: who it is, its ports, its threads, its counters.
+
+One value, made by Node and handed to every part; it holds no state of its own but the signing lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from da.protocol import custody
+
+if TYPE_CHECKING:
+    import random
+
+    from da.clock import Clock
+    from da.metrics import NodeMetrics
+    from da.node.async_store import AsyncStore
+    from da.node.config import NodeConfig
+    from da.node.waiting import Broadcast
+    from da.node.workers import Workers
+    from da.protocol.committee import Committee, Member
+    from da.transport import PeerTransport
+    from kzg.engine import Engine
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class NodeContext:
+    """The node's identity and its ports."""
+
+    config: NodeConfig
+    committee: Committee
+    index: int  # of this node in committee.members
+    secret: bytes = field(repr=False)
+    engine: Engine
+    store: AsyncStore
+    transport: PeerTransport
+    workers: Workers
+    metrics: NodeMetrics
+    clock: Clock
+    rng: random.Random
+    changed: Broadcast  # announced whenever the store learns something
+    log_locks: dict[bytes, asyncio.Lock] = field(default_factory=dict)
+
+    @property
+    def member(self) -> Member:
+        """This node in the committee."""
+        return self.committee.members[self.index]
+
+    @property
+    def custody(self) -> tuple[int, ...]:
+        """The columns this node must hold, ascending."""
+        return custody.columns_of(self.committee, self.index)
+
+    @property
+    def peers(self) -> tuple[Member, ...]:
+        """All other members."""
+        return tuple(m for i, m in enumerate(self.committee.members) if i != self.index)
+
+    def log_lock(self, disperser_id: bytes) -> asyncio.Lock:
+        """Serialises what extends one disperser's log (check the height, then store)."""
+        return self.log_locks.setdefault(disperser_id, asyncio.Lock())

@@ -1,0 +1,171 @@
+"""Where a payload is: in a batch of the store, in the outbox, expired, or nowhere.
+
+The idea: what is known here is answered from here. Before anything is called unknown, the logs of all
+dispersers are read to their ends (see da.member.follow), so that a node that lags never denies what exists:
+NotFound is for certain, NotReconstructable means that it could not be made certain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from da.errors import DaError, Expired, NotCertified, NotFound, NotReconstructable, PayloadFailed
+from da.node.types import PayloadStatus, Status
+from da.store.errors import CorruptBatch
+from erasure.packing import rows_for
+
+if TYPE_CHECKING:
+    from da.disperser.batcher import Batcher
+    from da.disperser.outbox import Outbox, OutboxEntry
+    from da.member.follow import LogFollower
+    from da.node.context import NodeContext
+    from da.protocol.payload_list import PayloadEntry
+    from da.store.base import BatchRecord
+
+Place = tuple["BatchRecord", "PayloadEntry"]
+
+
+class PayloadLookup:
+    """Finds payloads and batches by their ids."""
+
+    def __init__(self, context: NodeContext, outbox: Outbox, batcher: Batcher, follower: LogFollower) -> None:
+        self._context = context
+        self._outbox = outbox
+        self._batcher = batcher
+        self._follower = follower
+
+    async def status(self, payload_id: bytes, namespace: bytes | None) -> PayloadStatus:
+        """Raises NotFound (for certain), NotReconstructable (could not ask)."""
+        found = await self.local_status(payload_id, namespace)
+        if found is None:
+            certain = await self._follower.fresh()
+            found = await self.local_status(payload_id, namespace)
+        if found is None:
+            raise self._unknown("payload", payload_id, certain)
+        return found
+
+    async def local_status(self, payload_id: bytes, namespace: bytes | None) -> PayloadStatus | None:
+        """What this node knows by itself; the best news where several batches carry the payload."""
+        places, expired = await self._places(payload_id, namespace)
+        for record, entry in places:
+            status = Status.CERTIFIED if record.certificate is not None else Status.DISPERSING
+            return _status(record, entry, status)
+        entry_here = await self._outbox_entry(payload_id, namespace)
+        if entry_here is not None and (posted := self._posted_status(entry_here)) is not None:
+            return posted
+        for record, entry in expired:
+            return _status(record, entry, Status.EXPIRED)
+        return None
+
+    async def place(self, payload_id: bytes, namespace: bytes | None) -> Place:
+        """A live batch that carries the payload, a certified one if there is one.
+
+        Raises NotCertified (in no batch yet), PayloadFailed, Expired, NotFound, NotReconstructable.
+        """
+        found = await self.status(payload_id, namespace)
+        ref = "0x" + payload_id.hex()
+        places, _ = await self._places(payload_id, namespace)
+        if places:
+            return places[0]
+        if found.status is Status.FAILED:
+            raise PayloadFailed(ref, found.reason or "unknown reason")
+        if found.status in (Status.EXPIRED, Status.CERTIFIED, Status.DISPERSING):
+            raise Expired("payload", ref)  # it may have expired between the two looks
+        raise NotCertified(ref, found.status)
+
+    async def waiting_bytes(self, payload_id: bytes) -> bytes | None:
+        """The bytes of a payload that is still in the outbox."""
+        entry = await self._outbox_entry(payload_id, None)
+        if entry is None or self._posted_status(entry) is None:
+            return None
+        return await self._context.workers.io(self._outbox.payload, entry.key)
+
+    async def batch(self, ref: int | bytes, disperser_id: bytes) -> BatchRecord:
+        """By height of a log, or by header hash. Expired ones raise Expired, unknown ones as `status`."""
+        found = await self._batch(ref, disperser_id)
+        if found is None:
+            certain = await self._follower.fresh()
+            found = await self._batch(ref, disperser_id)
+        if found is None:
+            raise self._unknown("batch", ref, certain)
+        return found
+
+    async def _batch(self, ref: int | bytes, disperser_id: bytes) -> BatchRecord | None:
+        store = self._context.store
+        header_hash = await store.at_height(disperser_id, ref) if isinstance(ref, int) else ref
+        if header_hash is None:
+            return None
+        try:
+            return await store.batch(header_hash)
+        except NotFound:
+            return None
+
+    async def _places(self, payload_id: bytes, namespace: bytes | None) -> tuple[list[Place], list[Place]]:
+        """Live and expired batches with the payload; live ones certified first, then newest first."""
+        live: list[Place] = []
+        expired: list[Place] = []
+        for location in await self._context.store.find_payload(payload_id):
+            if namespace is not None and location.entry.namespace != namespace:
+                continue
+            try:
+                record = await self._context.store.any_batch(location.header_hash)
+            except (NotFound, CorruptBatch):
+                continue
+            (live if record.state == "live" else expired).append((record, location.entry))
+        live.sort(key=lambda place: place[0].certificate is None)
+        return live, expired
+
+    async def _outbox_entry(self, payload_id: bytes, namespace: bytes | None) -> OutboxEntry | None:
+        if not self._context.config.disperser:
+            return None
+        found = await self._context.workers.io(self._outbox.find, payload_id)
+        return next((entry for entry in found if namespace in (None, entry.namespace)), None)
+
+    def _posted_status(self, entry: OutboxEntry) -> PayloadStatus | None:
+        """The status of an outbox entry whose batch, if it has one, is not in the store."""
+        if entry.state in ("certified", "dispersing"):
+            return None  # its batch has expired: the store says so
+        encoding = entry.state == "queued" and entry.key in self._batcher.encoding
+        return PayloadStatus(
+            payload_id=entry.payload_id,
+            namespace=entry.namespace,
+            status=Status.ENCODING if encoding else Status(entry.state),
+            length=entry.length,
+            rows=rows_for(entry.length),
+            reason=entry.reason,
+        )
+
+    async def wait_certified(self, payload_id: bytes, namespace: bytes, timeout_s: float) -> PayloadStatus:
+        """The status at certification, failure or expiry, or after timeout_s."""
+        found = await self.status(payload_id, namespace)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while found.status not in (Status.CERTIFIED, Status.FAILED, Status.EXPIRED):
+                    ticket = self._context.changed.ticket()
+                    found = await self.local_status(payload_id, namespace) or found
+                    if found.status in (Status.CERTIFIED, Status.FAILED, Status.EXPIRED):
+                        break
+                    await ticket.wait()
+        except TimeoutError:
+            pass  # the status as it is now
+        return found
+
+    def _unknown(self, kind: str, ref: int | bytes, certain: bool) -> DaError:
+        text = str(ref) if isinstance(ref, int) else "0x" + ref.hex()
+        if certain:
+            return NotFound(kind, text)
+        return NotReconstructable(f"{kind} {text} is unknown here, and too few members answer to be certain")
+
+
+def _status(record: BatchRecord, entry: PayloadEntry, status: Status) -> PayloadStatus:
+    return PayloadStatus(
+        payload_id=entry.payload_id,
+        namespace=entry.namespace,
+        status=status,
+        length=entry.length,
+        rows=entry.row_count,
+        batch_height=record.header.height,
+        header_hash=record.header.hash,
+        disperser_id=record.header.disperser_id,
+    )

@@ -1,0 +1,105 @@
+"""What an operator sees of a node: identity and heights, readiness, and gauges measured all the time.
+
+The event loop's lag is the lateness of a timer: how long a request may wait before anybody looks at it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from da.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from da.disperser.batcher import Batcher
+    from da.disperser.dispersal import Dispersal
+    from da.disperser.outbox import Outbox
+    from da.member.repair import Repair
+    from da.node.context import NodeContext
+
+_LAG_INTERVAL_S = 0.25
+_SLOW_EVERY = 20  # the store's room is looked at once in so many lag measurements
+
+
+class Operation:
+    """Measures and tells."""
+
+    def __init__(
+        self, context: NodeContext, outbox: Outbox, batcher: Batcher, dispersal: Dispersal, repair: Repair
+    ) -> None:
+        self._context = context
+        self._outbox = outbox
+        self._batcher = batcher
+        self._dispersal = dispersal
+        self._repair = repair
+
+    async def run(self) -> None:
+        """Measure, for ever."""
+        context = self._context
+        engine = context.engine.describe()
+        context.metrics.node.info(
+            {
+                "name": context.member.name,
+                "member_id": context.member.id.hex(),
+                "chain_id": str(context.committee.chain_id),
+                "engine": context.engine.name,
+                "engine_detail": ", ".join(f"{key}={value}" for key, value in sorted(engine.items())),
+                "version": _version(),
+            }
+        )
+        loop = asyncio.get_running_loop()
+        while True:
+            context.metrics.store_free_bytes.set(await context.store.call(context.store.sync.free_bytes))
+            context.metrics.outbox_bytes.set(await context.workers.io(lambda: self._outbox.total_bytes))
+            for _ in range(_SLOW_EVERY):
+                due = loop.time() + _LAG_INTERVAL_S
+                await asyncio.sleep(_LAG_INTERVAL_S)
+                context.metrics.event_loop_lag.observe(max(0.0, loop.time() - due))
+
+    async def info(self, name: str, *, disperser: bool) -> dict[str, object]:
+        """For GET /v1/node: JSON-ready, bytes as 0x-hex."""
+        context = self._context
+        heights: dict[str, object] = {}
+        for member in context.committee.dispersers:
+            top = await context.store.latest(member.id)
+            certified = await context.store.latest(member.id, certified=True)
+            heights["0x" + member.id.hex()] = {
+                "name": member.name,
+                "height": top.header.height if top else 0,
+                "certified_height": certified.header.height if certified else 0,
+            }
+        return {
+            "name": name,
+            "version": _version(),
+            "member_id": "0x" + context.member.id.hex(),
+            "public_key": "0x" + context.member.public_key.hex(),
+            "url": context.member.url,
+            "roles": ["member", "disperser"] if disperser else ["member"],
+            "chain_id": context.committee.chain_id,
+            "epoch": context.committee.epoch,
+            "committee_hash": "0x" + context.committee.hash.hex(),
+            "members": len(context.committee.members),
+            "columns": list(context.custody),
+            "retention_s": context.committee.retention_s,
+            "engine": context.engine.describe(),
+            "logs": heights,
+            "payloads_waiting": self._batcher.waiting,
+            "repairs_waiting": self._repair.waiting,
+        }
+
+    async def reasons(self) -> list[str]:
+        """Why the node cannot do all of its work; empty when it can."""
+        try:
+            health = await self._context.store.health()
+        except StoreError as error:
+            return [f"store: {error}"]
+        reasons = [] if health.writable else [f"store is read-only: {health.reason}"]
+        return reasons + self._dispersal.conflicts
+
+
+def _version() -> str:
+    try:
+        return version("cellar-da")
+    except PackageNotFoundError:
+        return "unpackaged"

@@ -1,0 +1,148 @@
+"""Posting: payload bytes to a durable outbox entry and an id.
+
+Flow of a post:
+- check size, namespace and limits;
+- pack into rows and commit to them (posts that come together share one engine call);
+- the payload id follows; what is known under it and this namespace is answered, nothing is done twice;
+- the outbox makes the bytes durable; only then the answer, and the batcher's queue.
+
+Invariants: an answered payload survives a crash; the same bytes in the same namespace are in at most one
+live batch entry of this disperser.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from da.errors import EmptyPayload, InvalidRequest, NotADisperser, PayloadTooLarge, QueueFull, ReadOnly
+from da.node.types import Receipt, Status
+from da.protocol.namespace import NAMESPACE_BYTES
+from da.protocol.payload import payload_id
+from erasure.packing import capacity, pack, rows_for
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from da.disperser.batcher import Batcher
+    from da.disperser.outbox import Outbox
+    from da.node.context import NodeContext
+    from da.node.lookup import PayloadLookup
+
+
+class CommitQueue:
+    """Joins the commitments that several posts ask for at once into one engine call."""
+
+    def __init__(self, context: NodeContext) -> None:
+        self._context = context
+        self._waiting: list[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.uint8]]]] = []
+        self._draining: asyncio.Task[None] | None = None
+
+    async def commit(self, blobs: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Commitments u8[n,48] of blobs u8[n,131072]. Raises EngineError."""
+        result: asyncio.Future[NDArray[np.uint8]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((blobs, result))
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain())
+        return await result
+
+    async def _drain(self) -> None:
+        """Serve until nobody waits; whoever comes during one call is in the next."""
+        try:
+            while self._waiting:
+                batch: list[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.uint8]]]] = []
+                rows = 0
+                while self._waiting and (not batch or rows + len(self._waiting[0][0]) <= self._rows_max):
+                    batch.append(self._waiting.pop(0))
+                    rows += len(batch[-1][0])
+                await self._serve(batch)
+        finally:
+            self._draining = None
+
+    async def _serve(self, batch: list[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.uint8]]]]) -> None:
+        try:
+            matrix = np.concatenate([blobs for blobs, _ in batch])
+            commitments = await self._context.workers.compute(self._context.engine.commit, matrix)
+        except Exception as error:  # whatever it is, each poster gets it
+            for _, result in batch:
+                if not result.done():
+                    result.set_exception(error)
+            return
+        first_row = 0
+        for blobs, result in batch:
+            if not result.done():
+                result.set_result(commitments[first_row : first_row + len(blobs)])
+            first_row += len(blobs)
+
+    @property
+    def _rows_max(self) -> int:
+        return self._context.config.rows_max
+
+
+class Posting:
+    """Takes payloads."""
+
+    def __init__(self, context: NodeContext, outbox: Outbox, batcher: Batcher) -> None:
+        self._context = context
+        self._outbox = outbox
+        self._batcher = batcher
+        self._commits = CommitQueue(context)
+        self._active = 0
+        self._reserved_bytes = 0
+
+    async def post(self, namespace: bytes, payload: bytes, lookup: PayloadLookup) -> Receipt:
+        """See Node.post."""
+        config = self._context.config
+        if not config.disperser:
+            raise NotADisperser
+        if len(namespace) != NAMESPACE_BYTES:
+            raise InvalidRequest(f"a namespace is {NAMESPACE_BYTES} bytes, not {len(namespace)}")
+        if not payload:
+            raise EmptyPayload
+        limit = min(config.payload_bytes_max, capacity(config.rows_max))
+        if len(payload) > limit:
+            raise PayloadTooLarge(len(payload), limit)
+        await self._check_room(len(payload))
+        self._active += 1
+        self._reserved_bytes += len(payload)
+        try:
+            return await self._post(namespace, payload, lookup)
+        finally:
+            self._active -= 1
+            self._reserved_bytes -= len(payload)
+
+    async def _check_room(self, size: int) -> None:
+        context, config = self._context, self._context.config
+        retry_after_s = max(1, -(-config.batch_interval_ms // 1000))
+        if self._active >= config.concurrent_posts_max:
+            raise QueueFull(retry_after_s, f"{self._active} payloads are being taken at this moment")
+        used = await context.workers.io(lambda: self._outbox.total_bytes) + self._reserved_bytes
+        if used + size > config.outbox_bytes_max:
+            raise QueueFull(2 * retry_after_s, f"{used} bytes wait in the outbox")
+        health = await context.store.health()
+        if not health.writable:
+            raise ReadOnly(health.reason or "the store takes no writes")
+
+    async def _post(self, namespace: bytes, payload: bytes, lookup: PayloadLookup) -> Receipt:
+        context = self._context
+        rows = rows_for(len(payload))
+        blobs = await context.workers.compute(pack, payload)
+        commitments = await self._commits.commit(blobs)
+        del blobs
+        id_bytes = payload_id(len(payload), commitments)
+        known = await lookup.local_status(id_bytes, namespace)
+        created = False
+        if known is None or known.status in (Status.FAILED, Status.EXPIRED):
+            # Of two posts of the same bytes at the same time the outbox takes one.
+            created = await context.workers.io(self._outbox.put, namespace, id_bytes, payload, commitments)
+            known = None
+        if created:
+            self._batcher.add(namespace, id_bytes, rows, len(payload))
+            context.metrics.posts.inc()
+            context.metrics.post_bytes.inc(len(payload))
+        else:
+            context.metrics.posts_repeated.inc()
+        status = Status.QUEUED if known is None else known.status
+        return Receipt(id_bytes, namespace, rows, len(payload), status, created)
