@@ -1,0 +1,63 @@
+"""Keeping headers: each disperser's log as one hash chain, and evidence where it is not.
+
+The idea: a certified header joins the log at its height. A different header that the same disperser signed
+for that height is equivocation; a certified one whose parent is not the header before it (or that is not the
+parent of the one after it) shows that the disperser, and those who signed both, kept two logs. Either is
+held against the disperser, with both headers and signatures as evidence, and never joins the log.
+
+Does not: verify certificates or signatures; callers did.
+"""
+
+from __future__ import annotations
+
+from da.clock import Clock
+from da.protocol.committee import Committee
+from light_client.batch import SignedHeader
+from light_client.log import HeaderLog
+from light_client.witness import Fault, Witness
+
+
+def keep_header(
+    log: HeaderLog, committee: Committee, clock: Clock, signed: SignedHeader, witness: Witness
+) -> bool:
+    """Put a header into the log; True when it is new there.
+
+    A header without a certificate is only ever evidence.
+
+    Raises:
+        StateError: the state directory cannot be used.
+    """
+    header = signed.header
+    chain = (header.chain_id, header.disperser_id)
+    disperser = committee.member_index(header.disperser_id)
+    assert disperser is not None, "what is verified has a disperser of the committee"
+
+    known = log.header_at(*chain, header.height)
+    if known is not None and known.header == header:
+        return False
+    if known is not None:
+        log.put_equivocation(signed, clock())
+        witness.equivocations.append((known, signed))
+        reason = f"it signed two headers at height {header.height}"
+        witness.accuse(disperser, Fault.EQUIVOCATION, reason, _evidence(known, signed))
+        return False
+    if signed.certificate is None:
+        return False
+
+    before = log.header_at(*chain, header.height - 1)
+    after = log.header_at(*chain, header.height + 1)
+    for first, second in ((before, signed), (signed, after)):
+        if first is not None and second is not None and first.header.hash != second.header.parent:
+            reason = f"its headers {first.header.height} and {second.header.height} do not form a chain"
+            witness.accuse(disperser, Fault.BROKEN_CHAIN, reason, _evidence(first, second))
+            return False
+    log.put_header(signed, clock())
+    return True
+
+
+def _evidence(first: SignedHeader, second: SignedHeader) -> bytes:
+    """Both headers, each followed by the disperser's signature and the certificate, as far as known."""
+    return b"".join(
+        each.header.encode() + each.disperser_signature + (each.certificate or b"")
+        for each in (first, second)
+    )

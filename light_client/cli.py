@@ -1,0 +1,238 @@
+"""The `light-client` command: where the light client is put together, engine and all.
+
+Data goes to standard output, progress and errors to standard error. Exit codes: 0 available, 1 unavailable,
+2 usage (arguments, committee file, state directory, engine), 3 undecided.
+
+Does not: hold any logic of sampling; the commands parse, call and print.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+
+from da.protocol.committee import Committee
+from da.protocol.errors import ProtocolError
+from gpu import open_engine
+from kzg.engine import Engine
+from kzg.errors import EngineUnavailable
+from light_client.client import LightClient
+from light_client.display import LiveDisplay, print_history, print_report, print_round
+from light_client.errors import LightClientError
+from light_client.log import HeaderLog
+from light_client.peers import Members
+from light_client.report import EXIT_CODES, EXIT_USAGE, Report, RoundReport
+from light_client.settings import ENV_PREFIX, LightClientSettings, SettingsError, load
+from light_client.watch import Watcher
+from sampling import Verdict
+
+T = TypeVar("T")
+
+_SEVERITY = (1, 3, 0)
+"""Exit codes, worst first."""
+
+app = typer.Typer(
+    name="light-client",
+    help="Samples batches of a Cellar committee, trusting none of its members, and says whether they are available.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+CommitteeOption = Annotated[
+    Path | None,
+    typer.Option("--committee", "-c", help="Committee file (JSON); or LIGHT_CLIENT_COMMITTEE_FILE."),
+]
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state", help="Directory of headers, coordinates, verdicts and evidence."),
+]
+ConfidenceOption = Annotated[
+    float | None, typer.Option("--confidence", help="Probability with which lost data must be noticed.")
+]
+TimeoutOption = Annotated[
+    float | None, typer.Option("--timeout", help="Seconds after which a run gives its verdict.")
+]
+DisperserOption = Annotated[
+    str | None, typer.Option("--disperser", help="Whose log, by name or 0x id, when there are several.")
+]
+EngineOption = Annotated[str | None, typer.Option("--engine", help="Engine that verifies cells.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output, for scripts.")]
+
+
+@app.command()
+def sample(
+    batch: Annotated[
+        str, typer.Argument(help="A height, a header hash (0x...), a payload id (0x...), or `latest`.")
+    ],
+    committee: CommitteeOption = None,
+    confidence: ConfidenceOption = None,
+    state: StateOption = None,
+    timeout: TimeoutOption = None,
+    disperser: DisperserOption = None,
+    engine: EngineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Sample one batch. Exit code 0: available, 1: unavailable, 3: undecided."""
+    settings = load(
+        committee_file=committee, confidence=confidence, state_dir=state, deadline_s=timeout, engine=engine
+    )
+
+    async def run(client: LightClient) -> Report:
+        with LiveDisplay(Console(stderr=True)) as display:
+            return await client.sample(batch, disperser=disperser, observer=display)
+
+    report = _run(settings, run, interrupted=EXIT_CODES[Verdict.UNDECIDED])
+    if as_json:
+        print(report.to_json())
+    else:
+        print_report(Console(), report)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def watch(
+    committee: CommitteeOption = None,
+    confidence: ConfidenceOption = None,
+    state: StateOption = None,
+    timeout: TimeoutOption = None,
+    disperser: DisperserOption = None,
+    engine: EngineOption = None,
+    from_height: Annotated[
+        int | None, typer.Option("--from", min=1, help="Where to begin a log that is not known yet.")
+    ] = None,
+    headers_only: Annotated[
+        bool, typer.Option("--headers-only", help="Keep headers, do not sample.")
+    ] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="One look, then exit with the worst verdict's code.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow the log: keep its headers, sample its batches, report contradictions. Ends on Ctrl-C."""
+    settings = load(
+        committee_file=committee, confidence=confidence, state_dir=state, deadline_s=timeout, engine=engine
+    )
+
+    async def run(client: LightClient) -> int:
+        watcher = Watcher(client, disperser=disperser, from_height=from_height, sample=not headers_only)
+        worst = 0
+        async for seen in _rounds(watcher, settings.poll_interval_s, once=once):
+            worst = min(worst, seen.exit_code, key=_SEVERITY.index)
+            if seen.is_news and as_json:
+                print(seen.to_json(), flush=True)
+            elif seen.is_news:
+                print_round(Console(), seen)
+        return worst if once else 0
+
+    raise typer.Exit(_run(settings, run, interrupted=0))
+
+
+@app.command()
+def history(
+    state: StateOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Runs shown, newest first.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the verdicts given so far."""
+    with _log(state) as log:
+        records = log.verdicts(limit=limit)
+    if as_json:
+        for record in records:
+            print(record.report)
+    else:
+        print_history(Console(), records)
+
+
+@app.command()
+def show(
+    run: Annotated[int, typer.Argument(min=1, help="The number of a run, as `history` shows it.")],
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the report of an earlier run again."""
+    with _log(state) as log:
+        record = log.verdict(run)
+    if record is None:
+        _fail(f"there is no run {run}")
+    if as_json:
+        print(record.report)
+    else:
+        print_report(Console(), Report.model_validate_json(record.report))
+
+
+def main() -> None:
+    """Entry point of the `light-client` command."""
+    try:
+        app()
+    except (LightClientError, ProtocolError, EngineUnavailable, OSError) as error:
+        print(f"light-client: {error}", file=sys.stderr)
+        sys.exit(EXIT_USAGE)
+
+
+async def _rounds(watcher: Watcher, interval_s: float, *, once: bool) -> AsyncIterator[RoundReport]:
+    """Looks at each log in turn, for ever or once."""
+    while True:
+        for disperser_id in watcher.dispersers:
+            yield await watcher.look(disperser_id)
+        if once:
+            return
+        await asyncio.sleep(interval_s)
+
+
+def _run(
+    settings: LightClientSettings, work: Callable[[LightClient], Coroutine[Any, Any, T]], *, interrupted: int
+) -> T:
+    """Run `work` with a client put together from the settings; `interrupted` is the exit code of Ctrl-C."""
+    if settings.committee_file is None:
+        raise SettingsError(f"name the committee with --committee or {ENV_PREFIX}COMMITTEE_FILE")
+    committee = Committee.load(settings.committee_file)
+
+    async def put_together() -> T:
+        _cancel_on_signals()
+        async with Members(committee, batch_bytes_max=settings.batch_bytes_max) as members:
+            # The engine starts its worker while the members are being asked. It only verifies: no tables.
+            opening = asyncio.create_task(asyncio.to_thread(_open_engine, settings.engine))
+            try:
+                with HeaderLog(settings.state_dir) as log:
+                    return await work(LightClient(committee, settings, log, members, opening))
+            finally:
+                with contextlib.suppress(EngineUnavailable):  # told already, if anybody needed it
+                    (await asyncio.shield(opening)).close()
+
+    try:
+        return asyncio.run(put_together())
+    except asyncio.CancelledError:
+        raise typer.Exit(interrupted) from None
+
+
+def _open_engine(name: str) -> Engine:
+    try:
+        return open_engine(name, workers=1, precompute=0)
+    except ValueError as error:
+        raise EngineUnavailable(name, str(error)) from None
+
+
+def _cancel_on_signals() -> None:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+
+
+def _log(state: Path | None) -> HeaderLog:
+    return HeaderLog(load(state_dir=state).state_dir)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"light-client: {message}", file=sys.stderr)
+    raise typer.Exit(EXIT_USAGE)

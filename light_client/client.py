@@ -1,0 +1,273 @@
+"""The light client: a reference in, a report out, everything durable on the way.
+
+Flow:
+- The batch is found and verified (lookup.py); its header goes into the log, where a second header at its
+  height, or one that does not follow from its neighbours, is evidence.
+- As many coordinates as the wanted confidence asks for are taken from the log or drawn and made durable.
+- The cells are sampled (sampling_run.py); the report is made and appended to the log.
+
+Invariants: every call ends with a report within the deadline, plus one verification; a fault of a member or
+of the engine is in the report, never an exception. What is raised is the caller's mistake or its disk's.
+
+Does not: choose an engine or read settings; the program does (cli.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from random import Random, SystemRandom
+
+from da.clock import Clock, system_clock
+from da.protocol.committee import Committee
+from kzg.engine import Engine
+from kzg.errors import EngineClosed, EngineFailed
+from light_client.batch import VerifiedBatch
+from light_client.chain import keep_header
+from light_client.describe import (
+    describe_accusations,
+    describe_equivocations,
+    describe_previous,
+    describe_sampling,
+    describe_silences,
+    describe_verified,
+)
+from light_client.errors import (
+    BatchExpired,
+    BatchNotFound,
+    BatchPending,
+    BatchUnreached,
+    UnverifiedBatch,
+)
+from light_client.log import HeaderLog
+from light_client.lookup import BatchFinder, choose_dispersers, parse_reference
+from light_client.peers import Members
+from light_client.report import EXIT_CODES, CostReport, Report, Status
+from light_client.sampling_run import Pause, SamplingRun
+from light_client.settings import LightClientSettings, SettingsError
+from light_client.witness import Witness
+from sampling import CellState, Sampler, Verdict, confidence_of, samples_needed
+
+
+class Observer:
+    """Told how a run goes on; does nothing. A display overrides what it shows."""
+
+    def on_status(self, status: Status, detail: str) -> None:
+        """The run has come this far."""
+
+    def on_progress(self, rows: int, sampler: Sampler) -> None:
+        """A cell's state may have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where a run's costs are counted from."""
+
+    at_s: float
+    requests: int
+    bytes_received: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    verdict: Verdict
+    status: Status
+    reason: str
+
+
+class LightClient:
+    """Samples batches of one committee.
+
+    Args:
+        committee, settings: who and how.
+        log: the state directory, opened; closed by the caller.
+        members: clients of the members; closed by the caller.
+        engine: becomes the engine that verifies; awaited when cells have arrived.
+        rng: coordinates, order and jitter: the system's generator unless a test replays.
+        clock: Unix milliseconds. monotonic: seconds. pause: waits.
+    """
+
+    def __init__(
+        self,
+        committee: Committee,
+        settings: LightClientSettings,
+        log: HeaderLog,
+        members: Members,
+        engine: Awaitable[Engine],
+        *,
+        rng: Random | None = None,
+        clock: Clock = system_clock,
+        monotonic: Callable[[], float] = time.monotonic,
+        pause: Pause = asyncio.sleep,
+    ) -> None:
+        self.committee = committee
+        self.settings = settings
+        self.log = log
+        self.members = members
+        self.clock = clock
+        self.rng = rng or SystemRandom()
+        self.pause = pause
+        self._engine = engine
+        self._monotonic = monotonic
+
+    async def sample(
+        self, reference: str, *, disperser: str | None = None, observer: Observer | None = None
+    ) -> Report:
+        """Find, verify and sample the batch that a height, hash, payload id or `latest` means.
+
+        Raises:
+            InvalidReference, UnknownDisperser, SettingsError: the caller's mistake.
+            StateError: the state directory cannot be used.
+            EngineUnavailable: the engine asked for is not there.
+        """
+        wanted = parse_reference(reference)
+        dispersers = choose_dispersers(self.committee, disperser)
+        observer = observer or Observer()
+        start, witness = self._start(), self.witness()
+
+        observer.on_status(Status.VERIFYING_CERTIFICATE, f"asking members for {wanted}")
+        heads = ((each, self.log.head(self.committee.chain_id, each)) for each in dispersers)
+        known_heights = {each: head.header.height for each, head in heads if head is not None}
+        finder = BatchFinder(self.members, witness, self.settings, self.rng)
+        try:
+            async with asyncio.timeout(self.settings.deadline_s):
+                batch = await finder.find(wanted, dispersers, known_heights)
+        except (BatchNotFound, BatchPending, BatchExpired, BatchUnreached) as error:
+            status = {BatchPending: Status.PENDING, BatchExpired: Status.EXPIRED}
+            outcome = _Outcome(Verdict.UNDECIDED, status.get(type(error), Status.UNDECIDED), str(error))
+            return self._report(reference, outcome, start, witness)
+        except TimeoutError:
+            reason = f"no member gave {wanted} within {self.settings.deadline_s:g} s"
+            outcome = _Outcome(Verdict.UNDECIDED, Status.UNDECIDED, reason)
+            return self._report(reference, outcome, start, witness)
+        return await self.sample_batch(batch, reference, observer=observer, witness=witness, start=start)
+
+    async def sample_batch(
+        self,
+        batch: VerifiedBatch,
+        reference: str,
+        *,
+        observer: Observer | None = None,
+        witness: Witness | None = None,
+        start: _Start | None = None,
+    ) -> Report:
+        """Sample a verified batch. Raises as `sample`."""
+        observer, start, witness = observer or Observer(), start or self._start(), witness or self.witness()
+        rows = batch.header.row_count
+        samples = samples_needed(rows, self.settings.confidence)
+        if samples > self.settings.samples_max:
+            raise SettingsError(
+                f"a confidence of {self.settings.confidence} takes {samples} cells of this batch,"
+                f" samples_max is {self.settings.samples_max}"
+            )
+
+        keep_header(self.log, self.committee, self.clock, batch.signed_header(), witness)
+        previous = self.log.verdicts(header_hash=batch.header_hash)
+        chosen_before = self.log.has_plan(batch.header_hash)
+        cells = self.log.plan(batch.header_hash, rows, samples, self.rng, self.clock())
+        run = SamplingRun(
+            batch,
+            cells,
+            self.members,
+            witness,
+            self.settings,
+            self._engine,
+            self.rng,
+            retention_over=self.retention_over(batch.header.timestamp_ms),
+            pause=self.pause,
+            on_change=lambda sampler: observer.on_progress(rows, sampler),
+        )
+        observer.on_status(Status.SAMPLING, f"height {batch.header.height}: {len(cells)} cells")
+        outcome = await self._run(run, start, witness)
+        report = self._report(
+            reference,
+            outcome,
+            start,
+            witness,
+            batch=describe_verified(batch, self.committee),
+            sampling=describe_sampling(
+                run.sampler, rows, self.settings.confidence, self.committee, resumed=chosen_before
+            ),
+            previous=describe_previous(previous),
+        )
+        self.record(batch.header_hash, batch.header.height, report)
+        observer.on_status(report.status, report.reason)
+        return report
+
+    def record(self, header_hash: bytes, height: int, report: Report) -> None:
+        """Append a report to the log."""
+        self.log.put_verdict(
+            header_hash, height, report.verdict, report.status, report.finished_ms, report.to_json()
+        )
+
+    def witness(self) -> Witness:
+        """A witness for one run."""
+        return Witness(self.committee, self.log.directory / "evidence")
+
+    def retention_over(self, timestamp_ms: int) -> bool:
+        """Whether members may have dropped a batch of that time."""
+        return self.clock() > timestamp_ms + self.committee.retention_s * 1000
+
+    async def _run(self, run: SamplingRun, start: _Start, witness: Witness) -> _Outcome:
+        left_s = max(start.at_s + self.settings.deadline_s - self._monotonic(), 0.0)
+        try:
+            await run.run(left_s)
+        except UnverifiedBatch as error:
+            return _Outcome(
+                Verdict.UNAVAILABLE, Status.UNAVAILABLE, f"no cell can be valid: certified {error}"
+            )
+        except (EngineFailed, EngineClosed) as error:
+            return _Outcome(Verdict.UNDECIDED, Status.UNDECIDED, f"cells could not be verified: {error}")
+        return _judge(run, witness)
+
+    def _start(self) -> _Start:
+        return _Start(self._monotonic(), self.members.requests_sent, self.members.bytes_received)
+
+    def _report(
+        self, reference: str, outcome: _Outcome, start: _Start, witness: Witness, **parts: object
+    ) -> Report:
+        facts: dict[str, object] = {"batch": None, "sampling": None, "previous": ()}
+        return Report.model_validate(
+            {
+                **facts,
+                **parts,
+                "reference": reference,
+                "verdict": outcome.verdict,
+                "status": outcome.status,
+                "reason": outcome.reason,
+                "exit_code": EXIT_CODES[outcome.verdict],
+                "accusations": describe_accusations(witness),
+                "silences": describe_silences(witness),
+                "equivocations": describe_equivocations(witness.equivocations, self.committee),
+                "cost": CostReport(
+                    requests=self.members.requests_sent - start.requests,
+                    bytes_received=self.members.bytes_received - start.bytes_received,
+                    elapsed_s=round(self._monotonic() - start.at_s, 6),
+                ),
+                "finished_ms": self.clock(),
+            }
+        )
+
+
+def _judge(run: SamplingRun, witness: Witness) -> _Outcome:
+    """The verdict in words."""
+    sampler = run.sampler
+    samples, rows = len(sampler.cells), run.batch.header.row_count
+    if sampler.verdict is Verdict.AVAILABLE:
+        failure = float(1 - confidence_of(rows, samples))
+        reason = f"all {samples} cells are valid; lost data would pass with probability {failure:.2e}"
+        return _Outcome(Verdict.AVAILABLE, Status.AVAILABLE, reason)
+    if sampler.verdict is Verdict.UNAVAILABLE:
+        withheld = sampler.count(CellState.WITHHELD)
+        reason = f"{withheld} of {samples} cells: every member that holds them answered without a valid cell"
+        return _Outcome(Verdict.UNAVAILABLE, Status.UNAVAILABLE, reason)
+    if sampler.expired:
+        return _Outcome(Verdict.UNDECIDED, Status.EXPIRED, "the members dropped it after the retention")
+    silent = (
+        ", ".join(witness.name(member) for member in sorted(witness.silences)) or "nobody was left to ask"
+    )
+    open_cells = samples - sampler.count(CellState.VALID)
+    reason = f"{open_cells} of {samples} cells are open; could not be asked: {silent}"
+    return _Outcome(Verdict.UNDECIDED, Status.UNDECIDED, reason)

@@ -1,0 +1,186 @@
+"""What a person sees: the run as it goes on, the report, the history.
+
+Invariants: live progress goes to standard error and only to a terminal; reports go to standard output; text
+that members sent is never read as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from light_client.client import Observer
+from light_client.log import VerdictRecord
+from light_client.picture import draw_matrix, legend
+from light_client.report import BatchReport, Report, RoundReport, SamplingReport, Status
+from sampling import CellState, Coordinates, Sampler, Verdict
+
+_STYLES = {Verdict.AVAILABLE: "bold green", Verdict.UNAVAILABLE: "bold red", Verdict.UNDECIDED: "bold yellow"}
+_CELLS_SHOWN = 5
+
+
+class LiveDisplay(Observer):
+    """Shows a run on a terminal while it goes on; silent where there is none."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = (
+            Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
+        )
+        self._status = Text()
+        self._picture: RenderableType = Text()
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def on_status(self, status: Status, detail: str) -> None:
+        self._status = Text(f"{status}: {detail}")
+        self._refresh()
+
+    def on_progress(self, rows: int, sampler: Sampler) -> None:
+        if not self._live:
+            return
+        states = [(cell, sampler.state(position)) for position, cell in enumerate(sampler.cells)]
+        counts = "  ".join(f"{sampler.count(state)} {state}" for state in CellState if sampler.count(state))
+        self._picture = Group(draw_matrix(rows, states, colour=_colour(self._console)), Text(counts))
+        self._refresh()
+
+    def _refresh(self) -> None:
+        if self._live:
+            self._live.update(Group(self._status, self._picture), refresh=True)
+
+
+def print_report(console: Console, report: Report) -> None:
+    """A report for a person."""
+    console.print(Text(report.verdict.upper(), style=_STYLES[report.verdict]), end="  ")
+    console.print(Text(report.reason))
+    if report.batch:
+        console.print(_batch_table(report.batch, report.sampling))
+    if report.sampling:
+        sampling = report.sampling
+        cells = [(Coordinates(cell.row, cell.column), CellState(cell.state)) for cell in sampling.cells]
+        colour = _colour(console)
+        console.print(draw_matrix(sampling.matrix_rows // 2, cells, colour=colour), end="")
+        console.print(legend(colour=colour))
+        _print_open_cells(console, sampling)
+    _print_faults(console, report)
+    for earlier in report.previous[:_CELLS_SHOWN]:
+        console.print(
+            Text(f"sampled before, on the same cells: {earlier.verdict}, {_when(earlier.finished_ms)}")
+        )
+    cost = report.cost
+    console.print(
+        Text(f"{cost.requests} requests, {cost.bytes_received:,} bytes received, {cost.elapsed_s:.2f} s")
+    )
+
+
+def print_history(console: Console, records: Iterable[VerdictRecord]) -> None:
+    """Verdicts, newest first."""
+    table = Table("run", "height", "batch", "verdict", "finished", box=None)
+    for record in records:
+        table.add_row(
+            str(record.id),
+            str(record.height),
+            "0x" + record.header_hash.hex(),
+            Text(record.verdict, style=_STYLES[Verdict(record.verdict)]),
+            _when(record.finished_ms),
+        )
+    console.print(table)
+
+
+def print_round(console: Console, seen: RoundReport) -> None:
+    """What one look at a log brought, a line for each thing."""
+    for height, header_hash in seen.new_headers:
+        console.print(Text(f"{seen.disperser} height {height} {header_hash}"), soft_wrap=True)
+    for report in seen.reports:
+        height = f"height {report.batch.height}" if report.batch else report.reference
+        console.print(Text(f"{seen.disperser} {height} "), end="")
+        console.print(Text(f"{report.verdict}", style=_STYLES[report.verdict]), end=": ")
+        console.print(Text(report.reason), soft_wrap=True)
+        _print_faults(console, report)
+    _print_faults(console, seen)
+
+
+def _print_faults(console: Console, faults: Report | RoundReport) -> None:
+    """Who did wrong, who was silent."""
+    for accusation in faults.accusations:
+        where = f" row {accusation.row} column {accusation.column}:" if accusation.row is not None else ""
+        console.print(
+            f"[red]accused[/] {escape(accusation.member)} ({accusation.fault}):{where}"
+            f" {escape(accusation.reason)}; it sent {accusation.sent_bytes} bytes,"
+            f" sha256 {accusation.sent_sha256}"
+        )
+        if accusation.evidence:
+            console.print(Text(f"  kept in {accusation.evidence}"), soft_wrap=True)
+    for silence in faults.silences:
+        console.print(
+            f"[yellow]silent[/] {escape(silence.member)}, {silence.times} times: {escape(silence.reason)}"
+        )
+    for evidence in faults.equivocations:
+        console.print(
+            f"[red]equivocation[/] of {escape(evidence.disperser)} at height {evidence.height}:"
+            f" {evidence.first_hash} and {evidence.second_hash}"
+        )
+
+
+def _batch_table(batch: BatchReport, sampling: SamplingReport | None) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_row("batch", Text(f"height {batch.height} of {batch.disperser}, {_when(batch.timestamp_ms)}"))
+    table.add_row("header", batch.header_hash)
+    share = batch.signed_stake / batch.total_stake
+    table.add_row(
+        "certificate",
+        Text(f"{len(batch.signers)} signers, {share:.1%} of the stake, slot margin {batch.slot_margin}"),
+    )
+    size = sum(payload.length for payload in batch.payloads)
+    table.add_row("data", f"{len(batch.payloads)} payloads, {size:,} bytes in {batch.row_count} rows")
+    if sampling:
+        confidence = f"{sampling.confidence:.6%}" if sampling.confidence is not None else "none is claimed"
+        again = ", chosen by an earlier run" if sampling.resumed else ""
+        table.add_row(
+            "samples",
+            f"{sampling.valid} of {sampling.samples} valid{again},"
+            f" of {sampling.matrix_rows} x {sampling.matrix_columns}",
+        )
+        table.add_row("confidence", confidence)
+    return table
+
+
+def _print_open_cells(console: Console, sampling: SamplingReport) -> None:
+    """The first cells without a valid answer, and what each holder said."""
+    open_cells = [cell for cell in sampling.cells if cell.state != CellState.VALID]
+    for cell in open_cells[:_CELLS_SHOWN]:
+        said = ", ".join(f"{asked.member}: {asked.reason or 'nothing'}" for asked in cell.asked)
+        console.print(Text(f"row {cell.row} column {cell.column} {cell.state}: {said}"), soft_wrap=True)
+    if len(open_cells) > _CELLS_SHOWN:
+        console.print(Text(f"... and {len(open_cells) - _CELLS_SHOWN} more cells"))
+
+
+def _colour(console: Console) -> bool:
+    return console.is_terminal and not console.no_color and console.color_system is not None
+
+
+def _when(unix_ms: int) -> str:
+    try:
+        return datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{unix_ms} ms"

@@ -1,0 +1,313 @@
+"""The light client's memory: headers seen, coordinates chosen, verdicts given.
+
+The idea: one SQLite file in the state directory. A batch's coordinates are drawn once, inside the transaction
+that stores them, and are durable before anybody is asked for a cell; a later run of the same batch, after a
+crash or by choice, gets the same ones, and more only when it wants a higher confidence. Headers are kept by
+(chain, disperser, height): a second header there is evidence of equivocation, kept with both signatures.
+
+Invariants: WAL with synchronous=FULL, so what a method returned survives a power cut; one writer at a time
+(BEGIN IMMEDIATE), so two processes on one directory agree on the coordinates.
+
+Does not: verify anything (batch.py does, before), nor keep cells.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Any, Self
+
+from da.protocol.codec import U64_MAX
+from da.protocol.header import FIRST_HEIGHT, Header
+from light_client.batch import SignedHeader
+from light_client.errors import StateError
+from sampling import Coordinates
+from sampling.selection import extend_cells
+
+_FILE = "light-client.sqlite3"
+_SCHEMA_VERSION = 1
+_BUSY_TIMEOUT_S = 10.0
+_INTEGER_MAX = 2**63 - 1
+_SCHEMA = """
+CREATE TABLE headers (
+    chain_id BLOB NOT NULL, disperser_id BLOB NOT NULL, height BLOB NOT NULL,
+    header_hash BLOB NOT NULL, timestamp_ms INTEGER NOT NULL, header BLOB NOT NULL,
+    disperser_signature BLOB NOT NULL, certificate BLOB NOT NULL, seen_ms INTEGER NOT NULL,
+    PRIMARY KEY (chain_id, disperser_id, height)
+) WITHOUT ROWID;
+CREATE INDEX headers_by_hash ON headers (header_hash);
+CREATE TABLE equivocations (
+    header_hash BLOB PRIMARY KEY, chain_id BLOB NOT NULL, disperser_id BLOB NOT NULL, height BLOB NOT NULL,
+    header BLOB NOT NULL, disperser_signature BLOB NOT NULL, certificate BLOB NOT NULL,
+    seen_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE plans (
+    header_hash BLOB PRIMARY KEY, rows INTEGER NOT NULL, cells TEXT NOT NULL, chosen_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE verdicts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, header_hash BLOB NOT NULL, height TEXT NOT NULL,
+    verdict TEXT NOT NULL, status TEXT NOT NULL, finished_ms INTEGER NOT NULL, report TEXT NOT NULL
+);
+CREATE INDEX verdicts_by_hash ON verdicts (header_hash, id);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRecord:
+    """One run that ended; `report` is its JSON."""
+
+    id: int
+    header_hash: bytes
+    height: int
+    verdict: str
+    status: str
+    finished_ms: int
+    report: str
+
+
+class HeaderLog:
+    """The state directory, opened. Methods are short and synchronous; one thread uses an instance.
+
+    Raises (any method):
+        StateError: the file cannot be opened, read or written, or is of a newer program.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.expanduser()
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._db = sqlite3.connect(
+                self.directory / _FILE, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            with self._transaction():
+                self._prepare()
+        except (OSError, sqlite3.Error) as error:
+            raise StateError(f"{self.directory}: {error}") from error
+
+    # --- headers -----------------------------------------------------------------------------------
+
+    def put_header(self, signed: SignedHeader, now_ms: int) -> None:
+        """Keep a verified, certified header; nothing happens when its height is taken."""
+        header = signed.header
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO headers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *_key(header),
+                    header.hash,
+                    min(header.timestamp_ms, _INTEGER_MAX),
+                    header.encode(),
+                    signed.disperser_signature,
+                    signed.certificate or b"",
+                    now_ms,
+                ),
+            )
+
+    def put_equivocation(self, signed: SignedHeader, now_ms: int) -> None:
+        """Keep the second header of a height."""
+        header = signed.header
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO equivocations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    header.hash,
+                    *_key(header),
+                    header.encode(),
+                    signed.disperser_signature,
+                    signed.certificate or b"",
+                    now_ms,
+                ),
+            )
+
+    def header_at(self, chain_id: int, disperser_id: bytes, height: int) -> SignedHeader | None:
+        """The header kept at a height of a log."""
+        if height < FIRST_HEIGHT or height > U64_MAX:
+            return None
+        with self._reading():
+            return self._header_at(_u64(chain_id), disperser_id, _u64(height))
+
+    def head(self, chain_id: int, disperser_id: bytes) -> SignedHeader | None:
+        """The highest header kept of a log."""
+        with self._reading():
+            row = self._db.execute(
+                "SELECT header, disperser_signature, certificate FROM headers"
+                " WHERE chain_id = ? AND disperser_id = ? ORDER BY height DESC LIMIT 1",
+                (_u64(chain_id), disperser_id),
+            ).fetchone()
+        return _signed(row) if row else None
+
+    def equivocations(self) -> list[tuple[SignedHeader, SignedHeader]]:
+        """All evidence of equivocation, oldest first: the header kept at the height, and the other one."""
+        columns = "{0}.header, {0}.disperser_signature, {0}.certificate"
+        with self._reading():
+            rows = self._db.execute(
+                f"SELECT {columns.format('h')}, {columns.format('e')} FROM equivocations e"  # noqa: S608
+                " JOIN headers h USING (chain_id, disperser_id, height) ORDER BY e.seen_ms, e.header_hash"
+            ).fetchall()
+        return [(_signed(row[:3]), _signed(row[3:])) for row in rows]
+
+    def due(
+        self, chain_id: int, disperser_id: bytes, *, oldest_ms: int, undecided_before_ms: int, limit: int
+    ) -> list[SignedHeader]:
+        """Headers to sample, newest first: without a verdict, or undecided and last tried long enough ago.
+
+        Args:
+            oldest_ms: batches with an earlier timestamp are left out.
+            undecided_before_ms: an undecided batch is due when its last run ended before this.
+        """
+        with self._reading():
+            rows = self._db.execute(
+                "SELECT header, disperser_signature, certificate FROM headers h"
+                " LEFT JOIN verdicts v ON v.id = ("
+                "  SELECT max(id) FROM verdicts WHERE header_hash = h.header_hash)"
+                " WHERE h.chain_id = ? AND h.disperser_id = ? AND h.timestamp_ms >= ?"
+                " AND (v.id IS NULL OR (v.verdict = 'undecided' AND v.finished_ms < ?))"
+                " ORDER BY h.height DESC LIMIT ?",
+                (_u64(chain_id), disperser_id, oldest_ms, undecided_before_ms, limit),
+            ).fetchall()
+        return [_signed(row) for row in rows]
+
+    # --- coordinates -------------------------------------------------------------------------------
+
+    def plan(
+        self, header_hash: bytes, rows: int, samples: int, rng: Random, now_ms: int
+    ) -> tuple[Coordinates, ...]:
+        """The cells to sample of a batch: those chosen before, and as many more as `samples` asks for.
+
+        Durable on return. Never fewer than before, and never others.
+        """
+        with self._transaction():
+            row = self._db.execute("SELECT cells FROM plans WHERE header_hash = ?", (header_hash,)).fetchone()
+            chosen = tuple(Coordinates(*cell) for cell in json.loads(row[0])) if row else ()
+            if len(chosen) >= samples:
+                return chosen
+            cells = extend_cells(rows, chosen, samples, rng)
+            self._db.execute(
+                "INSERT INTO plans VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (header_hash) DO UPDATE SET cells = excluded.cells",
+                (header_hash, rows, json.dumps(cells), now_ms),
+            )
+            return cells
+
+    def has_plan(self, header_hash: bytes) -> bool:
+        """Whether coordinates of the batch were chosen before."""
+        with self._reading():
+            return (
+                self._db.execute("SELECT 1 FROM plans WHERE header_hash = ?", (header_hash,)).fetchone()
+                is not None
+            )
+
+    # --- verdicts ----------------------------------------------------------------------------------
+
+    def put_verdict(
+        self, header_hash: bytes, height: int, verdict: str, status: str, now_ms: int, report: str
+    ) -> int:
+        """Append a run's outcome; its number."""
+        with self._transaction():
+            cursor = self._db.execute(
+                "INSERT INTO verdicts (header_hash, height, verdict, status, finished_ms, report)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (header_hash, str(height), verdict, status, now_ms, report),
+            )
+            assert cursor.lastrowid is not None
+            return cursor.lastrowid
+
+    def verdicts(self, *, header_hash: bytes | None = None, limit: int = 100) -> list[VerdictRecord]:
+        """Outcomes of runs, newest first; of one batch when its hash is given."""
+        where, values = ("WHERE header_hash = ?", (header_hash,)) if header_hash is not None else ("", ())
+        with self._reading():
+            rows = self._db.execute(
+                "SELECT id, header_hash, height, verdict, status, finished_ms, report FROM verdicts"  # noqa: S608
+                f" {where} ORDER BY id DESC LIMIT ?",
+                (*values, limit),
+            ).fetchall()
+        return [_verdict(row) for row in rows]
+
+    def verdict(self, number: int) -> VerdictRecord | None:
+        """The outcome with this number."""
+        with self._reading():
+            row = self._db.execute(
+                "SELECT id, header_hash, height, verdict, status, finished_ms, report FROM verdicts"
+                " WHERE id = ?",
+                (number,),
+            ).fetchone()
+        return _verdict(row) if row else None
+
+    # --- inside --------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _prepare(self) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            for statement in _SCHEMA.split(";"):
+                self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        elif version != _SCHEMA_VERSION:
+            raise StateError(f"{self.directory}: written by another version of this program ({version})")
+
+    def _header_at(self, chain_id: bytes, disperser_id: bytes, height: bytes) -> SignedHeader | None:
+        row = self._db.execute(
+            "SELECT header, disperser_signature, certificate FROM headers"
+            " WHERE chain_id = ? AND disperser_id = ? AND height = ?",
+            (chain_id, disperser_id, height),
+        ).fetchone()
+        return _signed(row) if row else None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._reading():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StateError(f"{self.directory}: {error}") from error
+
+
+def _u64(value: int) -> bytes:
+    """Big-endian, so that order of bytes is order of numbers; SQLite's integers end at 2^63."""
+    return value.to_bytes(8, "big")
+
+
+def _key(header: Header) -> tuple[bytes, bytes, bytes]:
+    return _u64(header.chain_id), header.disperser_id, _u64(header.height)
+
+
+def _signed(row: Sequence[bytes]) -> SignedHeader:
+    header, signature, certificate = row
+    return SignedHeader(Header.decode(header), signature, certificate or None)
+
+
+def _verdict(row: Sequence[Any]) -> VerdictRecord:
+    number, header_hash, height, *rest = row
+    return VerdictRecord(number, header_hash, int(height), *rest)

@@ -1,0 +1,303 @@
+"""Getting a batch's header, certificate, payload list and commitments from members that nobody trusts.
+
+Flow:
+- A reference is a height (of a disperser's log), an 0x hash (of a header, or a payload id), or `latest`.
+- Members are asked in random order, a few at once; the first batch that verifies is taken. What does not
+  verify is held against its sender, and the next member is asked.
+- For `latest` several members are asked where their log ends, by galloping and bisection over certified
+  batches; the highest that verifies wins.
+
+Invariants: what is returned verified under the committee; every answer is one of found, unknown, expired,
+pending, unreachable or a fault; the number of requests is bounded by the members, and for `latest` by the
+length of the true log, since only verified batches move the search.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+
+from da.protocol.codec import HASH_BYTES, U64_MAX
+from da.protocol.committee import Committee
+from light_client.batch import BatchDocument, VerifiedBatch, verify_batch
+from light_client.errors import (
+    BatchExpired,
+    BatchNotFound,
+    BatchPending,
+    BatchUnreached,
+    InvalidReference,
+    PeerExpired,
+    PeerMisbehaved,
+    PeerUnknown,
+    PeerUnreachable,
+    UnknownDisperser,
+    UnverifiedBatch,
+)
+from light_client.peers import MemberClient, Members
+from light_client.settings import LightClientSettings
+from light_client.witness import Fault, Witness
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What to look for: exactly one of height, hash, or neither for the newest batch."""
+
+    height: int | None = None
+    hash: bytes | None = None
+
+    def __str__(self) -> str:
+        if self.hash is not None:
+            return f"0x{self.hash.hex()}"
+        return LATEST if self.height is None else f"height {self.height}"
+
+
+class _Outcome(StrEnum):
+    UNKNOWN = "does not know it"
+    EXPIRED = "says that it has expired"
+    PENDING = "has it without a certificate"
+    UNREACHABLE = "could not be asked"
+    FAULT = "sent what does not verify"
+
+
+def parse_reference(text: str) -> Reference:
+    """The reference that the text is.
+
+    Raises:
+        InvalidReference: neither `latest`, nor a height from 1, nor 0x and 64 hex digits.
+    """
+    if text == LATEST:
+        return Reference()
+    if text.isascii() and text.isdigit() and len(text) <= len(str(U64_MAX)) and 1 <= int(text) <= U64_MAX:
+        return Reference(height=int(text))
+    if text.startswith("0x") and len(text) == 2 + 2 * HASH_BYTES and text[2:].isalnum():
+        try:
+            return Reference(hash=bytes.fromhex(text[2:]))
+        except ValueError:
+            raise InvalidReference(text) from None
+    raise InvalidReference(text)
+
+
+def choose_dispersers(committee: Committee, wanted: str | None) -> tuple[bytes, ...]:
+    """Ids of the dispersers whose logs are meant: the one named (name or 0x id), or all.
+
+    Raises:
+        UnknownDisperser: no such disperser, or the committee has none.
+    """
+    found = tuple(
+        member.id for member in committee.dispersers if wanted in (None, member.name, f"0x{member.id.hex()}")
+    )
+    if not found:
+        names = ", ".join(member.name for member in committee.dispersers) or "none at all"
+        raise UnknownDisperser(f"the committee's dispersers are {names}")
+    return found
+
+
+class BatchFinder:
+    """Finds batches at the members of a committee.
+
+    Args:
+        members, witness, settings: of the run.
+        rng: order in which members are asked.
+    """
+
+    def __init__(
+        self, members: Members, witness: Witness, settings: LightClientSettings, rng: Random
+    ) -> None:
+        self._members = members
+        self._committee = members.committee
+        self._witness = witness
+        self._settings = settings
+        self._rng = rng
+
+    async def find(
+        self, reference: Reference, dispersers: tuple[bytes, ...], known_heights: dict[bytes, int]
+    ) -> VerifiedBatch:
+        """The batch that the reference means.
+
+        Args:
+            reference: what to look for.
+            dispersers: whose logs may be meant.
+            known_heights: where to start looking for the newest batch of each log.
+
+        Raises:
+            BatchNotFound, BatchExpired, BatchPending, BatchUnreached: no member gave it, and why.
+            UnknownDisperser: a height alone, while there are several logs.
+        """
+        if reference.hash is not None:
+            wanted = reference.hash
+            return await self._first(str(reference), lambda member: self._by_hash(member, wanted))
+        if reference.height is not None:
+            if len(dispersers) != 1:
+                raise UnknownDisperser("several dispersers have a batch at that height: name one")
+            height, disperser_id = reference.height, dispersers[0]
+            return await self._first(
+                str(reference), lambda member: self._by_height(member, height, disperser_id)
+            )
+        return await self._latest(dispersers, known_heights)
+
+    # --- one batch from whoever has it ---------------------------------------------------------------
+
+    async def _first(
+        self, what: str, ask: Callable[[MemberClient], Awaitable[VerifiedBatch]]
+    ) -> VerifiedBatch:
+        order = list(range(len(self._committee.members)))
+        self._rng.shuffle(order)
+        outcomes: list[_Outcome] = []
+        width = self._settings.hedge_members
+        for start in range(0, len(order), width):
+            tasks = [
+                asyncio.create_task(self._outcome(self._members[index], ask))
+                for index in order[start : start + width]
+            ]
+            try:
+                for finished in asyncio.as_completed(tasks):
+                    result = await finished
+                    if isinstance(result, VerifiedBatch):
+                        return result
+                    outcomes.append(result)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        raise _failure(what, outcomes)
+
+    async def _outcome(
+        self, member: MemberClient, ask: Callable[[MemberClient], Awaitable[VerifiedBatch]]
+    ) -> VerifiedBatch | _Outcome:
+        """What asking one member came to; faults and silences are told to the witness."""
+        try:
+            return await ask(member)
+        except PeerUnknown:
+            return _Outcome.UNKNOWN
+        except PeerExpired:
+            return _Outcome.EXPIRED
+        except PeerUnreachable as error:
+            self._witness.note_silence(member.index, error.reason)
+            return _Outcome.UNREACHABLE
+        except PeerMisbehaved as error:
+            self._witness.accuse(member.index, Fault.MALFORMED_ANSWER, error.reason, error.sent)
+            return _Outcome.FAULT
+        except _Rejected as error:
+            if error.cause.check == "certificate":
+                return _Outcome.PENDING
+            if error.cause.check == "expired":
+                return _Outcome.EXPIRED
+            self._witness.accuse(
+                member.index, Fault.UNVERIFIED_BATCH, str(error.cause), describe_batch(error.document)
+            )
+            return _Outcome.FAULT
+
+    async def _by_height(self, member: MemberClient, height: int, disperser_id: bytes) -> VerifiedBatch:
+        document = await member.batch(str(height), disperser_id, self._settings.answer_timeout_s)
+        header = document.header
+        if (header.height, header.disperser_id) != (height, disperser_id):
+            raise _Rejected(UnverifiedBatch("header", f"is not at height {height} of that log"), document)
+        return self._verified(document)
+
+    async def _by_hash(self, member: MemberClient, wanted: bytes) -> VerifiedBatch:
+        try:
+            return await self._by_header_hash(member, wanted)
+        except PeerUnknown:
+            header_hash = await member.batch_of_payload(wanted, self._settings.answer_timeout_s)
+        if header_hash is None:
+            raise PeerUnknown(member.name, "the payload is in no batch yet")
+        batch = await self._by_header_hash(member, header_hash)
+        if batch.payload_list.index_of(wanted) is None:
+            document = BatchDocument(
+                batch.header,
+                batch.disperser_signature,
+                batch.certificate,
+                batch.payload_list,
+                batch.commitments,
+            )
+            raise _Rejected(UnverifiedBatch("contents", "the payload is not in that batch"), document)
+        return batch
+
+    async def _by_header_hash(self, member: MemberClient, header_hash: bytes) -> VerifiedBatch:
+        document = await member.batch(f"0x{header_hash.hex()}", None, self._settings.answer_timeout_s)
+        if document.header.hash != header_hash:
+            raise _Rejected(UnverifiedBatch("header", f"is not 0x{header_hash.hex()}"), document)
+        return self._verified(document)
+
+    def _verified(self, document: BatchDocument) -> VerifiedBatch:
+        try:
+            return verify_batch(document, self._committee)
+        except UnverifiedBatch as error:
+            raise _Rejected(error, document) from None
+
+    # --- the newest batch ------------------------------------------------------------------------------
+
+    async def _latest(self, dispersers: tuple[bytes, ...], known_heights: dict[bytes, int]) -> VerifiedBatch:
+        count = min(self._settings.head_members, len(self._committee.members))
+        chosen = self._rng.sample(range(len(self._committee.members)), count)
+        results = await asyncio.gather(
+            *(
+                self._outcome(
+                    self._members[index],
+                    lambda member, log=log: self._head_of(member, log, known_heights.get(log, 0)),  # type: ignore[misc]
+                )
+                for index in chosen
+                for log in dispersers
+            )
+        )
+        found = [result for result in results if isinstance(result, VerifiedBatch)]
+        if not found:
+            raise _failure(LATEST, [result for result in results if isinstance(result, _Outcome)])
+        return max(found, key=lambda batch: (batch.header.timestamp_ms, batch.header.height))
+
+    async def _head_of(self, member: MemberClient, disperser_id: bytes, known_height: int) -> VerifiedBatch:
+        """The last certified batch of a log, as far as this member has it."""
+
+        async def first_from(height: int) -> VerifiedBatch | None:
+            timeout_s = self._settings.answer_timeout_s
+            page = await member.batches(height, 1, disperser_id, timeout_s)
+            return self._verified(page[0]) if page else None
+
+        best = await first_from(max(known_height, 1))
+        if best is None:
+            raise PeerUnknown(member.name, "has no certified batch there")
+        # The log ends at a height in best..beyond-1: double the step until there is nothing, then halve.
+        step, beyond = 1, None
+        while beyond is None or beyond - best.header.height > 1:
+            height = best.header.height
+            probe = min(height + step, U64_MAX) if beyond is None else (height + beyond) // 2
+            step *= 2
+            found = await first_from(probe) if probe > height else None
+            if found is None:
+                beyond = max(probe, height + 1)
+            else:
+                best = found
+        return best
+
+
+class _Rejected(Exception):
+    """A document that did not verify, with the check that it failed."""
+
+    def __init__(self, cause: UnverifiedBatch, document: BatchDocument) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.document = document
+
+
+def describe_batch(document: BatchDocument) -> bytes:
+    """A document's signed parts as evidence: header, disperser's signature, certificate."""
+    certificate = document.certificate.encode() if document.certificate else b""
+    return document.header.encode() + document.disperser_signature + certificate
+
+
+def _failure(what: str, outcomes: list[_Outcome]) -> Exception:
+    """The error for a search in which no member gave a batch that verifies."""
+    seen = set(outcomes)
+    if seen <= {_Outcome.UNKNOWN}:
+        return BatchNotFound(what)
+    if _Outcome.EXPIRED in seen and seen <= {_Outcome.UNKNOWN, _Outcome.EXPIRED}:
+        return BatchExpired(what)
+    if _Outcome.PENDING in seen and seen <= {_Outcome.UNKNOWN, _Outcome.PENDING}:
+        return BatchPending(what)
+    reasons = ", ".join(f"{outcomes.count(each)} {each}" for each in _Outcome if each in seen)
+    return BatchUnreached(what, f"of {len(outcomes)} members {reasons}")

@@ -1,0 +1,103 @@
+"""A small picture of the matrix: where the samples fell, and what became of them.
+
+The idea: a grid of at most `WIDTH` x `HEIGHT` blocks, each standing for some rows and columns of the 2R x 128
+matrix. A block shows the worst state among the samples in it, or else which quarter of the matrix it is in:
+data, row extension, parity rows. Two grid rows share one line of text, as the upper and lower half of a
+block character. Where there is no colour, one letter stands for one block.
+
+Does not: print. It returns rich Text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from math import ceil
+
+from rich.text import Text
+
+from erasure.constants import CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
+from sampling import CellState, Coordinates
+
+WIDTH = 64
+HEIGHT = 32
+
+_COLUMNS_PER_BLOCK = CELLS_PER_EXT_BLOB // WIDTH
+_HALF_BLOCK = "▀"
+
+# Worst first: a block with several samples shows the first of these that one of them has.
+_STATES = (
+    (CellState.WITHHELD, "red", "x"),
+    (CellState.UNREACHED, "yellow", "?"),
+    (CellState.WAITING, "yellow", "?"),
+    (CellState.IN_FLIGHT, "bright_blue", "-"),
+    (CellState.RECEIVED, "cyan", "+"),
+    (CellState.VALID, "green", "o"),
+)
+_DATA, _EXTENSION, _PARITY = ("grey35", "."), ("grey27", ":"), ("grey19", ",")
+
+
+def draw_matrix(rows: int, cells: Iterable[tuple[Coordinates, CellState]], *, colour: bool = True) -> Text:
+    """The picture, one line of text for two rows of blocks (or for one, without colour).
+
+    Args:
+        rows: data rows R; the matrix has 2R.
+        cells: the sampled cells and their states.
+    """
+    blocks = list(_blocks(rows, cells))
+    text = Text()
+    if not colour:
+        for line in blocks:
+            text.append("".join(letter for _, letter in line) + "\n")
+        return text
+    for upper, lower in zip(blocks[::2], blocks[1::2], strict=True):
+        for (foreground, _), (background, _) in zip(upper, lower, strict=True):
+            text.append(_HALF_BLOCK, style=f"{foreground} on {background}")
+        text.append("\n")
+    return text
+
+
+def legend(*, colour: bool = True) -> Text:
+    """What the picture's colours or letters mean."""
+    text = Text()
+    shown = [
+        (_DATA, "data"),
+        (_EXTENSION, "row extension"),
+        (_PARITY, "parity rows"),
+        *(((style, letter), state) for state, style, letter in _STATES if state in _LEGEND_STATES),
+    ]
+    for (style, letter), meaning in shown:
+        if colour:
+            text.append("■ ", style=style)
+        else:
+            text.append(f"{letter} ")
+        text.append(f"{meaning}  ")
+    text.rstrip()
+    return text
+
+
+_LEGEND_STATES = (CellState.VALID, CellState.WITHHELD, CellState.UNREACHED)
+
+
+def _blocks(rows: int, cells: Iterable[tuple[Coordinates, CellState]]) -> Iterator[list[tuple[str, str]]]:
+    """Rows of blocks as (style, letter); an even number of rows, the upper half of them data."""
+    rows_per_block = ceil(2 * rows / HEIGHT)
+    rank = {state: (place, style, letter) for place, (state, style, letter) in enumerate(_STATES)}
+    worst: dict[tuple[int, int], tuple[int, str, str]] = {}
+    half = ceil(rows / rows_per_block)
+    for cell, state in cells:
+        # Data and parity rows are condensed apart, so that no block straddles the border.
+        parity, row = divmod(cell.row, rows)
+        block = (parity * half + row // rows_per_block, cell.column // _COLUMNS_PER_BLOCK)
+        worst[block] = min(worst.get(block, rank[state]), rank[state])
+    for block_row in range(2 * half):
+        line = []
+        for block_column in range(WIDTH):
+            found = worst.get((block_row, block_column))
+            if found is not None:
+                line.append(found[1:])
+            elif block_row >= half:
+                line.append(_PARITY)
+            else:
+                data = block_column * _COLUMNS_PER_BLOCK < CELLS_PER_BLOB
+                line.append(_DATA if data else _EXTENSION)
+        yield line

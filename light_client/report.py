@@ -1,0 +1,216 @@
+"""The report of a run: what was asked, what came of it, who did wrong, what it cost.
+
+The JSON is for scripts and is a contract: `schema` names its version, docs/reference/light-client.md lists
+every field, and a test compares the two. Hashes and keys are 0x-hex, times Unix milliseconds.
+
+Invariants: a report is made from a finished run and never changed; `confidence` is a number only for an
+available batch, since nothing may be claimed of another.
+
+Does not: gather the facts (describe.py), nor draw them on a terminal (display.py).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from light_client.witness import Fault
+from sampling import Verdict
+
+REPORT_SCHEMA: Final = "cellar/light-client/report/v1"
+ROUND_SCHEMA: Final = "cellar/light-client/round/v1"
+
+EXIT_CODES = {Verdict.AVAILABLE: 0, Verdict.UNAVAILABLE: 1, Verdict.UNDECIDED: 3}
+EXIT_USAGE = 2
+CONTRADICTIONS = frozenset({Fault.EQUIVOCATION, Fault.BROKEN_CHAIN})
+
+
+class Status(StrEnum):
+    """Where a batch stands at a light client."""
+
+    PENDING = "pending"
+    VERIFYING_CERTIFICATE = "verifying-certificate"
+    SAMPLING = "sampling"
+    AVAILABLE = "available"
+    UNAVAILABLE = "unavailable"
+    UNDECIDED = "undecided"
+    EXPIRED = "expired"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class PayloadReport(_Model):
+    """One payload of the batch."""
+
+    payload_id: str
+    namespace: str
+    first_row: int
+    row_count: int
+    length: int
+
+
+class BatchReport(_Model):
+    """The batch, verified: its certificate holds under the committee."""
+
+    header_hash: str
+    chain_id: int
+    disperser: str
+    disperser_id: str
+    height: int
+    timestamp_ms: int
+    parent: str
+    row_count: int
+    payloads: tuple[PayloadReport, ...]
+    signers: tuple[str, ...]
+    signed_stake: int
+    total_stake: int
+    slot_margin: int
+
+
+class AskedReport(_Model):
+    """What one member said about one cell."""
+
+    member: str
+    times: int
+    answers: tuple[str, ...]
+    reason: str
+
+
+class CellReport(_Model):
+    """One sampled cell. `state`: valid, withheld, or unreached."""
+
+    row: int
+    column: int
+    parity_row: bool
+    state: str
+    asked: tuple[AskedReport, ...]
+
+
+class SamplingReport(_Model):
+    """The cells, and what they prove."""
+
+    matrix_rows: int
+    matrix_columns: int
+    confidence_wanted: float
+    confidence: float | None
+    failure_probability: float
+    samples: int
+    valid: int
+    withheld: int
+    unreached: int
+    resumed: bool
+    cells: tuple[CellReport, ...]
+
+
+class AccusationReport(_Model):
+    """A member that did wrong, and what it sent."""
+
+    member: str
+    member_id: str
+    url: str
+    fault: str
+    reason: str
+    row: int | None
+    column: int | None
+    sent_bytes: int
+    sent_sha256: str
+    evidence: str | None
+
+
+class SilenceReport(_Model):
+    """A member that could not be asked."""
+
+    member: str
+    url: str
+    times: int
+    reason: str
+
+
+class EquivocationReport(_Model):
+    """Two certified headers of one disperser at one height, each with the disperser's signature."""
+
+    disperser: str
+    disperser_id: str
+    height: int
+    first_hash: str
+    first_header: str
+    first_signature: str
+    second_hash: str
+    second_header: str
+    second_signature: str
+
+
+class PreviousReport(_Model):
+    """An earlier run on the same coordinates."""
+
+    verdict: str
+    status: str
+    finished_ms: int
+
+
+class CostReport(_Model):
+    """What the run took."""
+
+    requests: int
+    bytes_received: int
+    elapsed_s: float
+
+
+class Report(_Model):
+    """One run."""
+
+    schema_: Literal["cellar/light-client/report/v1"] = Field(default=REPORT_SCHEMA, alias="schema")
+    reference: str
+    verdict: Verdict
+    status: Status
+    reason: str
+    exit_code: int
+    batch: BatchReport | None
+    sampling: SamplingReport | None
+    accusations: tuple[AccusationReport, ...]
+    silences: tuple[SilenceReport, ...]
+    equivocations: tuple[EquivocationReport, ...]
+    previous: tuple[PreviousReport, ...]
+    cost: CostReport
+    finished_ms: int
+
+    def to_json(self) -> str:
+        """The report as one line of JSON."""
+        return self.model_dump_json(by_alias=True)
+
+
+class RoundReport(_Model):
+    """One look at one log by `light-client watch`. `new_headers` are (height, header hash)."""
+
+    schema_: Literal["cellar/light-client/round/v1"] = Field(default=ROUND_SCHEMA, alias="schema")
+    disperser: str
+    head: int | None
+    new_headers: tuple[tuple[int, str], ...]
+    reports: tuple[Report, ...]
+    accusations: tuple[AccusationReport, ...]
+    silences: tuple[SilenceReport, ...]
+    equivocations: tuple[EquivocationReport, ...]
+
+    @property
+    def is_news(self) -> bool:
+        """Whether anything but silence came of it."""
+        return bool(self.new_headers or self.reports or self.accusations or self.equivocations)
+
+    @property
+    def exit_code(self) -> int:
+        """1 for a contradiction or an unavailable batch, 3 for an undecided one, else 0."""
+        verdicts = {report.verdict for report in self.reports}
+        contradicted = bool(self.equivocations) or any(
+            accusation.fault in CONTRADICTIONS for accusation in self.accusations
+        )
+        if contradicted or Verdict.UNAVAILABLE in verdicts:
+            return EXIT_CODES[Verdict.UNAVAILABLE]
+        return EXIT_CODES[Verdict.UNDECIDED if Verdict.UNDECIDED in verdicts else Verdict.AVAILABLE]
+
+    def to_json(self) -> str:
+        """The round as one line of JSON."""
+        return self.model_dump_json(by_alias=True)

@@ -1,0 +1,112 @@
+"""What members did wrong: named, with what they sent kept in a file.
+
+The idea: a member that sends something an honest one would not is accused: its name, the fault, and the
+bytes it sent, written under their SHA-256 in the state directory. Members that cannot be asked are noted
+apart: silence is no lie.
+
+A member's answers over HTTP are not signed, so the file convinces its owner, not a stranger; two signed
+headers at one height convince everybody.
+
+Invariants: a file is complete or not there (written aside, synced, renamed); a run keeps at most
+`EVIDENCE_MAX` of them, so that a liar cannot fill the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+
+from da.protocol.committee import Committee
+from light_client.batch import SignedHeader
+from light_client.errors import StateError
+from sampling import Coordinates
+
+EVIDENCE_MAX = 64
+
+
+class Fault(StrEnum):
+    """What a member is accused of."""
+
+    INVALID_CELL = "invalid-cell"
+    """A cell or proof that does not verify at its position against the certified commitments."""
+    MALFORMED_ANSWER = "malformed-answer"
+    """An answer of another shape or length than the protocol's."""
+    UNVERIFIED_BATCH = "unverified-batch"
+    """A header, certificate, payload list or commitments that do not hold."""
+    BROKEN_CHAIN = "broken-chain"
+    """A certified header that does not extend the one before it."""
+    EQUIVOCATION = "equivocation"
+    """A disperser's second header at one height."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accusation:
+    """One fault of one member (its index in the committee)."""
+
+    member: int
+    fault: Fault
+    reason: str
+    cell: Coordinates | None
+    sent_bytes: int
+    sent_sha256: str
+    evidence: Path | None
+
+
+class Witness:
+    """Collects what a run sees of its members.
+
+    Args:
+        committee: the members.
+        directory: where evidence is kept; made when first needed.
+    """
+
+    def __init__(self, committee: Committee, directory: Path) -> None:
+        self.committee = committee
+        self.accusations: list[Accusation] = []
+        self.silences: dict[int, list[str]] = {}
+        self.equivocations: list[tuple[SignedHeader, SignedHeader]] = []
+        self._directory = directory.expanduser()
+        self._kept = 0
+
+    def accuse(
+        self, member: int, fault: Fault, reason: str, sent: bytes, cell: Coordinates | None = None
+    ) -> None:
+        """The member did wrong; `sent` is what shows it.
+
+        Raises:
+            StateError: the evidence cannot be written.
+        """
+        digest = sha256(sent).hexdigest()
+        evidence = None
+        if self._kept < EVIDENCE_MAX:
+            evidence = self._keep(digest, sent)
+            self._kept += 1
+        self.accusations.append(Accusation(member, fault, reason, cell, len(sent), digest, evidence))
+
+    def note_silence(self, member: int, reason: str) -> None:
+        """The member could not be asked."""
+        self.silences.setdefault(member, []).append(reason)
+
+    def name(self, member: int) -> str:
+        """The member's name in the committee file."""
+        return self.committee.members[member].name
+
+    def _keep(self, digest: str, sent: bytes) -> Path:
+        target = self._directory / f"{digest}.bin"
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if target.exists():
+                return target
+            descriptor, staged = tempfile.mkstemp(dir=self._directory, prefix=".evidence-")
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(sent)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(staged).replace(target)
+        except OSError as error:
+            raise StateError(f"{self._directory}: {error}") from error
+        return target
