@@ -2,11 +2,10 @@
 
 Flow of a payload:
 - put: its bytes and commitments go to a file of their own (staging, fdatasync, rename, directory sync), then
-a row
-  in a small SQLite database says "queued"; the row's commit is the point at which the payload is accepted;
+  a row in a small SQLite database says "queued"; its commit is the point at which the payload is accepted;
 - mark: the row follows it through encoding and dispersing to certified or failed;
 - remove_payload: the bytes go once a batch holds them durably; the row stays, to answer for the payload's
-status.
+  status.
 
 Invariants: a payload whose put returned survives any crash until remove_payload; the file has everything that
 the queued row has, so a damaged database is made anew from the files; bytes and rows carry checksums; put is
@@ -346,7 +345,8 @@ class Outbox:
             self._write(lost)
 
     def _adopt(self, path: Path) -> None:
-        # A file without a row that counts on it: removed, not yet accepted, or from before the database was lost.
+        # A file without a row that counts on it: removed, not yet accepted, or from before the database was
+        # lost.
         try:
             key = bytes.fromhex(path.name[:64]), bytes.fromhex(path.name[64:128])
             entry, _ = _decode_file(path.read_bytes(), key)

@@ -19,10 +19,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from da.protocol.errors import ProtocolError
+from da.protocol.header import Header
+from da.protocol.payload_list import PayloadList
 from da.store.batch_file import PREFIX_BYTES, Head, HeadParts, decode_head, decode_prefix, encode_head
 from da.store.bucket import Bucket, parse_bucket
 from da.store.errors import CorruptBatch
@@ -209,10 +213,11 @@ class StagedBatch:
 
     def abort(self) -> None:
         """Removes the file, unless it was moved to its place."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            self._fs.close(fd)
-        self._fs.unlink(self.path)
+        with suppress(OSError):  # what cannot be removed now is removed when the store opens again
+            if self._fd >= 0:
+                fd, self._fd = self._fd, -1
+                self._fs.close(fd)
+            self._fs.unlink(self.path)
 
 
 def read_head(fd: int) -> Head:
@@ -222,6 +227,19 @@ def read_head(fd: int) -> Head:
     if size > len(data):
         data = os.pread(fd, size, 0)
     return decode_head(data)
+
+
+def decode_contents(head: Head, header_hash: bytes) -> tuple[Header, PayloadList]:
+    """The header and payload list of a head. Raises CorruptBatch unless they are that batch's."""
+    parts = head.parts
+    try:
+        header = Header.decode(parts.header)
+        payload_list = PayloadList.decode(parts.payload_list)
+    except ProtocolError as error:
+        raise CorruptBatch("head", str(error), parts.header_hash) from error
+    if not header.hash == parts.header_hash == header_hash or header.row_count != parts.row_count:
+        raise CorruptBatch("head", "it is another batch's", header_hash)
+    return header, payload_list
 
 
 def _parse_hash(text: str) -> bytes | None:

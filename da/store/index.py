@@ -14,7 +14,7 @@ Does not: know files or directories; map disk-full errors (see da.store.space).
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 from da.protocol.payload_list import PayloadEntry
 from da.store import sqlite
 from da.store.base import BatchState
-from da.store.errors import CorruptIndex, StoreClosed
+from da.store.errors import StoreClosed
 
 _TABLES = {
     "batches": """CREATE TABLE batches (
@@ -72,22 +72,25 @@ class Index:
 
     def __init__(self, path: Path) -> None:
         """Opens the index, made when it is not there. Raises CorruptIndex when it is not one of ours."""
-        self._writer = sqlite.connect(path)
-        try:
-            sqlite.make_tables(self._writer, _TABLES)
-            self._reader = sqlite.connect(path)
-        except BaseException:
-            self._writer.close()
-            raise
+        self._path = path
         self._read_lock = threading.Lock()
         self._closed = False
+        self._connect()
 
     def close(self) -> None:
         """Closes both connections."""
         with self._read_lock:
             self._closed = True
             self._reader.close()
-        self._writer.close()
+            self._writer.close()
+
+    def replace(self, swap: Callable[[], None]) -> None:
+        """Closes the file, lets `swap` put another in its place, and opens that; readers wait meanwhile."""
+        with self._read_lock:
+            self._reader.close()
+            self._writer.close()
+            swap()
+            self._connect()
 
     def verify(self) -> None:
         """Reads every page and row. Raises CorruptIndex (or sqlite3.DatabaseError) when one was changed."""
@@ -215,6 +218,15 @@ class Index:
         self._insert("pruned", (disperser_id, _height_bytes(height)))
 
     # -- internals
+
+    def _connect(self) -> None:
+        self._writer = sqlite.connect(self._path)
+        try:
+            sqlite.make_tables(self._writer, _TABLES)
+            self._reader = sqlite.connect(self._path)
+        except BaseException:
+            self._writer.close()
+            raise
 
     def _insert(self, table: str, values: tuple[Any, ...]) -> None:
         marks = ", ".join("?" * (len(values) + 1))

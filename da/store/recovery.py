@@ -29,7 +29,7 @@ from da.store import sqlite
 from da.store.base import FindingKind, ScrubFinding
 from da.store.batch_file import Head
 from da.store.errors import CorruptBatch, CorruptIndex
-from da.store.files import BucketListing, StoreFiles, read_head
+from da.store.files import BucketListing, StoreFiles, decode_contents, read_head
 from da.store.index import Index, IndexRow
 from da.store.tombstones import Tombstone, decode_pruned, decode_tombstones
 
@@ -46,18 +46,19 @@ def open_index(files: StoreFiles) -> tuple[Index, list[ScrubFinding]]:
             raise
         reason = str(error)
     finding = ScrubFinding("index", files.relative(files.index), f"made anew from the files: {reason}")
-    remove_index(files, keep=True)
+    for suffix in sqlite.FILE_SUFFIXES:
+        path = files.index.with_name(files.index.name + suffix)
+        if path.exists():
+            files.quarantine(path)
     return _verified(files.index), [finding]
 
 
-def remove_index(files: StoreFiles, keep: bool) -> None:
-    """Takes the index's files away; `keep` moves them to quarantine."""
-    for suffix in sqlite.FILE_SUFFIXES:
-        path = files.index.with_name(files.index.name + suffix)
-        if keep and path.exists():
-            files.quarantine(path)
-        elif not keep:
-            files.fs.unlink(path)
+def swap_index(files: StoreFiles, fresh: Path) -> None:
+    """Puts a new, closed index in the place of the old one, durably."""
+    for suffix in sqlite.FILE_SUFFIXES[1:]:
+        files.fs.unlink(files.index.with_name(files.index.name + suffix))
+    files.fs.rename(fresh, files.index)
+    files.fs.sync_directory(files.directory)
 
 
 def reconcile(files: StoreFiles, index: Index, rebuilding: bool = False) -> list[ScrubFinding]:
@@ -72,19 +73,6 @@ def reconcile(files: StoreFiles, index: Index, rebuilding: bool = False) -> list
             if not (rebuilding and finding.kind == "unindexed"):
                 findings.append(finding)
     return findings
-
-
-def decode_contents(head: Head, header_hash: bytes) -> tuple[Header, PayloadList]:
-    """The header and payload list of a head. Raises CorruptBatch unless they are that batch's."""
-    parts = head.parts
-    try:
-        header = Header.decode(parts.header)
-        payload_list = PayloadList.decode(parts.payload_list)
-    except ProtocolError as error:
-        raise CorruptBatch("head", str(error), parts.header_hash) from error
-    if not header.hash == parts.header_hash == header_hash or header.row_count != parts.row_count:
-        raise CorruptBatch("head", "it is another batch's", header_hash)
-    return header, payload_list
 
 
 def _verified(path: Path) -> Index:

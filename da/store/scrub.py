@@ -19,9 +19,8 @@ from threading import Lock
 from da.store.base import ScrubFinding
 from da.store.batch_file import corrupt_rows
 from da.store.errors import CorruptBatch, CorruptIndex
-from da.store.files import StoreFiles, read_head
+from da.store.files import StoreFiles, decode_contents, read_head
 from da.store.index import Index, IndexRow
-from da.store.recovery import decode_contents
 from da.store.tombstones import decode_pruned, decode_tombstones
 
 

@@ -1,0 +1,224 @@
+"""Reading batches: from the index to a file, from the file to checked bytes.
+
+The idea: the index says whether a batch lives and in which bucket; its file says everything else. Descriptors
+with their layout, and decoded records, are cached, so that a cell of a batch in use costs one pread and one
+CRC.
+
+Invariants: nothing is returned unchecked; a batch that leaves while it is looked up is reported as what it
+became.
+
+Does not: change anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from zlib import crc32
+
+import numpy as np
+
+from da.protocol.header import Header
+from da.protocol.payload_list import PayloadList
+from da.store.base import RECORD_BYTES, BatchRecord, Bytes8
+from da.store.batch_file import CRC_BYTES, STORED_RECORD_BYTES, open_column
+from da.store.cache import HandleCache, LruCache, OpenFile
+from da.store.errors import (
+    CorruptBatch,
+    CorruptIndex,
+    CorruptRecord,
+    ExpiredBatch,
+    OutOfRange,
+    StoreClosed,
+    UnknownBatch,
+)
+from da.store.files import StoreFiles, decode_contents, read_head
+from da.store.index import Index, IndexRow
+from erasure.constants import CELLS_PER_EXT_BLOB
+from kzg.constants import BYTES_PER_COMMITMENT
+
+# A descriptor and a record are a few KiB each; reading a batch among these needs neither open(2) nor a query.
+OPEN_FILES = 256
+CACHED_RECORDS = 256
+
+_log = logging.getLogger(__name__)
+
+
+class BatchReader:
+    """Reads what `index` and `files` hold."""
+
+    def __init__(self, files: StoreFiles, index: Index) -> None:
+        self._files = files
+        self._index = index
+        self._records: LruCache[BatchRecord] = LruCache(CACHED_RECORDS)
+        self._handles = HandleCache(OPEN_FILES, self._open)
+        self._closed = False
+
+    def close(self) -> None:
+        """Closes all files that nobody is reading; the others are closed by their readers."""
+        self._closed = True
+        self.clear()
+
+    def clear(self) -> None:
+        """Empties the caches."""
+        self._records.clear()
+        self._handles.clear()
+
+    def forget(self, header_hashes: Sequence[bytes]) -> None:
+        """Empties the caches of batches whose files change or go."""
+        for header_hash in header_hashes:
+            self._records.invalidate(header_hash)
+            self._handles.invalidate(header_hash)
+
+    # -- batches
+
+    def live_row(self, header_hash: bytes) -> IndexRow:
+        """The row of a batch whose file is there. Raises UnknownBatch, ExpiredBatch, CorruptIndex."""
+        row = self._index.get(header_hash)
+        if row is None:
+            # A damaged index may have lost the row; its key is the one thing that no checksum covers.
+            if self._files.find_batch(header_hash) is not None and self._index.get(header_hash) is None:
+                raise CorruptIndex(f"it does not know the batch 0x{header_hash.hex()}, whose file is there")
+            raise UnknownBatch(header_hash)
+        if row.state == "expired":
+            raise ExpiredBatch(self.buried(row))
+        if row.state == "missing":
+            raise UnknownBatch(header_hash)
+        return row
+
+    def batch(self, header_hash: bytes) -> BatchRecord:
+        """See BatchStore.batch."""
+        self._check_open()
+        return self._records.get(header_hash, self._load)
+
+    def listed(self, row: IndexRow) -> BatchRecord:
+        """A row's record, whatever state it is in; "missing" when its file cannot be read."""
+        if row.state != "live":
+            return self.buried(row)
+        try:
+            return self.batch(row.header_hash)
+        except ExpiredBatch as error:
+            return error.record
+        except (CorruptBatch, UnknownBatch) as error:
+            _log.warning("store: listed as missing: %s", error)
+            return self.buried(row, missing=True)
+
+    def buried(self, row: IndexRow, missing: bool = False) -> BatchRecord:
+        """The record of a row without a file, from the index alone."""
+        return BatchRecord(
+            header=Header.decode(row.header),
+            disperser_signature=b"",
+            payload_list=PayloadList(tuple(self._index.entries(row.header_hash))),
+            commitments=np.empty((0, BYTES_PER_COMMITMENT), np.uint8),
+            columns=(),
+            certificate=row.certificate,
+            received_ms=row.received_ms,
+            state="missing" if missing else row.state,
+        )
+
+    # -- records
+
+    @contextmanager
+    def open(self, header_hash: bytes) -> Iterator[OpenFile]:
+        """The batch's file, open for the block. Raises UnknownBatch, ExpiredBatch, CorruptBatch."""
+        self._check_open()
+        file = self._handles.acquire(header_hash)
+        try:
+            yield file
+        finally:
+            self._handles.release(file)
+
+    def read_records(self, header_hash: bytes, pairs: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        """See BatchStore.read_records."""
+        self._check_open()
+        file = self._handles.acquire(header_hash)  # not `open`: a generator costs as much as a record
+        try:
+            return _read_records(file, pairs)
+        finally:
+            self._handles.release(file)
+
+    def read_column(self, header_hash: bytes, column: int) -> Bytes8 | None:
+        """See BatchStore.read_column."""
+        with self.open(header_hash) as file:
+            layout = file.layout
+            if not 0 <= column < CELLS_PER_EXT_BLOB:
+                raise OutOfRange(0, column, layout.row_count)
+            if layout.positions[column] < 0:
+                return None
+            return open_column(layout.seed, column, layout.row_count, stored_column(file, column))
+
+    # -- loading
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosed
+
+    def _open(self, header_hash: bytes) -> OpenFile:
+        row = self.live_row(header_hash)
+        try:
+            fd = os.open(self._files.batch_path(row.bucket, header_hash), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self.live_row(header_hash)  # one that expired a moment ago says so
+            raise CorruptBatch("file", "it is gone", header_hash) from None
+        try:
+            head = read_head(fd)
+            decode_contents(head, header_hash)
+        except BaseException:
+            os.close(fd)
+            raise
+        return OpenFile(fd, head.layout)
+
+    def _load(self, header_hash: bytes) -> BatchRecord:
+        row = self.live_row(header_hash)
+        with self.open(header_hash) as file:
+            head = read_head(file.fd)
+        header, payload_list = decode_contents(head, header_hash)
+        certificate = self._files.read_certificate(row.bucket, header_hash) if row.certified else None
+        return BatchRecord(
+            header=header,
+            disperser_signature=head.parts.disperser_signature,
+            payload_list=payload_list,
+            commitments=np.frombuffer(head.parts.commitments, np.uint8).reshape(-1, BYTES_PER_COMMITMENT),
+            columns=head.layout.columns,
+            certificate=certificate,
+            received_ms=head.received_ms,
+        )
+
+
+def stored_column(file: OpenFile, column: int) -> bytes:
+    """A held column as stored, checksums and all."""
+    return os.pread(file.fd, file.layout.column_bytes, file.layout.column_offset(column))
+
+
+def holds(file: OpenFile, column: int, records: Bytes8) -> bool:
+    """Whether the file holds exactly these records, undamaged."""
+    layout = file.layout
+    if layout.positions[column] < 0:
+        return False
+    try:
+        held = open_column(layout.seed, column, layout.row_count, stored_column(file, column))
+    except CorruptRecord:
+        return False
+    return bool(np.array_equal(held, records))
+
+
+def _read_records(file: OpenFile, pairs: Sequence[tuple[int, int]]) -> list[bytes | None]:
+    # The hot path: Layout.column_offset and batch_file.open_record, in place.
+    layout, fd, pread = file.layout, file.fd, os.pread
+    positions, row_count, start, seed = layout.positions, layout.row_count, layout.data_offset, layout.seed
+    out: list[bytes | None] = []
+    for row, column in pairs:
+        if not (0 <= row < row_count and 0 <= column < CELLS_PER_EXT_BLOB):
+            raise OutOfRange(row, column, row_count)
+        position = positions[column]
+        if position < 0:
+            out.append(None)
+            continue
+        stored = pread(fd, STORED_RECORD_BYTES, start + (position * row_count + row) * STORED_RECORD_BYTES)
+        record = stored[:RECORD_BYTES]
+        if stored[RECORD_BYTES:] != crc32(record, seed ^ column << 16 ^ row).to_bytes(CRC_BYTES, "big"):
+            raise CorruptRecord(row, column)
+        out.append(record)
+    return out
