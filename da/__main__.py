@@ -1,0 +1,5 @@
+"""`python -m da`: the `da` command."""
+
+from da.cli import main
+
+main()

@@ -1,0 +1,329 @@
+"""The composition root of a node: settings in, a running node out.
+
+Flow:
+- read key and committee, and refuse what cannot work, each refusal saying what to do;
+- open the engine, the store, the outbox and the transport, in this order, and close them in reverse;
+- start the node, serve its app with uvicorn, and on SIGINT, SIGTERM or the end of a supervising parent stop
+  in order: no new requests, running ones finish within the grace time, then the node, then what it used.
+
+Invariants: the key is locked and the store is locked, so a second process with either does not start; no
+secret is logged.
+Does not: know what any of the parts do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+
+from da import bls, keystore
+from da.api.app import create_app
+from da.api.http_protocol import protocol_class
+from da.clock import system_clock
+from da.disperser.outbox import Outbox, OutboxError
+from da.http_transport import HttpTransport
+from da.node import Node, NodeConfig
+from da.protocol.committee import Committee, Member, member_id
+from da.protocol.custody import columns_of
+from da.protocol.errors import InvalidCommittee
+from da.settings import Settings
+from da.store import EmbeddedStore
+from da.store.errors import StoreError
+from gpu import open_engine
+from kzg.ckzg_engine import DEFAULT_PRECOMPUTE
+from kzg.engine import Engine
+from kzg.errors import EngineUnavailable
+
+logger = logging.getLogger("cellar.node")
+
+VERIFY_PRECOMPUTE = 0  # a node that never proves needs no table, and saves 96 MiB a worker
+# A clock before this (2025-01-01) was never set; headers stamped with it would be refused by everybody.
+EARLIEST_CLOCK_MS = 1_735_689_600_000
+Wrap = Callable[[ASGIApp], ASGIApp]
+
+
+class StartupError(Exception):
+    """The node cannot start; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a node is: its secret key and its place in the committee."""
+
+    secret: bytes
+    committee: Committee
+    member: Member
+
+    @property
+    def column_count(self) -> int:
+        """Columns in this member's custody."""
+        index = self.committee.member_index(self.member.id)
+        assert index is not None
+        return len(columns_of(self.committee, index))
+
+
+def node_config(settings: Settings) -> NodeConfig:
+    """The node's own limits out of the settings; the names are the same."""
+    shared = {field.name for field in fields(NodeConfig)} & set(Settings.model_fields)
+    return NodeConfig(
+        disperser="disperser" in settings.roles, **{name: getattr(settings, name) for name in shared}
+    )
+
+
+def read_password(path: Path | None, prompt: Callable[[], str]) -> str:
+    """The keystore's password: the first line of the file, or what the prompt returns.
+
+    Raises:
+        StartupError: the file cannot be read, or is empty.
+    """
+    if path is None:
+        return prompt()
+    try:
+        password = path.read_text(encoding="utf-8").split("\n", 1)[0]
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartupError(f"password file {path}: {getattr(error, 'strerror', None) or error}") from None
+    if not password:
+        raise StartupError(f"password file {path}: its first line is empty")
+    return password
+
+
+def identify(settings: Settings, password: str) -> Identity:
+    """Read key and committee and find one in the other.
+
+    Raises:
+        StartupError: either cannot be used, or the key is no member's, or roles disagree.
+    """
+    try:
+        committee = Committee.load(settings.committee_file)
+    except OSError as error:
+        raise StartupError(
+            f"committee file {settings.committee_file}: {error.strerror}; make one with `da committee new`"
+        ) from None
+    except InvalidCommittee as error:
+        raise StartupError(f"committee file {settings.committee_file}: {error}") from None
+    try:
+        secret = keystore.load(settings.keystore_file, password)
+    except keystore.KeystoreNotFound:
+        raise StartupError(
+            f"keystore {settings.keystore_file}: no such file; make one with `da key new`"
+        ) from None
+    except keystore.KeystoreError as error:
+        raise StartupError(str(error)) from None
+    public_key = bls.public_key(secret)
+    member = committee.member(member_id(public_key))
+    if member is None:
+        raise StartupError(
+            f"the key 0x{public_key.hex()} of {settings.keystore_file} is no member of "
+            f"{settings.committee_file}; are both of the same network? (`da key show`, `da committee show`)"
+        )
+    if "disperser" in settings.roles and not member.disperser:
+        raise StartupError(
+            f'roles has "disperser", but {settings.committee_file} does not name {member.name} as one; '
+            "members would refuse its batches: change either"
+        )
+    return Identity(secret, committee, member)
+
+
+def check_surroundings(settings: Settings, identity: Identity, now_ms: int) -> None:
+    """Refuse a clock that was never set; warn of an address that peers may not reach.
+
+    Raises:
+        StartupError: the clock is absurd.
+    """
+    if now_ms < EARLIEST_CLOCK_MS:
+        date = time.strftime("%Y-%m-%d", time.gmtime(now_ms / 1000))
+        raise StartupError(f"the system clock says {date}; set it (NTP) before starting a node")
+    if settings.port and not identity.member.url.endswith(f":{settings.port}"):
+        logger.warning(
+            "peers reach this node at %s, it listens on %s:%d; right only behind a proxy",
+            identity.member.url,
+            settings.host,
+            settings.port,
+        )
+
+
+def open_node_engine(settings: Settings) -> Engine:
+    """The engine that the settings ask for; only a disperser's has the tables for proving.
+
+    Raises:
+        StartupError: a forced engine is missing.
+    """
+    proves = "disperser" in settings.roles
+    try:
+        return open_engine(
+            settings.engine,
+            workers=settings.engine_workers,
+            precompute=DEFAULT_PRECOMPUTE if proves else VERIFY_PRECOMPUTE,
+        )
+    except (EngineUnavailable, ValueError) as error:
+        raise StartupError(f"engine: {error}") from None
+
+
+def open_store(settings: Settings) -> EmbeddedStore:
+    """The batch store under the data directory.
+
+    Raises:
+        StartupError: the directory cannot be used, or another process has it.
+    """
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        return EmbeddedStore(
+            settings.data_dir / "store", reserve_bytes=settings.reserve_bytes, bucket_s=settings.bucket_s
+        )
+    except OSError as error:
+        raise StartupError(f"data directory {settings.data_dir}: {error.strerror}") from None
+    except StoreError as error:
+        raise StartupError(f"store in {settings.data_dir}: {error}") from None
+
+
+def open_outbox(settings: Settings) -> Outbox:
+    """The outbox under the data directory; a node that is no disperser has an empty one.
+
+    Raises:
+        StartupError: it cannot be opened.
+    """
+    try:
+        return Outbox(settings.data_dir / "outbox", reserve_bytes=settings.reserve_bytes)
+    except (OSError, StoreError, OutboxError) as error:
+        raise StartupError(f"outbox in {settings.data_dir}: {error}") from None
+
+
+class NodeServer(uvicorn.Server):
+    """uvicorn without its own signal handling, and with word to the streams before it waits for them."""
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn would raise the signal again when it is done, before the node is stopped; see `_serve`."""
+        yield
+
+    async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """End the streams, which would never end by themselves, then the rest."""
+        self._stopping.set()
+        await super().shutdown(sockets)  # type: ignore[arg-type]
+
+
+def run(
+    settings: Settings, password: str, *, wrap: Wrap | None = None, stop_with_stdin: bool = False
+) -> None:
+    """Run a node until it is told to stop.
+
+    Args:
+        wrap: put around the app; the devnet's adversary only.
+        stop_with_stdin: stop when standard input is closed, as it is when a supervising parent dies.
+    Raises:
+        StartupError.
+    """
+    identity = identify(settings, password)
+    check_surroundings(settings, identity, system_clock())
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(keystore.lock(settings.keystore_file))
+        except keystore.KeystoreError as error:
+            raise StartupError(str(error)) from None
+        store = open_store(settings)
+        stack.callback(store.close)
+        for finding in store.findings:
+            logger.warning("store: %s %s: %s", finding.kind, finding.path, finding.detail)
+        outbox = open_outbox(settings)
+        stack.callback(outbox.close)
+        engine = stack.enter_context(open_node_engine(settings))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, identity, engine, store, outbox, wrap, stop_with_stdin))
+
+
+async def _serve(
+    settings: Settings,
+    identity: Identity,
+    engine: Engine,
+    store: EmbeddedStore,
+    outbox: Outbox,
+    wrap: Wrap | None,
+    stop_with_stdin: bool,
+) -> None:
+    async with HttpTransport() as transport:
+        node = Node(
+            node_config(settings),
+            identity.committee,
+            identity.secret,
+            engine,
+            store,
+            outbox,
+            transport,
+            clock=system_clock,
+            name=identity.member.name,
+        )
+        app = create_app(node, settings)
+        server = NodeServer(server_config(settings, wrap(app) if wrap else app), app.state.api.stopping)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, server.handle_exit, number, None)
+        if stop_with_stdin:
+            await _stop_at_end_of_stdin(server)
+        await node.start()
+        try:
+            log_start(settings, identity, engine)
+            await server.serve()
+        finally:
+            await node.stop()
+            logger.info("stopped")
+
+
+def server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
+    """uvicorn as a node runs it: httptools, no access log, no banner, bounded heads and shutdown."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=protocol_class(settings.head_timeout_s),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=settings.shutdown_grace_s,
+    )
+
+
+async def _stop_at_end_of_stdin(server: NodeServer) -> None:
+    class UntilClosed(asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            logger.info("standard input closed: the parent is gone")
+            server.should_exit = True
+
+    await asyncio.get_running_loop().connect_read_pipe(UntilClosed, sys.stdin)
+
+
+def log_start(settings: Settings, identity: Identity, engine: Engine) -> None:
+    """One line that says who this is, what it does, and with which engine."""
+    member, committee = identity.member, identity.committee
+    logger.info(
+        "%s 0x%s: %s of chain %d, committee 0x%s (%d members), %d of 128 columns, engine %s, pid %d, at %s",
+        member.name,
+        member.id.hex()[:16],
+        " and ".join(settings.roles),
+        committee.chain_id,
+        committee.hash.hex()[:16],
+        len(committee.members),
+        identity.column_count,
+        engine.name,
+        os.getpid(),
+        member.url,
+    )

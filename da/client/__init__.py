@@ -1,0 +1,49 @@
+"""A client for rollups: post a payload, wait for its certificate, read it back, follow the log.
+
+Two classes with the same methods, `CellarClient` for plain code and `AsyncCellarClient` for asyncio. Each
+method is a `Call` (what to send, how to read the answer) handed to one retry loop. All calls are safe to
+repeat, posting too: the same bytes in a namespace have one id. Retried are lost connections and the answers
+429, 502, 503 and 408, after the time the node names or a growing one with jitter, until `timeout_s` is over.
+
+Invariants: every failure is a `ClientError`; a batch's header hash, payload list and commitments are checked
+against each other before they are returned.
+Does not: verify certificates against a committee or payload bytes against commitments (a light client does);
+keep anything on disk.
+"""
+
+from da.client.answers import Batch, PayloadInfo
+from da.client.asynchronous import AsyncCellarClient
+from da.client.blocking import CellarClient
+from da.client.core import DEFAULT_URL
+from da.client.errors import (
+    ClientError,
+    Conflict,
+    Gone,
+    InvalidAnswer,
+    InvalidInput,
+    NodeUnreachable,
+    NotAllowed,
+    NotKnown,
+    NotNow,
+    Refused,
+    StillWaiting,
+)
+
+__all__ = [
+    "DEFAULT_URL",
+    "AsyncCellarClient",
+    "Batch",
+    "CellarClient",
+    "ClientError",
+    "Conflict",
+    "Gone",
+    "InvalidAnswer",
+    "InvalidInput",
+    "NodeUnreachable",
+    "NotAllowed",
+    "NotKnown",
+    "NotNow",
+    "PayloadInfo",
+    "Refused",
+    "StillWaiting",
+]

@@ -1,0 +1,56 @@
+"""`da config`: what a node's settings are, and a file to start from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic_core import PydanticUndefined
+
+from da import settings as node_settings
+from da.commands.output import AsJson, emit, fail
+from da.settings import Settings, SettingsError
+
+app = typer.Typer(no_args_is_help=True, help="Show a node's settings, or a file to start from.")
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", envvar="DA_CONFIG", help="The node's TOML config file.")
+]
+# Values that a file cannot leave to a default.
+_EXAMPLES = {"data_dir": "data", "committee_file": "committee.json", "keystore_file": "key.json"}
+
+
+def load_settings(config: Path | None, **overrides: Any) -> Settings:
+    """The settings, or a message for the user."""
+    try:
+        return node_settings.load(config, **overrides)
+    except SettingsError as error:
+        fail(str(error))
+
+
+@app.command("show")
+def show(config: ConfigOption = None, as_json: AsJson = False) -> None:
+    """Print the settings that a node would run with: file, environment and defaults together."""
+    emit(load_settings(config).model_dump(mode="json"), as_json=as_json)
+
+
+@app.command("example")
+def example() -> None:
+    """Print a config file with every setting, its meaning and its default."""
+    print("# Settings of a Cellar node: da node --config THIS_FILE")
+    for name, field in Settings.model_fields.items():
+        print(f"\n# {field.description}")
+        if name in _EXAMPLES:
+            print(f"{name} = {json.dumps(_EXAMPLES[name])}")
+        elif name == "tokens":
+            print("# [[tokens]] tables come last in the file; `da token new` prints one.")
+        else:
+            print(f"# {name} = {_toml(field.get_default())}")
+
+
+def _toml(value: Any) -> str:
+    if value is None or value is PydanticUndefined:
+        return '""   (unset)'
+    return json.dumps(list(value) if isinstance(value, tuple) else value)

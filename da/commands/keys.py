@@ -1,0 +1,105 @@
+"""`da key`: make, show, print out and bring back a node's secret key.
+
+The key lives in an EIP-2335 keystore. `backup` prints it as text that survives typing mistakes (a
+Reed-Solomon code over its bytes): `restore` corrects wrong and missing characters and says how many.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from da import bls, keystore
+from da.commands.output import AsJson, PasswordFile, ask_password, emit, fail, read_input, stderr
+from da.protocol.committee import member_id
+from erasure import InvalidBackup, decode_backup, encode_backup
+
+app = typer.Typer(no_args_is_help=True, help="Make, show, back up and restore a node's secret key.")
+
+KeystoreArgument = Annotated[Path, typer.Argument(help="The keystore file.")]
+
+
+@app.command("new")
+def new(path: KeystoreArgument, password_file: PasswordFile = None, as_json: AsJson = False) -> None:
+    """Make a new key in a new keystore, and print what a committee needs of it."""
+    _store(path, bls.generate_secret(), ask_password(password_file, confirm=True))
+    show(path, password_file=None, proof=False, as_json=as_json)
+    stderr.print(f"[bold]Back it up now:[/] da key backup {path}   (whoever has the key is the node)")
+
+
+@app.command("show")
+def show(
+    path: KeystoreArgument,
+    proof: Annotated[
+        bool, typer.Option("--proof", help="Also make the proof of possession (needs the password).")
+    ] = False,
+    password_file: PasswordFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the public key and member id of a keystore; with --proof what `da committee add` takes."""
+    try:
+        public_key = keystore.read_public_key(path)
+    except keystore.KeystoreError as error:
+        fail(str(error))
+    values: dict[str, object] = {"public_key": public_key, "member_id": member_id(public_key)}
+    if proof:
+        values["proof_of_possession"] = bls.prove_possession(_load(path, password_file))
+    emit(values, as_json=as_json)
+
+
+@app.command("backup")
+def backup(path: KeystoreArgument, password_file: PasswordFile = None) -> None:
+    """Print the secret key as text that can be written down. Keep it as safe as the key itself."""
+    secret = _load(path, password_file)
+    print(encode_backup(secret))
+    stderr.print("Whoever reads this text has the key. Restore it with: da key restore NEW_KEYSTORE")
+
+
+@app.command("restore")
+def restore(
+    path: Annotated[Path, typer.Argument(help="The keystore file to make.")],
+    backup_file: Annotated[
+        Path, typer.Option("--from", help='File with the backup text; "-" reads standard input.')
+    ] = Path("-"),
+    password_file: PasswordFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a keystore from a backup text, mistyped and missing characters (written as ?) corrected."""
+    if str(backup_file) == "-":
+        stderr.print("Type the backup text, then Ctrl-D:")
+    text = read_input(backup_file).decode("utf-8", "replace")
+    try:
+        found = decode_backup(text)
+    except InvalidBackup as error:
+        fail(f"the backup text cannot be read: {error}")
+    _store(path, found.secret, ask_password(password_file, confirm=True))
+    public_key = bls.public_key(found.secret)
+    emit(
+        {
+            "public_key": public_key,
+            "member_id": member_id(public_key),
+            "corrected": found.corrected,
+            "missing": found.erased,
+        },
+        as_json=as_json,
+    )
+
+
+def _load(path: Path, password_file: Path | None) -> bytes:
+    try:
+        return keystore.load(path, ask_password(password_file))
+    except keystore.KeystoreError as error:
+        fail(str(error))
+
+
+def _store(path: Path, secret: bytes, password: str) -> None:
+    try:
+        keystore.create(path, secret, password)
+    except keystore.KeystoreError as error:
+        fail(str(error))
+    except bls.InvalidSecretKey as error:
+        fail(f"that is no secret key: {error}")
+    except OSError as error:
+        fail(f"{path}: cannot be written: {error.strerror}")

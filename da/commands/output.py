@@ -1,0 +1,121 @@
+"""What all commands share: where output goes, how errors end a command, and the exit codes.
+
+Data goes to standard output (with --json one JSON document), everything said to a person to standard error.
+Exit codes: 0 done; 1 refused, by an input or by a node's definite answer; 2 the command line is wrong;
+3 not now: a node could not be reached, is busy, or time ran out, and the same command may succeed later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from da.api.schemas import json_ready
+from da.protocol.committee import Committee
+from da.protocol.errors import InvalidCommittee
+
+EXIT_REFUSED = 1
+EXIT_USAGE = 2
+EXIT_NOT_NOW = 3
+
+stderr = Console(stderr=True, highlight=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(help="File whose first line is the keystore's password; asked for when absent."),
+]
+
+
+class CommandError(Exception):
+    """Ends a command with a message for its user; never shown as a traceback."""
+
+    def __init__(self, message: str, *, code: int = EXIT_REFUSED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def fail(message: str, *, code: int = EXIT_REFUSED) -> NoReturn:
+    """End the command with this message and exit code."""
+    raise CommandError(message, code=code)
+
+
+def emit(data: dict[str, Any], *, as_json: bool) -> None:
+    """Print values to standard output: JSON, or aligned `name  value` lines."""
+    ready = json_ready(data)
+    if as_json:
+        print(json.dumps(ready, indent=2))
+        return
+    width = max((len(key) for key in ready), default=0)
+    for key, value in ready.items():
+        shown = json.dumps(value) if isinstance(value, dict | list) else "-" if value is None else str(value)
+        print(f"{key:<{width}}  {shown}")
+
+
+def emit_bytes(content: bytes, out: Path | None) -> None:
+    """Write bytes to a file, or to standard output when that is no terminal."""
+    if out is not None:
+        try:
+            out.write_bytes(content)
+        except OSError as error:
+            fail(f"{out}: cannot be written: {error.strerror}")
+        stderr.print(f"wrote {len(content)} bytes to {out}")
+        return
+    if sys.stdout.isatty():
+        fail(f"{len(content)} bytes are not shown on a terminal; use --out FILE or a pipe", code=EXIT_USAGE)
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
+def read_input(path: Path) -> bytes:
+    """The bytes of a file, or of standard input for "-"."""
+    if str(path) == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        fail(f"{path}: cannot be read: {error.strerror}")
+
+
+def write_new(path: Path, text: str, *, force: bool = False) -> None:
+    """Write a text file that must not exist yet, unless `force`; replaced in one step."""
+    if path.exists() and not force:
+        fail(f"{path} exists; remove it, choose another name, or use --force")
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        fail(f"{path}: cannot be written: {error.strerror}")
+
+
+def load_committee(path: Path) -> Committee:
+    """The committee of a file, every proof of possession checked."""
+    try:
+        return Committee.load(path)
+    except OSError as error:
+        fail(f"{path}: cannot be read: {error.strerror}; make a committee with `da committee new`")
+    except InvalidCommittee as error:
+        fail(f"{path}: {error}")
+
+
+def ask_password(path: Path | None, *, confirm: bool = False) -> str:
+    """The password from the file's first line, or from the terminal."""
+    if path is not None:
+        try:
+            password = path.read_text(encoding="utf-8").split("\n", 1)[0]
+        except (OSError, UnicodeDecodeError) as error:
+            fail(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
+        if not password:
+            fail(f"{path}: its first line is empty; it should hold the password")
+        return password
+    if not sys.stdin.isatty():
+        fail("no terminal to ask for the password on; use --password-file FILE", code=EXIT_USAGE)
+    password = typer.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True)
+    return str(password)

@@ -1,0 +1,53 @@
+"""`da token`: tokens with which rollups post."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from da import tokens
+from da.commands.output import EXIT_USAGE, AsJson, emit, fail, stderr
+from da.protocol import namespace as namespaces
+from da.protocol.errors import InvalidNamespace
+from da.settings import MIB
+
+app = typer.Typer(no_args_is_help=True, help="Make tokens with which rollups post.")
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="Who gets it; appears in the node's logs.")],
+    namespace: Annotated[
+        list[str], typer.Option(help='Namespace it may post under, or a prefix ending in "*"; repeatable.')
+    ],
+    bytes_per_second: Annotated[
+        int, typer.Option(min=1, help="Payload bytes per second in the long run.")
+    ] = MIB,
+    burst_bytes: Annotated[int, typer.Option(min=1, help="Payload bytes at once after a quiet time.")] = 64
+    * MIB,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token. It is printed once and stored nowhere; the node's file gets only its hash."""
+    if not name or len(name) > 64 or '"' in name or "\\" in name or not name.isprintable():
+        fail("a token's name is 1 to 64 printable characters without quotes and backslashes", code=EXIT_USAGE)
+    for pattern in namespace:
+        _check_pattern(pattern)
+    token = tokens.new_token()
+    block = tokens.settings_block(token, name, namespace, bytes_per_second, burst_bytes)
+    if as_json:
+        emit({"token": token, "name": name, "settings": block}, as_json=True)
+        return
+    stderr.print("Give this token to the rollup (shown this once):")
+    print(token)
+    stderr.print("\nAdd this to the disperser's config file and restart it:\n")
+    print(block, end="")
+
+
+def _check_pattern(pattern: str) -> None:
+    # A prefix is checked as the name it would be with one more character.
+    candidate = pattern[:-1] + "a" if pattern.endswith("*") and len(pattern) <= 32 else pattern
+    try:
+        namespaces.parse(candidate)
+    except InvalidNamespace as error:
+        fail(f"--namespace {pattern}: {error}", code=EXIT_USAGE)

@@ -1,0 +1,259 @@
+"""Starting, watching and stopping the processes of a devnet.
+
+Flow:
+- files.make gives every node its directory; `start` runs one process a node, each with its standard input
+  on a pipe that only this process holds, so that they end when it does, however it ends;
+- `wait_ready` asks every node for /readyz until all say yes, or one has died, whose log is then quoted;
+- `stop` asks politely, then insists; `kill` is a power cut for one node; `restart` brings it back.
+
+Invariants: each node leads a process group of its own, so its engine's workers go with it, and a Ctrl-C on
+the terminal reaches only this process. Listens on loopback only.
+Does not: use the network beyond loopback, nor leave processes behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from da.devnet import files
+from da.devnet.files import NodeFiles
+
+READY_TIMEOUT_S = 120.0
+READY_PAUSE_S = 0.1
+STOP_TIMEOUT_S = 20.0
+LOG_TAIL_LINES = 15
+NODE_MODULE = ("da", "node")
+ADVERSARY_MODULE = ("da.devnet.adversary",)
+
+
+class DevnetError(Exception):
+    """The devnet cannot do what was asked; the message quotes the node's log where that says why."""
+
+
+class NodeProcess:
+    """One node of a devnet, running or not."""
+
+    def __init__(self, node: NodeFiles) -> None:
+        self.files = node
+        self.name = node.name
+        self.url = node.url
+        self.arguments: tuple[str, ...] = NODE_MODULE
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, None when it does not run."""
+        return self._process.pid if self.running and self._process else None
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the process; does not wait until it serves."""
+        if self.running:
+            raise DevnetError(f"{self.name} runs already")
+        command = [
+            sys.executable,
+            "-m",
+            *self.arguments,
+            "--config",
+            str(self.files.config),
+            "--stop-with-stdin",
+        ]
+        with self.files.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM: the node finishes what it is doing."""
+        self._signal(signal.SIGTERM, whole_group=False)
+
+    def kill(self) -> None:
+        """SIGKILL to the node and its engine's workers: a power cut, as far as its files can tell."""
+        self._signal(signal.SIGKILL, whole_group=True)
+        self.wait_stopped(STOP_TIMEOUT_S)
+
+    def wait_stopped(self, timeout_s: float) -> bool:
+        """Wait until the process is gone, and reap it; False when it is still there."""
+        process = self._process
+        if process is None:
+            return True
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        if process.stdin is not None:
+            process.stdin.close()
+        return True
+
+    def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
+        """The last lines of the node's log."""
+        try:
+            return "\n".join(self.files.log.read_text("utf-8", "replace").splitlines()[-lines:])
+        except OSError:
+            return ""
+
+    def _signal(self, number: signal.Signals, *, whole_group: bool) -> None:
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if whole_group:
+                os.killpg(self._process.pid, number)
+            elif self.running:
+                self._process.send_signal(number)
+
+
+class Devnet:
+    """A committee of node processes on this machine. Use as a context manager: everything stops at its end.
+
+    Args:
+        node_count: members; ignored when `directory` holds a devnet already.
+        directory: where its files are; None makes a temporary one that is removed at the end.
+        base_port: node i listens on base_port + i; None takes free ports.
+        batch_interval_ms: how long the disperser gathers payloads for a batch.
+    """
+
+    def __init__(
+        self,
+        node_count: int = 6,
+        *,
+        directory: Path | None = None,
+        base_port: int | None = None,
+        batch_interval_ms: int = 200,
+    ) -> None:
+        if not 1 <= node_count <= 64:
+            raise DevnetError(f"a devnet has 1 to 64 nodes, not {node_count}")
+        self._temporary = directory is None
+        self.directory = Path(tempfile.mkdtemp(prefix="cellar-devnet-")) if directory is None else directory
+        made = files.make(
+            self.directory, node_count, base_port=base_port, batch_interval_ms=batch_interval_ms
+        )
+        self.nodes = [NodeProcess(node) for node in made]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def committee_file(self) -> Path:
+        """The committee's JSON file."""
+        return self.directory / "committee.json"
+
+    @property
+    def token(self) -> str:
+        """The API token that may post under any namespace."""
+        return (self.directory / "token").read_text(encoding="utf-8").strip()
+
+    @property
+    def disperser(self) -> NodeProcess:
+        """The node that takes payloads."""
+        return self.nodes[files.DISPERSER]
+
+    @property
+    def urls(self) -> list[str]:
+        """The nodes' addresses, in order."""
+        return [node.url for node in self.nodes]
+
+    def start(self) -> None:
+        """Start every node that does not run; see `wait_ready`."""
+        for node in self.nodes:
+            if not node.running:
+                node.start()
+
+    def wait_ready(
+        self,
+        nodes: Sequence[NodeProcess] | None = None,
+        *,
+        timeout_s: float = READY_TIMEOUT_S,
+        on_ready: Callable[[NodeProcess], None] | None = None,
+    ) -> None:
+        """Wait until all nodes (or these) answer /readyz with yes; `on_ready` is told of each.
+
+        Raises:
+            DevnetError: one died, or the time is over.
+        """
+        waiting = list(self.nodes if nodes is None else nodes)
+        reasons = {node.name: "no answer" for node in waiting}
+        deadline_s = time.monotonic() + timeout_s
+        with httpx.Client(timeout=2.0, trust_env=False) as http:
+            while waiting:
+                for node in list(waiting):
+                    reason = self._why_not_ready(node, http)
+                    if reason is None:
+                        waiting.remove(node)
+                        if on_ready is not None:
+                            on_ready(node)
+                    else:
+                        reasons[node.name] = reason
+                if waiting and time.monotonic() > deadline_s:
+                    told = "; ".join(f"{node.name}: {reasons[node.name]}" for node in waiting)
+                    raise DevnetError(f"not ready after {timeout_s:.0f} s: {told}")
+                if waiting:
+                    time.sleep(READY_PAUSE_S)
+
+    def _why_not_ready(self, node: NodeProcess, http: httpx.Client) -> str | None:
+        if not node.running:
+            raise DevnetError(f"{node.name} has ended; the end of {node.files.log}:\n{node.log_tail()}")
+        try:
+            answer = http.get(f"{node.url}/readyz")
+        except httpx.TransportError as error:
+            return f"no answer ({type(error).__name__})"
+        return None if answer.status_code == 200 else answer.text
+
+    def stop_node(self, index: int, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Stop one node politely, and with force when it takes too long."""
+        self.nodes[index].ask_to_stop()
+        if not self.nodes[index].wait_stopped(timeout_s):
+            self.nodes[index].kill()
+
+    def kill_node(self, index: int) -> None:
+        """Kill one node without warning."""
+        self.nodes[index].kill()
+
+    def restart_node(self, index: int, *, adversary: Sequence[str] = (), wait: bool = True) -> None:
+        """Stop one node if it runs, and start it again.
+
+        Args:
+            adversary: options of `python -m da.devnet.adversary`; none starts the honest node.
+        """
+        node = self.nodes[index]
+        self.stop_node(index)
+        node.arguments = (*ADVERSARY_MODULE, *adversary) if adversary else NODE_MODULE
+        node.start()
+        if wait:
+            self.wait_ready([node])
+
+    def stop(self, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Stop all nodes, those that take too long with force."""
+        for node in self.nodes:
+            node.ask_to_stop()
+        deadline_s = time.monotonic() + timeout_s
+        for node in self.nodes:
+            if not node.wait_stopped(max(0.1, deadline_s - time.monotonic())):
+                node.kill()
+
+    def close(self) -> None:
+        """Stop all nodes and remove a temporary directory."""
+        self.stop()
+        if self._temporary:
+            shutil.rmtree(self.directory, ignore_errors=True)
