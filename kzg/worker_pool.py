@@ -83,6 +83,7 @@ class _Nursery:
     def __init__(self, precompute: int) -> None:
         if not sys.executable:
             raise EngineUnavailable("ckzg", "worker processes need sys.executable, and it is empty")
+        self._said = b""
         self._control, theirs = socket.socketpair()
         # c-kzg's binding reads the setup from a path only; this file has no name and ends with its readers.
         with theirs, tempfile.TemporaryFile() as setup:
@@ -101,9 +102,16 @@ class _Nursery:
                 self._control.close()
                 raise EngineUnavailable("ckzg", f"its process cannot be started: {error}") from error
 
-    @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        """Whether it can fork workers, now or when the setup is loaded."""
+        try:
+            while heard := self._control.recv(_MAX_REASON_BYTES, socket.MSG_DONTWAIT):
+                self._said += heard
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass  # reset, or closed by us
+        return False
 
     def fork_worker(self) -> socket.socket:
         """A socket to a new worker; what is sent before the setup is loaded waits in the socket.
@@ -122,16 +130,11 @@ class _Nursery:
 
     def obituary(self) -> str:
         """Why it ended, if it has, else that only a worker did."""
-        if self.alive:
+        if self.alive():
             return "a c-kzg worker process died"
-        try:
-            self._control.setblocking(False)
-            said = self._control.recv(_MAX_REASON_BYTES)
-        except OSError:
-            said = b""
-        if said and not said.startswith(ckzg_worker.READY):
-            return said.decode("utf-8", "replace")
-        return f"the process of the c-kzg workers ended with status {self._process.returncode}"
+        if self._said and self._said != ckzg_worker.READY:
+            return self._said.decode("utf-8", "replace")
+        return f"the process of the c-kzg workers ended with status {self._process.wait()}"
 
     def stop(self) -> None:
         """Kills it, and with it the workers."""
@@ -253,7 +256,7 @@ class WorkerPool:
         with self._nursery_lock:
             if self._closed:
                 raise EngineClosed("the engine was closed during this call")
-            if not self._nursery.alive:
+            if not self._nursery.alive():
                 self._nursery.stop()
                 self._nursery = _Nursery(self._precompute)
             return self._nursery.fork_worker()

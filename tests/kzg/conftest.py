@@ -15,7 +15,6 @@ from erasure.columns import parity_cells
 from erasure.constants import BLS_MODULUS, FIELD_ELEMENTS_PER_BLOB
 from gpu.select import why_not
 from kzg import trusted_setup
-from kzg.ckzg_engine import CkzgEngine
 from kzg.engine import Engine
 from kzg.types import Bytes
 
@@ -31,13 +30,6 @@ def _engine_params() -> list[object]:
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """An engine of two workers; ckzg without its table, which takes longer to build than the tests save."""
     with gpu.open_engine(request.param, workers=2, precompute=0) as opened:
-        yield opened
-
-
-@pytest.fixture
-def fresh_engine() -> Iterator[CkzgEngine]:
-    """A ckzg engine of one worker, for tests that break it."""
-    with CkzgEngine(workers=1, precompute=0) as opened:
         yield opened
 
 

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import types
+
+import pytest
+
+import gpu
+from gpu import select
+from kzg.ckzg_engine import CkzgEngine
+from kzg.engine import Engine
+from kzg.errors import EngineUnavailable
+
+
+class FakeEngine:
+    """Stands for an accelerated engine; remembers how it was opened."""
+
+    def __init__(self, name: str, workers: int | None) -> None:
+        self.name, self.workers = name, workers
+
+    def describe(self) -> dict[str, object]:
+        return {"engine": self.name, "workers": self.workers}
+
+
+@pytest.fixture
+def engines(monkeypatch: pytest.MonkeyPatch):
+    """A function that says which accelerated engines there are, and why each cannot run (None: it can)."""
+
+    def install(**reasons: str | None) -> None:
+        modules = {}
+        for name, reason in reasons.items():
+            module_name, class_name = select._ACCELERATED[name]
+            module = types.ModuleType(module_name)
+            module.available = lambda reason=reason: reason
+            setattr(module, class_name, lambda workers, name=name: FakeEngine(name, workers))
+            modules[module_name] = module
+        monkeypatch.setattr(select.importlib.util, "find_spec", lambda module: modules.get(module))
+        monkeypatch.setattr(select.importlib, "import_module", lambda module: modules[module])
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("installed", "chosen"),
+    [
+        ({"cuda": None, "host": None}, "cuda"),
+        ({"cuda": "no device", "host": None}, "host"),
+        ({"host": None}, "host"),
+    ],
+)
+def test_auto_takes_the_fastest_that_can_run(engines, installed, chosen: str) -> None:
+    engines(**installed)
+    opened = gpu.open_engine(workers=3)
+    assert (opened.name, opened.workers) == (chosen, 3)
+
+
+def test_without_others_auto_is_ckzg_and_the_log_says_why(engines, caplog: pytest.LogCaptureFixture) -> None:
+    engines(host="no AVX-512 IFMA")
+    with caplog.at_level(logging.INFO, "cellar.engine"), gpu.open_engine(workers=1, precompute=0) as opened:
+        assert isinstance(opened, CkzgEngine)
+        assert isinstance(opened, Engine)
+    [record] = caplog.records
+    message = record.getMessage()
+    assert message.startswith("engine ckzg: ckzg=")
+    assert "workers=1, precompute=0" in message
+    assert "not cuda: this installation has no cuda engine; not host: no AVX-512 IFMA" in message
+
+
+def test_a_forced_engine_is_that_one_or_an_error(engines) -> None:
+    engines(cuda="no device", host=None)
+    assert gpu.open_engine("host").name == "host"
+    with pytest.raises(EngineUnavailable, match="no device; choose another") as caught:
+        gpu.open_engine("cuda")
+    assert caught.value.engine == "cuda"
+    with gpu.open_engine("ckzg", workers=1, precompute=0) as opened:
+        assert opened.name == "ckzg"
+
+    engines(cuda=None)
+    with pytest.raises(EngineUnavailable, match="this installation has no host engine"):
+        gpu.open_engine("host")
+
+
+@pytest.mark.parametrize("name", ["", "CKZG", "gpu", "auto "])
+def test_unknown_names(name: str) -> None:
+    with pytest.raises(ValueError, match="must be one of auto, cuda, host, ckzg"):
+        gpu.open_engine(name)
+
+
+def test_importing_gpu_imports_no_device_library() -> None:
+    code = "import gpu, sys; print([m for m in sys.modules if m.startswith(('cupy', 'gpu.'))])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['gpu.select']"
+
+
+def test_public_names() -> None:
+    assert list(gpu.__all__) == sorted(gpu.__all__)
+    assert all(hasattr(gpu, name) for name in gpu.__all__)
