@@ -41,7 +41,7 @@ _SEVERITY = (1, 3, 0)
 
 app = typer.Typer(
     name="light-client",
-    help="Samples batches of a Cellar committee, trusting none of its members, and says whether they are available.",
+    help="Samples batches of a Cellar committee, trusting no member: is the data available?",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

@@ -112,8 +112,8 @@ def print_round(console: Console, seen: RoundReport) -> None:
     for height, header_hash in seen.new_headers:
         console.print(Text(f"{seen.disperser} height {height} {header_hash}"), soft_wrap=True)
     for report in seen.reports:
-        height = f"height {report.batch.height}" if report.batch else report.reference
-        console.print(Text(f"{seen.disperser} {height} "), end="")
+        which = f"height {report.batch.height}" if report.batch else report.reference
+        console.print(Text(f"{seen.disperser} {which} "), end="")
         console.print(Text(f"{report.verdict}", style=_STYLES[report.verdict]), end=": ")
         console.print(Text(report.reason), soft_wrap=True)
         _print_faults(console, report)
