@@ -34,7 +34,7 @@ _ELEMENTS_AT_A_TIME: Final = 2**14
 """Elements of a block: bounds the memory of the residues, which take 192 bytes each."""
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def parity_weights(rows: int) -> tuple[tuple[int, ...], ...]:
     """W[j][i]: the weight of data row i in parity row j, for a batch of `rows` data rows.
 
@@ -47,7 +47,7 @@ def parity_weights(rows: int) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(row) for row in matrix)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def parity_weight_row(rows: int, parity_index: int) -> tuple[int, ...]:
     """W[j]: the weights of the data rows in parity row j = parity_index.
 
@@ -148,12 +148,12 @@ def _position(rows: int, row: int) -> int:
     return row if row < rows else (1 << _log2_domain(rows)) // 2 + row - rows
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _parity_constants(rows: int) -> Constants:
     return constants([weight for row in parity_weights(rows) for weight in row], rows, rows)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _pattern_constants(rows: int, known: tuple[int, ...], missing: tuple[int, ...]) -> Constants:
     log2_domain = _log2_domain(rows)
     matrix = interpolation_matrix(

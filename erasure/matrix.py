@@ -36,8 +36,8 @@ from erasure.rows import recover_rows
 
 Mask: TypeAlias = NDArray[np.bool_]
 
-_COLUMNS_AT_A_TIME: Final = 16
-"""Columns rebuilt in one call: bounds the copy that a call takes and returns to 16 MiB of 256 rows."""
+_LINES_AT_A_TIME: Final = 16
+"""Rows or columns rebuilt in one call: bounds what a call copies and returns to 32 MiB for 256 data rows."""
 
 
 def repair_matrix(cells: Bytes, present: Mask) -> Bytes:
@@ -89,7 +89,9 @@ def _repair_rows(cells: Bytes, known: Mask) -> None:
     counts = known.sum(axis=1)
     for group in _same_pattern(known, np.flatnonzero((counts >= CELLS_PER_BLOB) & ~known.all(axis=1))):
         indices = np.flatnonzero(known[group[0]])
-        cells[group] = recover_rows(indices, cells[np.ix_(group, indices)])
+        for start in range(0, group.size, _LINES_AT_A_TIME):
+            lines = group[start : start + _LINES_AT_A_TIME]
+            cells[lines] = recover_rows(indices, cells[np.ix_(lines, indices)])
         known[group] = True
 
 
@@ -98,9 +100,9 @@ def _repair_columns(cells: Bytes, known: Mask, rows: int) -> None:
     counts = known.sum(axis=0)
     for group in _same_pattern(known.T, np.flatnonzero((counts >= rows) & ~known.all(axis=0))):
         indices = np.flatnonzero(known[:, group[0]])
-        for start in range(0, group.size, _COLUMNS_AT_A_TIME):
-            columns = group[start : start + _COLUMNS_AT_A_TIME]
-            cells[:, columns] = recover_columns(rows, indices, cells[np.ix_(indices, columns)])
+        for start in range(0, group.size, _LINES_AT_A_TIME):
+            lines = group[start : start + _LINES_AT_A_TIME]
+            cells[:, lines] = recover_columns(rows, indices, cells[np.ix_(indices, lines)])
         known[:, group] = True
 
 

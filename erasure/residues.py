@@ -70,6 +70,7 @@ _M: Final = prod(MODULI)
 _HALF: Final = max(MODULI) // 2 + SLACK
 _FOLDED: Final = (K * _HALF + K) * BLS_MODULUS
 
+assert K < MAX_TERMS  # the constant products below are shorter than the longest of the callers
 assert MAX_TERMS * _HALF**2 + max(MODULI) < _EXACT
 assert max(MODULI) < SLACK * 2**22
 assert MAX_TERMS * _FOLDED * BLS_MODULUS < _M >> 16
@@ -97,10 +98,7 @@ def _balanced(value: int, modulus: int) -> int:
     return value - modulus if value > modulus // 2 else value
 
 
-_PRESCALE: Final = np.array(
-    [_balanced(pow(_M // p, -1, p), p) for p in MODULI],
-    dtype=np.float64,
-)[:, None]
+_PRESCALE: Final = np.array([_balanced(pow(_M // p, -1, p), p) for p in MODULI], dtype=np.float64)[:, None]
 
 # What xi_i and kappa stand for, modulo r.
 _WEIGHTS: Final = (*((_M // p) % BLS_MODULUS for p in MODULI), -_M % BLS_MODULUS)
