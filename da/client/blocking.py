@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Self
 
 import httpx
@@ -12,7 +13,6 @@ from da.client import calls
 from da.client.answers import Batch, PayloadInfo, settled
 from da.client.calls import Call, T
 from da.client.core import DEFAULT_URL, HOLD_S, BaseClient, next_look_s
-from da.client.errors import StillWaiting
 
 
 class CellarClient(BaseClient):
@@ -58,13 +58,13 @@ class CellarClient(BaseClient):
     def post_and_wait(self, namespace: str, payload: bytes, timeout_s: float | None = None) -> PayloadInfo:
         """Post a payload and wait for its certificate. Raises StillWaiting when the time is over first."""
         patience = self._patience(timeout_s)
-        while True:
-            hold_s = max(0.001, min(HOLD_S, patience.left_s()))
-            info = self._send(calls.post(namespace, payload, hold_s), max(0.001, patience.left_s()))
-            if info.certificate is not None:
-                return info
-            if patience.left_s() <= 0:
-                raise StillWaiting(info)
+        hold_s = max(0.001, min(HOLD_S, patience.left_s()))
+        posted = self._send(calls.post(namespace, payload, hold_s), patience.left_s())
+        if posted.certificate is not None:
+            return posted
+        info = self.wait(posted.payload_id, namespace, patience.left_s())
+        certificate = self.certificate(posted.payload_id, namespace)
+        return replace(info, created=posted.created, certificate=certificate)
 
     def wait(
         self, payload_id: bytes, namespace: str | None = None, timeout_s: float | None = None

@@ -23,13 +23,14 @@ class Call(Generic[T]):
     params: dict[str, str] = field(default_factory=dict)
     content: bytes | None = None
     json: Any = None
+    hold_s: float = 0.0  # how long the node was asked to hold its answer
 
 
 def post(namespace: str, payload: bytes, hold_s: float | None) -> Call[PayloadInfo]:
     params = {"namespace": namespace}
     if hold_s is not None:
         params |= {"wait": "certified", "timeout_s": f"{hold_s:.3f}"}
-    return Call("POST", "/v1/payloads", read_info, params, content=payload)
+    return Call("POST", "/v1/payloads", read_info, params, content=payload, hold_s=hold_s or 0.0)
 
 
 def status(payload_id: bytes, namespace: str | None) -> Call[PayloadInfo]:

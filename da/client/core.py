@@ -17,7 +17,7 @@ from da.client.errors import InvalidAnswer, NodeUnreachable, StillWaiting
 DEFAULT_URL = "http://127.0.0.1:4560"
 DEFAULT_TIMEOUT_S = 60.0
 ATTEMPT_TIMEOUT_S = 30.0
-# How long one request may be held by `wait=certified`; longer waits are several requests.
+# How long a post may be held by `wait=certified`; after that the status is asked for.
 HOLD_S = 20.0
 BACKOFF_INITIAL_S = 0.2
 BACKOFF_MAX_S = 5.0
@@ -34,6 +34,7 @@ class Patience:
     backoff_s: float = BACKOFF_INITIAL_S
 
     def left_s(self) -> float:
+        """Seconds until the call's time is over; negative after."""
         return self.deadline_s - self.clock()
 
     def pause_s(self, asked_s: float | None) -> float | None:
@@ -70,7 +71,8 @@ class BaseClient:
         headers = dict(self._headers)
         if call.content is not None:
             headers["content-type"] = "application/octet-stream"
-        timeout_s = max(0.001, min(ATTEMPT_TIMEOUT_S, patience.left_s()))
+        # An attempt gets a second even at the very end, so that a node that answers at once is heard.
+        timeout_s = max(1.0, min(ATTEMPT_TIMEOUT_S, patience.left_s())) + call.hold_s
         return {
             "method": call.method,
             "url": self._url + call.path,

@@ -34,7 +34,7 @@ def post(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the certificate.")] = True,
     url: Url = DEFAULT_URL,
     token: Token = None,
-    timeout: Timeout = 120.0,
+    timeout: Timeout = 300.0,
     as_json: AsJson = False,
 ) -> None:
     """Post a file as one payload, and wait until it is certified."""
