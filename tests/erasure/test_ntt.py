@@ -18,7 +18,7 @@ from erasure.residues import K, Residues, constants, decode, encode, pointwise
 
 def plain(residues: Residues) -> list[int]:
     """Canonical integers of residues, in order."""
-    return elements_from_array(encode(pointwise(residues, constants([1], 1))))
+    return elements_from_array(encode(pointwise(residues, constants([1], 1, 1))))
 
 
 @pytest.mark.parametrize("cell_indices", [[0], [127], [3, 64, 65, 126], list(range(128))])
