@@ -44,13 +44,15 @@ def open_engine(
     if name not in ENGINE_NAMES:
         raise ValueError(f"engine must be one of {', '.join(ENGINE_NAMES)}; got {name!r}")
     passed_over: list[str] = []
-    for candidate in _ACCELERATED if name == "auto" else (name,) if name != "ckzg" else ():
-        reason = why_not(candidate)
-        if reason is None:
+    candidates = tuple(_ACCELERATED) if name == "auto" else () if name == "ckzg" else (name,)
+    for candidate in candidates:
+        try:
             return _logged(_open(candidate, workers), passed_over)
-        if name != "auto":
-            raise EngineUnavailable(name, f"{reason}; choose another engine, or 'auto'")
-        passed_over.append(f"{candidate}: {reason}")
+        except EngineUnavailable as error:
+            if name != "auto":
+                hint = f"{error.reason}; choose another engine, or 'auto'"
+                raise EngineUnavailable(name, hint) from error
+            passed_over.append(f"{candidate}: {error.reason}")
     return _logged(CkzgEngine(workers=workers, precompute=precompute), passed_over)
 
 
@@ -64,6 +66,9 @@ def why_not(name: str) -> str | None:
 
 
 def _open(name: str, workers: int | None) -> Engine:
+    reason = why_not(name)
+    if reason is not None:
+        raise EngineUnavailable(name, reason)
     module_name, class_name = _ACCELERATED[name]
     engine: Engine = getattr(importlib.import_module(module_name), class_name)(workers=workers)
     return engine

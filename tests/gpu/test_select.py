@@ -82,6 +82,18 @@ def test_a_forced_engine_is_that_one_or_an_error(engines) -> None:
         gpu.open_engine("host")
 
 
+def test_auto_goes_on_when_an_engine_cannot_be_opened_after_all(engines, monkeypatch) -> None:
+    engines(cuda=None, host=None)
+
+    def fail(workers: int | None) -> FakeEngine:
+        raise EngineUnavailable("cuda", "the device is full")
+
+    monkeypatch.setattr(select.importlib.import_module("gpu.cuda_engine"), "CudaEngine", fail)
+    assert gpu.open_engine().name == "host"
+    with pytest.raises(EngineUnavailable, match="the device is full; choose another"):
+        gpu.open_engine("cuda")
+
+
 @pytest.mark.parametrize("name", ["", "CKZG", "gpu", "auto "])
 def test_unknown_names(name: str) -> None:
     with pytest.raises(ValueError, match="must be one of auto, cuda, host, ckzg"):

@@ -20,6 +20,7 @@ from kzg.openings import open_point, verify_kzg_proof
 from kzg.points import decode_points
 from kzg.transcript import compute_challenge, compute_verify_cell_kzg_proof_batch_challenge
 from kzg.types import Bytes
+from kzg.verification import verify_matrix_cells
 
 Case = dict[str, Any]
 
@@ -170,9 +171,27 @@ def test_the_list_of_handlers_is_complete(official_vectors: Path) -> None:
 def test_official_cases(
     engine, official_vectors: Path, handler: Callable[[Engine, Case], object], count: int
 ) -> None:
+    check(engine, official_vectors / handler.__name__.removesuffix("_"), handler, count)
+
+
+def test_official_cells_without_an_engine(official_vectors: Path) -> None:
+    """Each cell's commitment as a data row of its own."""
+
+    def folded(engine: object, case: Case) -> object:
+        commitments = _matrix("commitments", case["commitments"], 48)
+        cells, proofs = _matrix("cells", case["cells"], 2048), _matrix("proofs", case["proofs"], 48)
+        return verify_matrix_cells(
+            None, commitments, range(len(commitments)), case["cell_indices"], cells, proofs
+        )
+
+    check(None, official_vectors / "verify_cell_kzg_proof_batch", folded, 32)
+
+
+def check(engine: object, folder: Path, handler: Callable[..., object], count: int) -> None:
+    """Every case of the folder gives its output, or a KzgError where that is null."""
     wrong = []
     found = 0
-    for name, case, expected in _cases(official_vectors / handler.__name__.removesuffix("_")):
+    for name, case, expected in _cases(folder):
         found += 1
         try:
             answer = handler(engine, case)
