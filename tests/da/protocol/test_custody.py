@@ -186,6 +186,14 @@ def test_a_final_batch_cannot_be_lost(
                 assert COLUMNS - int(left.sum()) < COLUMNS_TO_LOSE
 
 
+def test_a_margin_of_zero_is_not_final(make_committee: Make):
+    committee = make_committee([1, 1, 1, 1, 2], replication=1)
+    result = finality(committee, [1, 2, 3, 4])
+    assert (result.adversary_slots, result.least_held_slots, result.margin) == (43, 43, 0)
+    assert result.stake_ok
+    assert not result.final
+
+
 def test_nobody_is_never_final(make_committee: Make):
     result = finality(make_committee([1, 1, 1]), [])
     assert not result.final

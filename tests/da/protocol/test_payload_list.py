@@ -200,6 +200,16 @@ def test_a_truncated_list_cannot_pass_for_the_whole():
     assert len(left) == 1
 
 
+def test_an_unsorted_tree_proves_no_namespace():
+    """A root over entries out of order, as only a disperser that no member attests could make."""
+    one, two, three = build([(1, 1), (2, 1), (3, 1)]).entries
+    for entries in ([one, three, two], [two, one, three], [three, two, one]):
+        leaves = [entry.encode() for entry in entries]
+        proof = NamespaceProof(ns(2), 3, 0, tuple(entries), ())
+        assert merkle.verify_range(merkle.root(leaves), leaves, 0, 3, ())
+        assert not verify_namespace(merkle.root(leaves), ns(2), proof)
+
+
 @pytest.mark.parametrize("kind", [InclusionProof, NamespaceProof])
 def test_proofs_of_impossible_positions_are_refused(kind: Any):
     payload_list = build([(1, 1), (2, 1), (3, 1)])
