@@ -259,7 +259,7 @@ def test_expired_is_a_refusal_within_the_retention_and_none_after(world: World, 
 
 
 def test_a_committed_row_that_is_no_point_is_unavailable(world: World, tmp_path: Path) -> None:
-    """A committee that certifies garbage commitments: nothing can verify, and no single member is to blame."""
+    """A committee that certifies garbage commitments: nothing can verify, and no member alone is to blame."""
     commitments = world.matrix.commitments.copy()
     commitments[1] = 0xFF
     matrix = type(world.matrix)(world.matrix.payload, commitments, world.matrix.cells, world.matrix.proofs)
@@ -485,9 +485,7 @@ def test_two_certified_headers_at_one_height_are_reported_as_evidence(world: Wor
     assert report.accusations[0].member == world.disperser.name
 
 
-def test_a_header_that_does_not_follow_from_the_one_before_is_held_against_the_disperser(
-    world: World, tmp_path: Path
-) -> None:
+def test_a_header_that_does_not_follow_is_held_against_the_disperser(world: World, tmp_path: Path) -> None:
     world.chain(1)
     _sample(world, tmp_path)
     stray = world.make_batch(world.make_batch(timestamp_ms=1).header)
