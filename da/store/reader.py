@@ -63,14 +63,15 @@ class BatchReader:
 
     def clear(self) -> None:
         """Empties the caches."""
-        self._records.clear()
         self._handles.clear()
+        self._records.clear()
 
     def forget(self, header_hashes: Sequence[bytes]) -> None:
-        """Empties the caches of batches whose files change or go."""
+        """Empties the caches of batches whose files changed or went."""
+        # Handles first: a record that is loaded from here on must not come from an old file.
         for header_hash in header_hashes:
-            self._records.invalidate(header_hash)
             self._handles.invalidate(header_hash)
+            self._records.invalidate(header_hash)
 
     # -- batches
 

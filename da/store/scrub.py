@@ -37,7 +37,9 @@ def scrub_store(files: StoreFiles, index: Index, write_lock: Lock) -> Iterator[S
     try:
         index.verify()
     except (CorruptIndex, sqlite3.DatabaseError) as error:
-        yield ScrubFinding("index", files.relative(files.index), str(error))
+        detail = f"rebuild it, then scrub again: {error}"
+        yield ScrubFinding("index", files.relative(files.index), detail)
+        return
     for path in files.strays():
         yield ScrubFinding("stray", files.relative(path), "not the store's own")
     for bucket in files.tombstoned():

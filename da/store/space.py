@@ -61,12 +61,9 @@ class SpaceGuard:
         """Raises StoreFull unless `size` more bytes may be stored; StoreReadOnly after a failure."""
         if self._failure is not None:
             raise StoreReadOnly(self._failure)
-        reason = self._refresh()
+        reason = self._refresh(size)
         if reason is not None:
             raise StoreFull(reason)
-        free = self.free_bytes()
-        if size > free:
-            raise StoreFull(f"{size} bytes do not fit: {free} are free above the reserve")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -96,9 +93,9 @@ class SpaceGuard:
             return False
         return True
 
-    def _refresh(self) -> str | None:
+    def _refresh(self, size: int = 0) -> str | None:
         with self._lock:
-            watermark = self._reserve_bytes
+            watermark = self._reserve_bytes + size
             if self._full is not None:
                 watermark += self._reserve_bytes // 8
             free = self._fs.free_bytes(self._directory)

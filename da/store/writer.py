@@ -3,8 +3,7 @@
 Flow of a put:
 - look whether the height is free and there is room;
 - stream the columns into a file in staging, write its head, make it durable;
-- under the write lock: look at the height again, rename into the bucket, sync the directory, commit the index
-  row.
+- under the write lock: look at the height again, rename into the bucket, sync the directory, commit the row.
 The commit is the point at which the batch exists. Before it, a failure removes the file; a crash leaves a whole
 file that the next opening indexes.
 
@@ -213,9 +212,11 @@ class BatchWriter:
             if self.closed:
                 raise StoreClosed
             self._reader.live_row(row.header_hash)  # it may have expired meanwhile
-            with self._space.writing():
-                self._files.place_batch(staged.path, row.bucket, row.header_hash)
-            self._reader.forget([row.header_hash])
+            try:
+                with self._space.writing():
+                    self._files.place_batch(staged.path, row.bucket, row.header_hash)
+            finally:
+                self._reader.forget([row.header_hash])
 
 
 def _head_parts(
