@@ -36,8 +36,9 @@ def engines(monkeypatch: pytest.MonkeyPatch):
             module.available = lambda reason=reason: reason
             setattr(module, class_name, lambda workers, name=name: FakeEngine(name, workers))
             modules[module_name] = module
-        monkeypatch.setattr(select.importlib.util, "find_spec", lambda module: modules.get(module))
-        monkeypatch.setattr(select.importlib, "import_module", lambda module: modules[module])
+        util = types.SimpleNamespace(find_spec=modules.get)
+        fake = types.SimpleNamespace(util=util, import_module=modules.__getitem__)
+        monkeypatch.setattr(select, "importlib", fake)
 
     return install
 

@@ -315,6 +315,7 @@ def program() -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
 
 def test_ctrl_c_reaches_the_program_alone(program) -> None:
     process, processes = program
+    assert os.getpgid(process.pid) not in {os.getpgid(pid) for pid in processes}
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=TIMEOUT_S)
     assert (out, err, process.returncode) == ("interrupted\n", "", 0)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from py_arkworks_bls12381 import G1Point
 
 from erasure.columns import parity_cell
 from kzg.errors import (
@@ -15,6 +16,7 @@ from kzg.errors import (
     LengthMismatch,
 )
 from kzg.parity import parity_proofs
+from kzg.points import decode_points
 from kzg.verification import find_invalid, verify_matrix_cells
 
 
@@ -48,6 +50,17 @@ def test_a_cell_of_another_place_is_wrong(verifier, matrix, position: int) -> No
     rows[position] = (rows[position] + 1) % 6
     assert not verify_matrix_cells(verifier, matrix.data_commitments, rows, COLUMNS, cells, proofs)
     assert find_invalid(verifier, matrix.data_commitments, rows, COLUMNS, cells, proofs) == [position]
+
+
+def test_errors_that_cancel_out_are_found(verifier, matrix) -> None:
+    """Two proofs of one column, off by +G and -G: only the random weights tell."""
+    rows, columns = [0, 1, 3], [7, 7, 7]
+    cells, proofs = matrix.at(rows, columns)
+    first, second = decode_points("proof", proofs[:2])
+    shifted = (first + G1Point()).to_compressed_bytes() + (second - G1Point()).to_compressed_bytes()
+    proofs[:2] = np.frombuffer(shifted, dtype=np.uint8).reshape(2, 48)
+    assert not verify_matrix_cells(verifier, matrix.data_commitments, rows, columns, cells, proofs)
+    assert find_invalid(verifier, matrix.data_commitments, rows, columns, cells, proofs) == [0, 1]
 
 
 @given(wrong=st.sets(st.integers(0, 39)))
