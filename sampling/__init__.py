@@ -13,7 +13,7 @@ from sampling.errors import (
     SamplingError,
 )
 from sampling.sampler import Answer, Attempts, CellState, Request, Sampler, Verdict
-from sampling.selection import Coordinates, select_cells
+from sampling.selection import Coordinates, extend_cells, select_cells
 from sampling.soundness import (
     confidence_of,
     failure_probability,
@@ -40,6 +40,7 @@ __all__ = [
     "Verdict",
     "clients_needed",
     "confidence_of",
+    "extend_cells",
     "failure_probability",
     "miss_probability",
     "parse_confidence",

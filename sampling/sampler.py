@@ -13,11 +13,11 @@ Invariants: the cells never change; a member is asked for a cell only if it hold
 was invalid is not asked for it again; the number of requests is bounded by
 cells x holders x max(refusals_max, attempts_max).
 
-What counts as an answer: an invalid cell; "not held" and "corrupt" `refusals_max` times over (a member may
-be about to repair the column); "expired" likewise, unless the retention is over, when nobody owes the cell
-any more. Silence, refused connections and server errors never count as answers: they leave UNDECIDED.
+What counts as an answer: an invalid cell; "not held" and "corrupt", after asking `refusals_max` times (a
+member may be about to repair the column); "expired" likewise, unless the retention is over, when nobody owes
+the cell any more. Silence, refused connections and server errors never count: they leave UNDECIDED.
 
-No I/O, no clock: whoever drives it waits `Request.attempt` rounds of backoff, and calls no more at its
+No I/O, no clock: whoever drives it waits `Request.attempt` rounds of backoff, and calls `give_up` at its
 deadline.
 """
 
@@ -91,7 +91,7 @@ class Sampler:
         cells: the distinct cells to sample, in the order they were drawn.
         holders: for each cell, the members that hold its column.
         rng: order in which holders are asked.
-        refusals_max: how often a holder must say that it has no cell before that is its answer.
+        refusals_max: how often a holder is asked that says it has no cell.
         attempts_max: how often a holder is asked while it gives no answer.
         retention_over: true when the members no longer owe the batch: "expired" is then no refusal.
 
@@ -121,6 +121,7 @@ class Sampler:
         self._refusals_max = refusals_max
         self._attempts_max = attempts_max
         self._retention_over = retention_over
+        self._closed = False
         self._states = [CellState.WAITING] * len(cells)
         self._asked: list[int | None] = [None] * len(cells)  # the member that has or sent the cell
         self._attempts: list[dict[int, Attempts]] = []
@@ -206,6 +207,17 @@ class Sampler:
         self._expect(position, member, CellState.IN_FLIGHT)
         self._answer(position, answer, reason)
 
+    def give_up(self) -> None:
+        """The deadline: what is in flight stays unanswered, and nobody is asked any more.
+
+        Cells that arrived can still be verified.
+        """
+        self._closed = True
+        for position in self._positions(CellState.IN_FLIGHT):
+            self._answer(position, Answer.UNREACHABLE, "no answer before the deadline")
+        for position in self._positions(CellState.WAITING):
+            self._settle(position)
+
     # --- what is known -----------------------------------------------------------------------------
 
     @property
@@ -268,9 +280,13 @@ class Sampler:
         attempts.answers.append(answer)
         attempts.reason = reason
         self._states[position] = CellState.WAITING
-        if self._next_holder(position) is None:
-            refused = all(self._refused(each) for each in self._attempts[position].values())
-            self._states[position] = CellState.WITHHELD if refused else CellState.UNREACHED
+        if self._closed or self._next_holder(position) is None:
+            self._settle(position)
+
+    def _settle(self, position: int) -> None:
+        """Nobody is left to ask for the cell: what their answers amount to."""
+        refused = all(self._refused(attempts) for attempts in self._attempts[position].values())
+        self._states[position] = CellState.WITHHELD if refused else CellState.UNREACHED
 
     def _next_holder(self, position: int) -> int | None:
         """The holder asked least often among those that may still send the cell, in their random order."""
@@ -282,13 +298,15 @@ class Sampler:
         return min(candidates, key=lambda candidate: candidate[0])[1] if candidates else None
 
     def _done(self, attempts: Attempts) -> bool:
-        excused = self._retention_over and Answer.EXPIRED in attempts.answers
-        return excused or self._refused(attempts) or attempts.asked >= self._attempts_max
+        """Whether the holder is not asked for the cell again."""
+        if Answer.INVALID in attempts.answers or (
+            self._retention_over and Answer.EXPIRED in attempts.answers
+        ):
+            return True
+        refusals = sum(answer is not Answer.UNREACHABLE for answer in attempts.answers)
+        return refusals >= self._refusals_max or attempts.asked >= self._attempts_max
 
     def _refused(self, attempts: Attempts) -> bool:
-        if Answer.INVALID in attempts.answers:
-            return True
-        if self._retention_over and Answer.EXPIRED in attempts.answers:
-            return False
-        refusals = sum(answer is not Answer.UNREACHABLE for answer in attempts.answers)
-        return refusals >= self._refusals_max
+        """Whether the holder answered, and without a valid cell."""
+        excuses = {Answer.UNREACHABLE, Answer.EXPIRED} if self._retention_over else {Answer.UNREACHABLE}
+        return any(answer not in excuses for answer in attempts.answers)

@@ -9,6 +9,7 @@ Invariants: coordinates are distinct; each set of that size is equally likely.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -33,7 +34,25 @@ def select_cells(rows: int, samples: int, rng: Random) -> tuple[Coordinates, ...
         InvalidRows: unless 1 <= rows <= MAX_ROWS.
         InvalidSampleCount: unless 1 <= samples <= 256 * rows.
     """
+    return extend_cells(rows, (), samples, rng)
+
+
+def extend_cells(
+    rows: int, chosen: Sequence[Coordinates], samples: int, rng: Random
+) -> tuple[Coordinates, ...]:
+    """Draw more cells after those `chosen` before, up to `samples` in all.
+
+    A uniform draw followed by a uniform draw from the rest is a uniform draw: raising the confidence of a
+    batch later costs nothing, and cells once chosen stay.
+
+    Raises:
+        InvalidRows: unless 1 <= rows <= MAX_ROWS.
+        InvalidSampleCount: unless 1 <= samples <= 256 * rows and at least as many as chosen.
+    """
     total = total_cells(rows)
-    if not 1 <= samples <= total:
+    if not max(1, len(chosen)) <= samples <= total:
         raise InvalidSampleCount(samples, total)
-    return tuple(Coordinates(*divmod(cell, CELLS_PER_EXT_BLOB)) for cell in rng.sample(range(total), samples))
+    taken = {cell.row * CELLS_PER_EXT_BLOB + cell.column for cell in chosen}
+    free = [cell for cell in range(total) if cell not in taken] if taken else range(total)
+    drawn = rng.sample(free, samples - len(chosen))
+    return (*chosen, *(Coordinates(*divmod(cell, CELLS_PER_EXT_BLOB)) for cell in drawn))

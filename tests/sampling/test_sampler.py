@@ -194,6 +194,37 @@ def test_cells_without_holders_and_no_cells_are_refused() -> None:
         Sampler([Coordinates(0, 0)], [[]], rng)
 
 
+def test_at_the_deadline_what_arrived_still_counts_and_the_rest_is_open() -> None:
+    sampler = _sampler(cells=3, members=1)
+    (request,) = sampler.requests()
+    sampler.received(0, 0)
+    sampler.received(1, 0)
+    sampler.give_up()
+    assert sampler.state(2) is CellState.UNREACHED
+    assert sampler.requests() == []
+    assert sampler.to_verify() == (0, 1)
+    sampler.verified([0])
+    assert sampler.verdict is Verdict.UNDECIDED
+    sampler.invalid(1, "does not verify")  # its only holder lied: that decides, deadline or not
+    assert sampler.finished
+    assert sampler.verdict is Verdict.UNAVAILABLE
+
+
+def test_at_the_deadline_one_answer_of_each_holder_decides() -> None:
+    sampler = _sampler(cells=1, members=2)
+    for _ in range(2):
+        (request,) = sampler.requests()
+        sampler.answered(0, request.member, Answer.NOT_HELD)
+    assert sampler.state(0) is CellState.WAITING
+    sampler.give_up()
+    assert sampler.verdict is Verdict.UNAVAILABLE
+    silent = _sampler(cells=1, members=2)
+    (request,) = silent.requests()
+    silent.answered(0, request.member, Answer.NOT_HELD)
+    silent.give_up()
+    assert silent.verdict is Verdict.UNDECIDED
+
+
 @given(data=st.data())
 def test_the_verdict_follows_from_what_the_holders_do(data: st.DataObject) -> None:
     """Each holder behaves one way for each cell; then the verdict is a function of the table alone."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sampling import Coordinates, InvalidRows, InvalidSampleCount, select_cells
+from sampling import Coordinates, InvalidRows, InvalidSampleCount, extend_cells, select_cells
 
 
 @given(rows=st.integers(1, 256), samples=st.integers(1, 256), seed=st.integers())
@@ -42,3 +42,24 @@ def test_all_cells_can_be_drawn_and_not_one_more() -> None:
         select_cells(1, 0, random.Random(0))
     with pytest.raises(InvalidRows):
         select_cells(0, 1, random.Random(0))
+
+
+@given(first=st.integers(1, 100), more=st.integers(0, 100), seed=st.integers())
+def test_an_extended_draw_keeps_what_was_chosen(first: int, more: int, seed: int) -> None:
+    rng = random.Random(seed)
+    chosen = select_cells(1, first, rng)
+    cells = extend_cells(1, chosen, first + more, rng)
+    assert cells[:first] == chosen
+    assert len(set(cells)) == len(cells) == first + more
+    with pytest.raises(InvalidSampleCount):
+        extend_cells(1, cells, len(cells) - 1, rng)
+
+
+def test_an_extended_draw_is_uniform_too() -> None:
+    rng = random.Random(8)
+    rounds = 4000
+    seen = Counter(
+        cell for _ in range(rounds) for cell in extend_cells(1, select_cells(1, 8, rng), 16, rng)[8:]
+    )
+    expected = rounds * 8 / 256
+    assert sum((seen[Coordinates(*divmod(i, 128))] - expected) ** 2 / expected for i in range(256)) < 390
