@@ -219,6 +219,12 @@ def not_found() -> Response:
     return JSONResponse({"error": "NotFound", "message": "unknown"}, status_code=404)
 
 
+async def until_disconnected(request: Request) -> None:
+    """Hang until the client gives up."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 @dataclass(eq=False)
 class World:
     """A committee, its fake members, and the chain of batches that they hold."""
@@ -371,7 +377,9 @@ def served(matrix: Matrix, engine: Engine) -> Iterator[World]:
     """The same over one real loopback server, which routes by the path of each member's URL."""
     apps: list[Mount] = []
     outer = Starlette(routes=apps)
-    config = uvicorn.Config(outer, host="127.0.0.1", port=0, log_level="error", lifespan="off")
+    config = uvicorn.Config(
+        outer, host="127.0.0.1", port=0, log_level="error", lifespan="off", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     sockets = [config.bind_socket()]
     port = sockets[0].getsockname()[1]

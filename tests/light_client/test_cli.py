@@ -1,0 +1,229 @@
+"""The `light-client` command over a real loopback server: output, exit codes, kill -9."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from light_client import HeaderLog
+from light_client.cli import main
+
+from .conftest import World, until_disconnected
+
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("LIGHT_CLIENT_")}
+
+
+@pytest.fixture
+def committee_file(served: World, tmp_path: Path) -> Path:
+    path = tmp_path / "committee.json"
+    path.write_text(served.committee.to_json())
+    return path
+
+
+def _command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "light_client", *map(str, arguments)]
+
+
+@dataclass(frozen=True)
+class _Ended:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+_LightClient = Callable[..., _Ended]
+
+
+@pytest.fixture
+def light_client(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> _LightClient:
+    """Run the command inside this process, as its entry point would."""
+
+    def run(*arguments: object, **environment: str) -> _Ended:
+        monkeypatch.setattr(sys, "argv", ["light-client", *map(str, arguments)])
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        code = ended.value.code
+        return _Ended(code if isinstance(code, int) else 0, out, err)
+
+    return run
+
+
+@pytest.mark.process
+def test_the_three_verdicts_have_their_exit_codes(
+    light_client: _LightClient, served: World, committee_file: Path, tmp_path: Path
+) -> None:
+    served.chain(1)
+    options = ("--committee", committee_file, "--json")
+    available = light_client("sample", "latest", *options, "--state", tmp_path / "a")
+    assert available.returncode == 0, available.stderr
+    report = json.loads(available.stdout)
+    assert report["verdict"] == "available"
+    assert report["sampling"]["valid"] == report["sampling"]["samples"] == 19
+
+    for member in served.members:
+        member.withheld = lambda cell: True
+    unavailable = light_client("sample", "1", *options, "--state", tmp_path / "b")
+    assert unavailable.returncode == 1, unavailable.stderr
+    assert json.loads(unavailable.stdout)["verdict"] == "unavailable"
+
+    undecided = light_client("sample", "7", *options, "--state", tmp_path / "c")
+    assert undecided.returncode == 3, undecided.stderr
+    assert json.loads(undecided.stdout)["verdict"] == "undecided"
+
+
+@pytest.mark.process
+def test_people_get_text_and_can_look_at_it_again(
+    light_client: _LightClient, served: World, committee_file: Path, tmp_path: Path
+) -> None:
+    served.chain(2)
+    environment = {
+        "LIGHT_CLIENT_COMMITTEE_FILE": str(committee_file),
+        "LIGHT_CLIENT_STATE_DIR": str(tmp_path / "state"),
+        "LIGHT_CLIENT_CONFIDENCE": "0.99",
+    }
+    first = light_client("sample", "2", **environment)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.startswith("AVAILABLE")
+    assert "10 of 10 valid" in first.stdout
+    watched = light_client("watch", "--once", **environment)
+    assert watched.returncode == 0, watched.stderr
+    history = light_client("history", **environment)
+    assert history.returncode == 0
+    assert len(history.stdout.splitlines()) == 2
+    shown = light_client("show", "1", **environment)
+    assert (shown.returncode, shown.stdout) == (0, first.stdout)
+    assert json.loads(light_client("show", "1", "--json").stdout)["reference"] == "2"
+    assert light_client("show", "9", **environment).returncode == 2
+
+
+def test_watch_once_reports_the_worst(
+    light_client: _LightClient, served: World, committee_file: Path, tmp_path: Path
+) -> None:
+    served.chain(3)
+    for member in served.members:
+        member.withheld = lambda cell: cell[1] < 100
+    options = ("--committee", committee_file, "--state", tmp_path / "s", "--json", "--once")
+    seen = light_client("watch", "--from", "2", *options)
+    assert seen.returncode == 1, seen.stderr
+    document = json.loads(seen.stdout)
+    assert document["schema"] == "cellar/light-client/round/v1"
+    assert document["head"] == 3
+    assert [report["verdict"] for report in document["reports"]] == ["unavailable", "unavailable"]
+    again = light_client("watch", *options)
+    assert (again.returncode, again.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("sample", "1"), "--committee"),
+        (("sample", "nonsense", "--committee", "COMMITTEE"), "neither a height"),
+        (("sample", "1", "--committee", "/nowhere/committee.json"), "No such file"),
+        (("sample", "1", "--committee", "COMMITTEE", "--confidence", "1"), "confidence"),
+        (("sample", "1", "--committee", "COMMITTEE", "--engine", "abacus"), "abacus"),
+        (("sample", "1", "--committee", "COMMITTEE", "--disperser", "nobody"), "dispersers are"),
+        (("sample", "1", "--committee", "BAD"), "JSON"),
+        (("sample", "1", "--committee", "COMMITTEE", "--state", "BAD"), "BAD"),
+        (("sample",), "Missing argument"),
+        (("fly",), "No such command"),
+    ],
+)
+def test_usage_errors_exit_with_2(
+    light_client: _LightClient,
+    served: World,
+    committee_file: Path,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    served.chain(1)
+    (tmp_path / "BAD").write_text("no committee")
+    places = {"COMMITTEE": str(committee_file), "BAD": str(tmp_path / "BAD")}
+    state = () if "--state" in arguments or arguments[0] == "fly" else ("--state", str(tmp_path / "s"))
+    ended = light_client(*(places.get(each, each) for each in arguments), *state)
+    assert ended.returncode == 2, ended.stderr
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.process
+def test_kill_9_in_the_middle_keeps_the_coordinates(
+    light_client: _LightClient, served: World, committee_file: Path, tmp_path: Path
+) -> None:
+    (batch,) = served.chain(1)
+    asked = threading.Event()
+
+    async def hang(request: Request) -> Response | None:
+        if request.method == "POST":
+            asked.set()
+            await until_disconnected(request)
+        return None
+
+    for member in served.members:
+        member.intercept = hang
+    options: tuple[Any, ...] = ("--committee", committee_file, "--state", tmp_path / "s", "--json")
+    with subprocess.Popen(_command("sample", "1", *options), env=_ENVIRONMENT) as process:
+        assert asked.wait(60)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    with HeaderLog(tmp_path / "s") as log:
+        assert log.has_plan(batch.header.hash)
+        assert log.verdicts() == []
+    first = {cell for member in served.members for cell in member.asked}
+    for member in served.members:
+        member.intercept = None
+        member.asked.clear()
+    again = light_client("sample", "1", *options)
+    assert again.returncode == 0, again.stderr
+    report = json.loads(again.stdout)
+    assert report["sampling"]["resumed"]
+    second = {cell for member in served.members for cell in member.asked}
+    assert first <= second
+    assert len(second) == 19
+
+
+@pytest.mark.process
+def test_an_interrupted_sample_is_undecided(served: World, committee_file: Path, tmp_path: Path) -> None:
+    served.chain(1)
+    asked = threading.Event()
+
+    async def hang(request: Request) -> Response | None:
+        if request.method == "POST":
+            asked.set()
+            await until_disconnected(request)
+        return None
+
+    for member in served.members:
+        member.intercept = hang
+    command = _command("sample", "1", "--committee", committee_file, "--state", tmp_path / "s")
+    with subprocess.Popen(command, env=_ENVIRONMENT, stdout=subprocess.DEVNULL) as process:
+        assert asked.wait(60)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 3
+
+
+@pytest.mark.process
+def test_watch_ends_on_sigint(served: World, committee_file: Path, tmp_path: Path) -> None:
+    served.chain(1)
+    command = _command("watch", "--committee", committee_file, "--state", tmp_path / "s", "--json")
+    with subprocess.Popen(command, env=_ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["head"] == 1
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
