@@ -141,22 +141,19 @@ class Batcher:
 
     async def _close(self) -> list[Waiting]:
         """The payloads of the next batch, in order of arrival; they stay queued until encoded."""
+        due: float | None = None
         while True:
             self._news.clear()
             chosen, full = self._choose()
             if full:
                 return chosen
-            timeout_s = None
             if chosen:
-                age_s = asyncio.get_running_loop().time() - chosen[0].since
-                timeout_s = self._context.config.batch_interval_ms / 1000 - age_s
-                if timeout_s <= 0:
-                    return chosen
+                due = chosen[0].since + self._context.config.batch_interval_ms / 1000
             try:
-                async with asyncio.timeout(timeout_s):
+                async with asyncio.timeout_at(due):
                     await self._news.wait()
             except TimeoutError:
-                continue
+                return chosen
 
     def _choose(self) -> tuple[list[Waiting], bool]:
         """What fits into a batch now, and whether nothing more would."""

@@ -83,7 +83,9 @@ class Delivery:
     def _note(self, error: Exception) -> None:
         reason = error.error if isinstance(error, PeerRejected) else type(error).__name__
         self._context.metrics.push_failures.labels(self.member.name, reason).inc()
-        level = logging.INFO if isinstance(error, PeerError) and self._failures > 1 else logging.WARNING
+        # A member that is down for days is told of ever more rarely.
+        rare = self._failures & (self._failures - 1) == 0
+        level = logging.WARNING if rare else logging.DEBUG
         log.log(level, "delivery to %s (attempt %d): %s", self.member.name, self._failures, error)
 
     def _pause_s(self) -> float:

@@ -14,21 +14,28 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_STUCK_S = 20.0
+
 
 class _Selector(selectors.DefaultSelector):  # type: ignore[valid-type,misc]
     loop: VirtualTimeLoop
 
     def select(self, timeout: float | None = None) -> Any:
         loop = self.loop
-        if loop.jobs or (timeout is not None and timeout <= 0):
-            return super().select(None if loop.jobs and timeout != 0 else timeout)
-        ready = super().select(0)
-        if ready:
-            return ready
+        if timeout is not None and timeout <= 0:
+            return super().select(timeout)
+        if loop.jobs:
+            return super().select(None)  # the end of a job wakes the selector
         if timeout is None:
-            raise RuntimeError("everything waits for something that will never come")
-        loop.now += timeout
-        return []
+            # No timer: only a thread that is no job can wake us (the loop waits for its executor's end so).
+            ready = super().select(_STUCK_S)
+            if not ready:
+                raise RuntimeError("everything waits for something that will never come")
+            return ready
+        ready = super().select(0)
+        if not ready:
+            loop.now += timeout
+        return ready
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):

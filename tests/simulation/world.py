@@ -1,4 +1,4 @@
-"""A committee of real nodes in one process: real codes, keys, stores and outboxes, a network of function calls.
+"""A committee of real nodes in one process: real codes, keys, stores and outboxes, a network of calls.
 
 What is not real is named: the network (LocalNetwork, with faults), the clock (virtual time), and the power
 cut (a node is dropped at a chosen call to its store or outbox, its directories are opened again).
@@ -83,7 +83,10 @@ class LocalNetwork:
             await asyncio.sleep(link.delay_s)
         if self._rng.random() < link.loss:
             raise PeerUnreachable(member.name, "the request was lost")
-        answer = await work(node)
+        try:
+            answer = await work(node)
+        except PowerCut:
+            raise PeerUnreachable(member.name, "connection reset") from None
         if self._rng.random() < link.loss:
             raise PeerUnreachable(member.name, "the answer was lost")
         return link.tamper(method, answer) if link.tamper else answer
@@ -357,6 +360,11 @@ class World:
         assert node is not None
         return node
 
+    def store(self, index: int) -> EmbeddedStore:
+        store = self.seats[index].store
+        assert store is not None
+        return store
+
     async def certify(self, payload: bytes, timeout_s: float = 600.0, namespace: bytes = NAMESPACE) -> bytes:
         """Post to the disperser and wait for the certificate; the payload id."""
         receipt = await self.node(0).post(namespace, payload)
@@ -367,8 +375,8 @@ class World:
     async def until(self, condition: Callable[[], Awaitable[bool]], timeout_s: float = 600.0) -> None:
         """Wait, in virtual time, for something that a loop of some node brings about."""
         async with asyncio.timeout(timeout_s):
-            while not await condition():
-                await asyncio.sleep(0.05)
+            while not await condition():  # virtual time: looking again costs nothing
+                await asyncio.sleep(0.05)  # noqa: ASYNC110
 
     async def check_logs(self) -> None:
         """What must hold at any moment: one header a height everywhere, parents linked, certificates valid,
