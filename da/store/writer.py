@@ -3,9 +3,10 @@
 Flow of a put:
 - look whether the height is free and there is room;
 - stream the columns into a file in staging, write its head, make it durable;
-- under the write lock: look at the height again, rename into the bucket, sync the directory, commit the row.
-The commit is the point at which the batch exists. Before it, a failure removes the file; a crash leaves a whole
-file that the next opening indexes.
+- under the write lock: look at the height again, rename into the bucket, sync that, commit the index row.
+
+The commit is the point at which the batch exists. Before it, a failure removes the file; a crash leaves a
+whole file that the next opening indexes.
 
 Invariants: the write lock is not held while columns are streamed, so a slow sender delays nobody; writes of
 one batch follow one another; one column is in memory at a time. Errors of the column stream pass through,

@@ -1,4 +1,4 @@
-"""Stores in temporary directories. Every test that takes `open_store` runs on each implementation of the port."""
+"""Stores in temporary directories. What takes `open_store` runs on each implementation of the port."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _embedded(directory: Path, **options: Any) -> EmbeddedStore:
 
 @pytest.fixture(params=[_embedded], ids=["embedded"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Any]]:
-    """A function that opens the store of this test, each time the same one; open ones are closed at the end."""
+    """A function that opens the store of this test, each time the same; open ones are closed at the end."""
     opened: list[Any] = []
 
     def open_one(**options: Any) -> Any:

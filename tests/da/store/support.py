@@ -1,4 +1,4 @@
-"""Batches with fixed bytes, and a file system that fails on demand. Also imported by the child processes of tests."""
+"""Batches with fixed bytes, and a file system that fails on demand."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def dump_index(directory: Path) -> dict[str, list[Any]]:
     connection = sqlite3.connect(directory / "index.db")
     try:
         return {
-            table: sorted(connection.execute(f"SELECT * FROM {table}"), key=repr)
+            table: sorted(connection.execute("SELECT * FROM " + table), key=repr)  # noqa: S608
             for table in ("batches", "payloads", "pruned")
         }
     finally:
@@ -114,8 +114,8 @@ class Crash(BaseException):
 class FaultyFilesystem(Filesystem):
     """Counts the calls that change the disk, and fails at one of them.
 
-    `fail_at`: number of the call, from 0. `error`: an errno to raise, or Crash, after which every further call
-    raises Crash too, so that no clean-up runs. `late`: the call is done before the error is raised.
+    `fail_at`: number of the call, from 0. `error`: an errno to raise, or Crash, after which every further
+    call raises Crash too, so that no clean-up runs. `late`: the call is done before the error is raised.
     """
 
     def __init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
 import sqlite3
@@ -15,7 +16,7 @@ import pytest
 from da.store import EmbeddedStore, ExpiredBatch, StoreFull, StoreReadOnly, UnknownBatch
 from da.store.space import SpaceGuard
 from tests.da.store.conftest import Clock
-from tests.da.store.support import DISPERSER, FaultyFilesystem, certificate_of, make_batch
+from tests.da.store.support import DISPERSER, Batch, FaultyFilesystem, certificate_of, make_batch
 
 MIB = 2**20
 DAY_S = 86_400
@@ -315,16 +316,23 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(target)], check=True)
 
 
+def _fill(store: Any) -> Iterator[Batch]:
+    """The batches that fit."""
+    for height in range(1, 100):
+        batch = make_batch(height, rows=32)
+        try:
+            batch.put(store, range(16))
+        except StoreFull:
+            return
+        yield batch
+    raise AssertionError("the disk never became full")
+
+
 @pytest.mark.parametrize("reserve_bytes", [0, 4 * MIB])
 def test_a_disk_filled_by_batches(small_disk: Path, clock: Clock, reserve_bytes: int) -> None:
     store = EmbeddedStore(small_disk / "store", reserve_bytes=reserve_bytes, now_ms=clock)
-    stored = []
     try:
-        with pytest.raises(StoreFull):
-            for height in range(1, 100):
-                batch = make_batch(height, rows=32)
-                batch.put(store, range(16))
-                stored.append(batch)
+        stored = list(_fill(store))
         assert len(stored) >= 8
         assert store.at_height(DISPERSER, len(stored) + 1) is None
         for batch in (stored[0], stored[-1]):
@@ -347,9 +355,9 @@ def test_a_disk_filled_by_others_to_the_last_byte(small_disk: Path, clock: Clock
     for batch in batches:
         batch.put(store, range(8))
     filler = small_disk / "others"
-    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="space"):
-        while True:
-            file.write(bytes(4096))
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
     try:
         assert store.free_bytes() == 0
         assert not store.health().writable
