@@ -155,6 +155,9 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds after which a second holder is asked when the first is silent.",
     )
+    concurrent_derivations_max: int = Field(
+        default=2, ge=1, description="Columns whose parity cells are derived at once."
+    )
     parity_cache_bytes: int = Field(
         default=64 * MIB, ge=0, description="Bytes of parity records kept in memory after they were derived."
     )
@@ -235,6 +238,9 @@ class Settings(BaseSettings):
         default=6 * 3600.0,
         gt=0,
         description="Seconds between two readings of everything stored, to find rot.",
+    )
+    scrub_rest_s: float = Field(
+        default=0.1, ge=0, description="Seconds of rest between two batches of such a reading."
     )
     retention_interval_s: float = Field(
         default=600.0, gt=0, description="Seconds between two looks for batches that have expired."

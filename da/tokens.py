@@ -188,11 +188,15 @@ def new_token() -> str:
     return MARK + secrets.token_urlsafe(32)
 
 
+def token_digest(token: str) -> str:
+    """The hex SHA-256 under which the settings know a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
 def settings_block(token: str, name: str, patterns: Iterable[str], rate: int, burst: int) -> str:
     """The `[[tokens]]` table of a node's TOML file that admits `token`."""
     quoted = ", ".join(f'"{pattern}"' for pattern in patterns)
-    digest = hashlib.sha256(token.encode()).hexdigest()
     return (
-        f'[[tokens]]\nname = "{name}"\nsha256 = "{digest}"\nnamespaces = [{quoted}]\n'
+        f'[[tokens]]\nname = "{name}"\nsha256 = "{token_digest(token)}"\nnamespaces = [{quoted}]\n'
         f"bytes_per_second = {rate}\nburst_bytes = {burst}\n"
     )

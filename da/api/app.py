@@ -112,7 +112,8 @@ def error_response(error: Exception, *, close: bool = False) -> Response:
         headers["www-authenticate"] = "Bearer"
     if close:
         headers["connection"] = "close"
-    body = {"error": type(error).__name__, "message": str(error), **fields}
+    # A field may not stand in for the name or the sentence (PeerRejected has an `error` of its own).
+    body = {**fields, "error": type(error).__name__, "message": str(error)}
     return JSONResponse(body, status_code=status, headers=headers)
 
 
@@ -162,9 +163,17 @@ def _route_of(scope: Scope) -> str:
     return batches.CELL_TEMPLATE if scope.get("endpoint") is batches.get_cell else UNMATCHED
 
 
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The framework's description, and the one route that it does not know."""
+        schema = super().openapi()
+        schema["paths"].setdefault(batches.CELL_TEMPLATE, batches.CELL_OPENAPI)
+        return schema
+
+
 def create_app(node: Node, settings: Settings) -> FastAPI:
     """The application that serves `node` over HTTP, within the limits of `settings`."""
-    app = FastAPI(
+    app = _Application(
         title="Cellar",
         description="A data-availability node: post payloads, follow the log, sample cells.",
         version="1",

@@ -223,6 +223,27 @@ async def get_cell(request: Request) -> Response:
 
 
 cell_route = Route(CELL_TEMPLATE, get_cell, methods=["GET"])
+# A plain route does not describe itself, so its entry in the OpenAPI page is written out.
+CELL_OPENAPI: dict[str, Any] = {
+    "get": {
+        "tags": ["batches"],
+        "summary": "Get Cell",
+        "description": get_cell.__doc__,
+        "operationId": "get_cell",
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in ("batch", "row", "column")
+        ]
+        + [{"name": "disperser", "in": "query", "required": False, "schema": {"type": "string"}}],
+        "responses": {
+            "200": {"description": "The record", "content": {bodies.OCTET_STREAM: {}}},
+            "4XX": {
+                "description": "An error",
+                "content": {bodies.JSON: {"schema": {"$ref": "#/components/schemas/ErrorBody"}}},
+            },
+        },
+    }
+}
 
 
 async def _record(request: Request, batch: str, disperser: str | None) -> BatchRecord:

@@ -95,11 +95,11 @@ async def read(
     body = bytearray()
     loop = asyncio.get_running_loop()
     started_s = loop.time()
-    pieces = request.stream()
-    while True:
+    more = True
+    while more:
         try:
             async with asyncio.timeout_at(started_s + pace.deadline_s(len(body))):
-                piece = await anext(pieces, None)
+                piece, more = await _next_piece(request)
         except TimeoutError:
             raise BodyTooSlow(
                 f"only {len(body)} bytes came in {loop.time() - started_s:.0f} s; "
@@ -108,15 +108,12 @@ async def read(
             ) from None
         except ClientDisconnect:
             raise TruncatedBody("the sender closed the connection", received_bytes=len(body)) from None
-        if piece is None:
-            break
         if len(body) + len(piece) > limit_bytes:
             raise BodyTooLarge(f"the body has more than {limit_bytes} bytes", limit_bytes=limit_bytes)
         body += piece
         if head is not None and len(body) >= head.size:
             await head.check(bytes(body[: head.size]))
             head = None
-    request.scope[_BODY_READ] = True
     if declared is not None and len(body) != declared:
         raise TruncatedBody(
             f"Content-Length says {declared} bytes, {len(body)} came", received_bytes=len(body)
@@ -132,15 +129,22 @@ async def drain(request: Request) -> bool:
         return False  # the client waits for leave to send, which it does not get
     try:
         async with asyncio.timeout(DRAIN_TIMEOUT_S):
-            while True:
-                message = await request.receive()
-                if message["type"] != "http.request":
-                    return False
-                if not message.get("more_body", False):
-                    request.scope[_BODY_READ] = True
-                    return True
-    except TimeoutError:
+            while (await _next_piece(request))[1]:
+                pass
+    except (TimeoutError, ClientDisconnect):
         return False
+    return True
+
+
+async def _next_piece(request: Request) -> tuple[bytes, bool]:
+    """The next piece of the body, and whether more will come. Raises ClientDisconnect."""
+    message = await request.receive()
+    if message["type"] != "http.request":
+        raise ClientDisconnect
+    more = bool(message.get("more_body", False))
+    if not more:
+        request.scope[_BODY_READ] = True
+    return message.get("body", b""), more
 
 
 def _has_body(request: Request) -> bool:

@@ -16,14 +16,25 @@ from da import bls
 from da.api.app import create_app
 from da.errors import NotFound
 from da.metrics import NodeMetrics
-from da.node import PayloadStatus, Readiness, Receipt, Status
+from da.node import (
+    NamespaceListing,
+    PayloadOpening,
+    PayloadProof,
+    PayloadStatus,
+    Readiness,
+    Receipt,
+    Status,
+)
+from da.protocol.attestation import Attestation
 from da.protocol.committee import Committee, Member
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
 from da.protocol.payload import payload_id
 from da.protocol.payload_list import PayloadEntry, PayloadList
+from da.protocol.push import ColumnPush
 from da.settings import Settings
 from da.store.base import RECORD_BYTES, BatchRecord
+from kzg.openings import Opening
 
 NAMESPACE = b"rollup-a".ljust(32, b"\0")
 
@@ -123,6 +134,37 @@ class FakeNode:
         self._ask("payload_certificate", payload_id, namespace)
         return b"certificate"
 
+    async def payload_proof(self, payload_id: bytes, namespace: bytes | None = None) -> PayloadProof:
+        self._ask("payload_proof", payload_id, namespace)
+        record = self.log[0]
+        return PayloadProof(
+            record.header,
+            record.header.hash,
+            record.payload_list.entries[0],
+            0,
+            record.payload_list.prove(0),
+            record.commitments,
+            record.certificate,
+        )
+
+    async def opening(
+        self, payload_id: bytes, *, z: bytes | None = None, index: int | None = None, row: int = 0
+    ) -> PayloadOpening:
+        self._ask("opening", z, index, row)
+        opening = Opening(bytes(32), z or bytes(32), bytes(32), bytes(48), bytes(48))
+        return PayloadOpening(payload_id, row, row, bytes(32), opening)
+
+    async def namespace_proof(self, header_hash: bytes, namespace: bytes) -> NamespaceListing:
+        self._ask("namespace_proof", header_hash, namespace)
+        record = self.log[0]
+        proof = record.payload_list.prove_namespace(namespace)
+        return NamespaceListing(record.header, record.header.hash, namespace, proof.matches, proof)
+
+    async def accept_push(self, push: ColumnPush) -> Attestation:
+        self._ask("accept_push")
+        self.pushes.append(push)
+        return Attestation(self.member_id, push.header.hash, bytes(96))
+
     async def batch(self, ref: int | bytes, disperser_id: bytes | None = None) -> BatchRecord:
         self._ask("batch", ref, disperser_id)
         for record in self.log:
@@ -171,6 +213,12 @@ class FakeNode:
 
     async def ready(self) -> Readiness:
         return self.readiness
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio."""
+    return "asyncio"
 
 
 @pytest.fixture(scope="session")

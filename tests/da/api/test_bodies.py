@@ -1,0 +1,293 @@
+"""Bodies from slow, short, endless and many senders: bounded in time, size and memory.
+
+A real server on loopback and plain sockets where the network matters; the pace's arithmetic and the
+admission's queue by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import uvicorn
+
+from da.api.app import create_app
+from da.api.bodies import Admission, BodyPace
+from da.api.errors import Overloaded
+from da.api.http_protocol import protocol_class
+from da.bootstrap import NodeServer
+from da.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def serve(node, make_settings: Callable[..., Settings]) -> Callable[..., Any]:
+    """A context manager: a real server around the fake node; gives its port."""
+
+    @contextlib.asynccontextmanager
+    async def serving(**changes: Any) -> AsyncIterator[int]:
+        settings = make_settings(**changes)
+        config = uvicorn.Config(
+            create_app(node, settings),
+            http=protocol_class(settings.head_timeout_s),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+        )
+        server = NodeServer(config, asyncio.Event())
+        listener = socket.create_server(("127.0.0.1", 0))  # listens now, so nobody has to wait for the server
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await task
+
+    return serving
+
+
+async def _exchange(port: int, *pieces: bytes, half_close: bool = False) -> tuple[int, dict[str, Any], bytes]:
+    """Send pieces on one connection, then read the one answer: status, JSON, and what follows it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        if half_close:
+            writer.write_eof()
+        async with asyncio.timeout(20):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+            body = await reader.readexactly(length)
+            rest = await reader.read() if b"connection: close" in head.lower() else b""
+        return int(head.split()[1]), json.loads(body), rest
+    finally:
+        writer.close()
+
+
+def _head(*lines: str) -> bytes:
+    return (
+        "\r\n".join(("POST /v1/payloads?namespace=a HTTP/1.1", "Host: node", *lines)) + "\r\n\r\n"
+    ).encode()
+
+
+async def test_a_body_in_pieces_is_taken(node, serve: Any) -> None:
+    async with serve() as port:
+        status, _, _ = await _exchange(port, _head("Content-Length: 6"), b"abc", b"def")
+    assert status == 202
+    assert node.posted[0][1] == b"abcdef"
+
+
+async def test_a_sender_that_stops_is_cut_off(node, serve: Any) -> None:
+    async with serve(body_grace_s=0.2) as port:
+        status, body, _ = await _exchange(port, _head("Content-Length: 100"), b"abc")
+    assert (status, body["error"], body["received_bytes"]) == (408, "BodyTooSlow", 3)
+    assert node.posted == []
+
+
+async def test_a_sender_below_the_rate_is_cut_off(node, serve: Any) -> None:
+    """One byte every few milliseconds is activity, and still no pace."""
+    async with serve(body_grace_s=0.2, body_bytes_per_s_min=100_000) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(_head("Content-Length: 1000000"))
+        answer = asyncio.ensure_future(reader.readuntil(b"}"))
+        async with asyncio.timeout(20):
+            while not answer.done():
+                writer.write(b"x")
+                await asyncio.wait({answer}, timeout=0.01)
+        assert b" 408 " in answer.result().split(b"\r\n")[0]
+        assert b"BodyTooSlow" in answer.result()
+        writer.close()
+    assert node.posted == []
+
+
+async def test_a_sender_over_the_whole_time_is_cut_off(node, serve: Any) -> None:
+    async with serve(body_timeout_s=0.2, body_grace_s=60.0) as port:
+        status, body, _ = await _exchange(port, _head("Content-Length: 100"), b"abc")
+    assert (status, body["error"]) == (408, "BodyTooSlow")
+
+
+async def test_a_sender_that_hangs_up_leaves_nothing(node, serve: Any) -> None:
+    async with serve() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(_head("Content-Length: 100") + b"abc")
+        writer.write_eof()
+        async with asyncio.timeout(20):
+            await reader.read()
+        status, _, _ = await _exchange(port, _head("Content-Length: 2"), b"ok")
+        assert status == 202, "the server goes on"
+    assert [payload for _, payload in node.posted] == [b"ok"]
+
+
+async def test_a_body_said_to_be_too_long_is_refused_at_once(node, serve: Any) -> None:
+    async with serve(payload_bytes_max=10) as port:
+        # 100-continue: a client that asks first is refused without sending anything.
+        status, body, _ = await _exchange(port, _head("Content-Length: 99999999999", "Expect: 100-continue"))
+    assert (status, body["error"]) == (413, "BodyTooLarge")
+
+
+async def test_a_client_in_the_middle_of_sending_still_reads_the_refusal(node, serve: Any) -> None:
+    """The rest of a refused body is read and dropped, and the connection stays usable."""
+    async with serve(payload_bytes_max=10) as port:
+        megabytes = [bytes(2**20)] * 4
+        status, body, _ = await _exchange(port, _head(f"Content-Length: {4 * 2**20}"), *megabytes)
+        assert (status, body["error"]) == (413, "BodyTooLarge")
+
+
+async def test_a_chunked_body_that_never_ends_is_refused(node, serve: Any) -> None:
+    async with serve(payload_bytes_max=10) as port:
+        chunk = b"8\r\nabcdefgh\r\n"
+        status, body, _ = await _exchange(port, _head("Transfer-Encoding: chunked"), chunk * 3 + b"0\r\n\r\n")
+    assert (status, body["error"]) == (413, "BodyTooLarge")
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "1.0", "1" * 30])
+async def test_a_length_that_is_none_is_refused(node, serve: Any, length: str) -> None:
+    """By the server's parser or by ours, with 400 either way (a huge one may also be too large)."""
+    async with serve() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(_head(f"Content-Length: {length}", "Connection: close"))
+        async with asyncio.timeout(20):
+            answer = await reader.read()
+        writer.close()
+    assert answer.split()[1] in (b"400", b"413")
+
+
+async def test_a_head_that_dribbles_is_cut_off(node, serve: Any) -> None:
+    async with serve(head_timeout_s=0.2) as port:
+        status, body, rest = await _exchange(port, b"GET /v1/node HTTP/1.1\r\nHost: ")
+    assert (status, body["error"], rest) == (408, "HeadTooSlow", b"")
+
+
+async def test_a_connection_that_says_nothing_is_cut_off(node, serve: Any) -> None:
+    async with serve(head_timeout_s=0.2) as port:
+        status, body, _ = await _exchange(port)
+    assert (status, body["error"]) == (408, "HeadTooSlow")
+
+
+async def test_a_kept_connection_serves_many_requests(node, serve: Any) -> None:
+    """The head's timer of one request does not cut off the next."""
+    async with serve(head_timeout_s=5.0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        async with asyncio.timeout(20):
+            for _ in range(3):
+                writer.write(b"GET /healthz HTTP/1.1\r\nHost: node\r\n\r\n")
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert b" 200 " in head.split(b"\r\n")[0]
+                await reader.readexactly(len(b'{"healthy":true}'))
+        writer.close()
+
+
+def test_the_pace_is_the_rate_after_the_grace_and_the_whole_time_at_most() -> None:
+    pace = BodyPace(timeout_s=100.0, grace_s=5.0, min_bytes_per_s=1000)
+    assert pace.deadline_s(0) == 5.0
+    assert pace.deadline_s(10_000) == 15.0
+    assert pace.deadline_s(10_000_000) == 100.0
+
+
+async def test_admission_holds_bodies_back_and_lets_them_in_by_turn() -> None:
+    admission = Admission(100, wait_s=60.0, queue_max=10)
+    order: list[str] = []
+    release = asyncio.Event()
+
+    entered = asyncio.Event()
+
+    async def body(name: str, size: int) -> None:
+        async with admission.hold(size):
+            order.append(name)
+            entered.set()
+            await release.wait()
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(body("first", 80))
+        await entered.wait()
+        group.create_task(body("big", 90))
+        group.create_task(body("small", 10))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert order == ["first"], "the small one would fit, but must not overtake for ever"
+        assert admission.used_bytes == 80
+        release.set()
+    assert order == ["first", "big", "small"]
+    assert admission.used_bytes == 0
+
+
+async def test_admission_never_waits_for_more_than_there_is() -> None:
+    admission = Admission(100, wait_s=60.0, queue_max=10)
+    async with asyncio.timeout(20), admission.hold(10_000):
+        assert admission.used_bytes == 100
+    assert admission.used_bytes == 0
+
+
+async def test_admission_gives_up_after_its_wait_and_when_the_queue_is_full() -> None:
+    admission = Admission(100, wait_s=0.01, queue_max=1)
+    async with asyncio.timeout(20), admission.hold(100):
+        with pytest.raises(Overloaded, match="in time"):
+            async with admission.hold(1):
+                pytest.fail("there was no room")
+        waiting = asyncio.ensure_future(_hold(admission, 1))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="waiting"):
+            await _hold(admission, 1)
+        with pytest.raises(Overloaded):
+            await waiting
+    assert admission.used_bytes == 0
+
+
+async def test_a_cancelled_wait_gives_nothing_away() -> None:
+    admission = Admission(100, wait_s=60.0, queue_max=10)
+    async with asyncio.timeout(20):
+        async with admission.hold(100):
+            waiting = asyncio.ensure_future(_hold(admission, 100))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait({waiting})
+        assert admission.used_bytes == 0
+        await _hold(admission, 100)
+
+
+async def _hold(admission: Admission, size: int) -> None:
+    async with admission.hold(size):
+        pass
+
+
+async def test_a_truncated_body_is_an_error_of_its_own(node, make_settings: Callable[..., Settings]) -> None:
+    """What a server tells the app when the sender is gone; the answer can reach nobody, the log can."""
+    app = create_app(node, make_settings())
+    for declared, messages in (
+        (b"100", [{"type": "http.request", "body": b"abc", "more_body": True}, {"type": "http.disconnect"}]),
+        (b"100", [{"type": "http.request", "body": b"abc", "more_body": False}]),
+    ):
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": "/v1/payloads",
+            "raw_path": b"/v1/payloads",
+            "query_string": b"namespace=a",
+            "root_path": "",
+            "headers": [(b"content-length", declared)],
+            "server": ("node", 80),
+            "client": ("test", 1),
+        }
+        sent: list[Any] = []
+
+        async def receive(waiting: list[Any] = messages) -> Any:
+            return waiting.pop(0) if waiting else {"type": "http.disconnect"}
+
+        async def send(message: Any, into: list[Any] = sent) -> None:
+            into.append(message)
+
+        await app(scope, receive, send)
+        assert sent[0]["status"] == 400
+        assert json.loads(sent[1]["body"])["error"] == "TruncatedBody"
+        assert json.loads(sent[1]["body"])["received_bytes"] == 3
+    assert node.posted == []

@@ -1,0 +1,132 @@
+"""What dispersers and anybody else may put onto a member."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from da.api.members import push_bytes_max
+from da.errors import HeightGap, InvalidDisperserSignature, QueueFull
+from da.protocol.certificate import MAX_CERTIFICATE_BYTES
+from da.protocol.push import ColumnPush, encode_prelude
+from da.store.base import RECORD_BYTES
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def push(node) -> tuple[str, bytes]:
+    """The address and the body of a push of two columns of the first batch."""
+    record = node.log[0]
+    prelude = encode_prelude(
+        record.header, record.disperser_signature, record.payload_list, record.commitments, (3, 5)
+    )
+    records = bytes([3]) * RECORD_BYTES + bytes([5]) * RECORD_BYTES
+    return f"/v1/batches/0x{record.header.hash.hex()}/columns", prelude + records
+
+
+async def test_a_push_is_answered_with_the_attestation(node, client: httpx.AsyncClient, push: Any) -> None:
+    path, body = push
+    answer = await client.put(path, content=body)
+    assert (answer.status_code, len(answer.content)) == (200, 160)
+    (taken,) = node.pushes
+    assert isinstance(taken, ColumnPush)
+    assert taken.columns == (3, 5)
+    assert np.array_equal(taken.records[1], np.full((1, RECORD_BYTES), 5, np.uint8))
+    calls = [call[0] for call in node.asked]
+    assert calls == ["admit_push", "check_push", "accept_push"]
+    assert node.asked[0] == ("admit_push", len(body)), "room is asked for before the body is read"
+
+
+async def test_a_stranger_is_refused_after_the_head(node, client: httpx.AsyncClient, push: Any) -> None:
+    path, body = push
+    read = 0
+
+    async def pieces() -> Any:
+        nonlocal read
+        for start in range(0, len(body), 300):
+            read += 1
+            yield body[start : start + 300]
+
+    async def refuse(*_: object) -> None:
+        assert read <= 2, "the signature is checked before the body is read"
+        raise InvalidDisperserSignature
+
+    node.check_push = refuse
+    answer = await client.put(path, content=pieces())
+    assert (answer.status_code, answer.json()["error"]) == (403, "InvalidDisperserSignature")
+    assert node.pushes == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(HeightGap(4), 409), (QueueFull(3, "pushes"), 429)], ids=["gap", "full"]
+)
+async def test_what_the_node_says_is_passed_on(
+    node, client: httpx.AsyncClient, push: Any, error: Exception, status: int
+) -> None:
+    path, body = push
+    node.failure = error
+    answer = await client.put(path, content=body)
+    assert (answer.status_code, answer.json()["error"]) == (status, type(error).__name__)
+
+
+async def test_a_push_for_another_address_is_refused(node, client: httpx.AsyncClient, push: Any) -> None:
+    answer = await client.put("/v1/batches/0x" + "11" * 32 + "/columns", content=push[1])
+    assert (answer.status_code, answer.json()["parameter"]) == (400, "batch")
+    assert node.pushes == []
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, 283, 284, 400, -1], ids=str)
+async def test_a_push_that_is_too_short_is_refused(
+    node, client: httpx.AsyncClient, push: Any, cut: int
+) -> None:
+    path, body = push
+    answer = await client.put(path, content=body[:cut])
+    assert answer.status_code == 400
+    assert answer.json()["error"] in ("DecodeError", "InvalidPush", "InvalidHeader")
+    assert node.pushes == []
+
+
+async def test_a_push_that_is_too_long_is_refused(node, client: httpx.AsyncClient, push: Any) -> None:
+    path, body = push
+    answer = await client.put(path, content=body + b"\x00")
+    assert (answer.status_code, answer.json()["error"]) == (400, "InvalidPush")
+    limit = push_bytes_max(node)
+    answer = await client.put(path, content=b"", headers={"content-length": str(limit + 1)})
+    assert (answer.status_code, answer.json()["limit_bytes"]) == (413, limit)
+    assert node.pushes == []
+
+
+async def test_the_cap_follows_from_the_custody(node) -> None:
+    # Three members at a replication of 4: everybody holds all 128 columns of up to 256 rows.
+    assert 128 * 256 * RECORD_BYTES < push_bytes_max(node) < 128 * 256 * RECORD_BYTES + 40_000
+
+
+async def test_by_height_nothing_can_be_pushed(client: httpx.AsyncClient, push: Any) -> None:
+    assert (await client.put("/v1/batches/1/columns", content=push[1])).status_code == 400
+
+
+async def test_a_certificate_is_handed_over(node, client: httpx.AsyncClient) -> None:
+    answer = await client.put("/v1/batches/0x" + "11" * 32 + "/certificate", content=b"cert")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert node.certificates == [(b"\x11" * 32, b"cert")]
+
+
+async def test_a_certificate_is_short(node, client: httpx.AsyncClient) -> None:
+    answer = await client.put(
+        "/v1/batches/0x" + "11" * 32 + "/certificate", content=bytes(MAX_CERTIFICATE_BYTES + 1)
+    )
+    assert (answer.status_code, answer.json()["error"]) == (413, "BodyTooLarge")
+    assert node.certificates == []
+
+
+async def test_pushes_of_other_media_are_refused(
+    make_client: Callable[..., httpx.AsyncClient], node, push: Any
+) -> None:
+    answer = await make_client().put(push[0], content=push[1], headers={"content-type": "text/plain"})
+    assert answer.status_code == 415
+    assert node.asked == []
