@@ -94,17 +94,13 @@ def print_report(console: Console, report: Report) -> None:
 
 
 def print_history(console: Console, records: Iterable[VerdictRecord]) -> None:
-    """Verdicts, newest first."""
-    table = Table("run", "height", "batch", "verdict", "finished", box=None)
+    """Verdicts, newest first, a line for each."""
     for record in records:
-        table.add_row(
-            str(record.id),
-            str(record.height),
-            "0x" + record.header_hash.hex(),
-            Text(record.verdict, style=_STYLES[Verdict(record.verdict)]),
-            _when(record.finished_ms),
-        )
-    console.print(table)
+        verdict = Verdict(record.verdict)
+        line = Text(f"{record.id:>5}  height {record.height}  {_when(record.finished_ms)}  ")
+        line.append(f"{verdict:<11}", style=_STYLES[verdict])
+        line.append(f"  0x{record.header_hash.hex()}")
+        console.print(line, soft_wrap=True)
 
 
 def print_round(console: Console, seen: RoundReport) -> None:

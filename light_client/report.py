@@ -12,9 +12,9 @@ Does not: gather the facts (describe.py), nor draw them on a terminal (display.p
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from light_client.witness import Fault
 from sampling import Verdict
@@ -37,6 +37,16 @@ class Status(StrEnum):
     UNAVAILABLE = "unavailable"
     UNDECIDED = "undecided"
     EXPIRED = "expired"
+
+
+def plain(text: str) -> str:
+    """Text without control characters: members choose some of it, and terminals obey them."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
+
+
+PlainText = Annotated[str, AfterValidator(plain)]
 
 
 class _Model(BaseModel):
@@ -77,7 +87,7 @@ class AskedReport(_Model):
     member: str
     times: int
     answers: tuple[str, ...]
-    reason: str
+    reason: PlainText
 
 
 class CellReport(_Model):
@@ -113,7 +123,7 @@ class AccusationReport(_Model):
     member_id: str
     url: str
     fault: str
-    reason: str
+    reason: PlainText
     row: int | None
     column: int | None
     sent_bytes: int
@@ -127,7 +137,7 @@ class SilenceReport(_Model):
     member: str
     url: str
     times: int
-    reason: str
+    reason: PlainText
 
 
 class EquivocationReport(_Model):
@@ -167,7 +177,7 @@ class Report(_Model):
     reference: str
     verdict: Verdict
     status: Status
-    reason: str
+    reason: PlainText
     exit_code: int
     batch: BatchReport | None
     sampling: SamplingReport | None

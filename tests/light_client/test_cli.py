@@ -105,7 +105,7 @@ def test_people_get_text_and_can_look_at_it_again(
     assert watched.returncode == 0, watched.stderr
     history = light_client("history", **environment)
     assert history.returncode == 0
-    assert len(history.stdout.splitlines()) == 2
+    assert len(history.stdout.splitlines()) == 1
     shown = light_client("show", "1", **environment)
     assert (shown.returncode, shown.stdout) == (0, first.stdout)
     assert json.loads(light_client("show", "1", "--json").stdout)["reference"] == "2"
