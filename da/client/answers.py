@@ -158,7 +158,7 @@ def split_cells(body: bytes, count: int) -> list[bytes | None]:
     return found
 
 
-def _unhex(text: str) -> bytes:
-    if not text.startswith("0x"):
+def _unhex(text: object) -> bytes:
+    if not isinstance(text, str) or not text.startswith("0x"):
         raise ValueError("not 0x-hex")
     return bytes.fromhex(text[2:])

@@ -1,0 +1,403 @@
+"""The client against a scripted node: what it sends, how it reads, how often it asks again."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from da.client import (
+    AsyncCellarClient,
+    CellarClient,
+    ClientError,
+    Conflict,
+    Gone,
+    InvalidAnswer,
+    InvalidInput,
+    NodeUnreachable,
+    NotAllowed,
+    NotKnown,
+    NotNow,
+    Refused,
+    StillWaiting,
+)
+from da.protocol.header import ZERO_HASH, Header
+from da.protocol.merkle import commitments_root
+from da.protocol.payload import payload_id
+from da.protocol.payload_list import PayloadEntry, PayloadList
+from da.store.base import RECORD_BYTES
+
+ID = bytes(range(32))
+INFO = {
+    "payload_id": "0x" + ID.hex(),
+    "namespace": "0x" + "61" + "00" * 31,
+    "namespace_label": "a",
+    "status": "queued",
+    "length": 3,
+    "rows": 1,
+    "created": True,
+}
+
+
+class Node:
+    """Answers from a script, in order; the last one again and again."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.seen: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        request.read()
+        self.seen.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+
+class Time:
+    """A clock and a sleep that share one time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 0.0
+        self.slept: list[float] = []
+        monkeypatch.setattr("da.client.blocking.time.sleep", self.sleep)
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now_s += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+    """Time that passes only by sleeping."""
+    return Time(monkeypatch)
+
+
+@pytest.fixture
+def client_of(clock: Time) -> Callable[..., CellarClient]:
+    """A client of a scripted node."""
+
+    def make(node: Node, **options: Any) -> CellarClient:
+        transport = httpx.MockTransport(node)
+        return CellarClient("http://node/", transport=transport, clock=clock, rng=random.Random(1), **options)
+
+    return make
+
+
+def answer(status: int, body: Any = None, **headers: str) -> httpx.Response:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return httpx.Response(
+        status, content=content, headers={k.replace("_", "-"): v for k, v in headers.items()}
+    )
+
+
+def error(status: int, name: str, **fields: Any) -> httpx.Response:
+    return answer(status, {"error": name, "message": "because", **fields})
+
+
+def test_a_post_carries_token_bytes_and_namespace(client_of: Callable[..., CellarClient]) -> None:
+    node = Node(answer(202, INFO))
+    info = client_of(node, token="secret").post("a", b"abc")
+    (request,) = node.seen
+    assert (request.method, request.url.path) == ("POST", "/v1/payloads")
+    assert dict(request.url.params) == {"namespace": "a"}
+    assert request.headers["authorization"] == "Bearer secret"
+    assert request.headers["content-type"] == "application/octet-stream"
+    assert request.content == b"abc"
+    assert (info.payload_id, info.status, info.created, info.certificate) == (ID, "queued", True, None)
+
+
+def test_a_lost_connection_and_a_busy_node_are_asked_again(
+    client_of: Callable[..., CellarClient], clock: Time
+) -> None:
+    node = Node(
+        httpx.ConnectError("refused"),
+        answer(503, {"error": "Overloaded", "message": "busy"}, retry_after="3"),
+        httpx.ReadTimeout("slow"),
+        error(429, "QueueFull"),
+        answer(202, INFO),
+    )
+    assert client_of(node).post("a", b"abc").status == "queued"
+    assert len(node.seen) == 5
+    assert clock.slept[1] == 3.0, "the node names the time"
+    assert all(0.1 <= pause_s <= 2.0 for pause_s in (clock.slept[0], *clock.slept[2:]))
+    assert all(request.content == b"abc" for request in node.seen)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, InvalidInput),
+        (401, NotAllowed),
+        (403, NotAllowed),
+        (404, NotKnown),
+        (409, Conflict),
+        (410, Gone),
+        (413, InvalidInput),
+        (415, InvalidInput),
+        (422, InvalidInput),
+        (500, Refused),
+    ],
+)
+def test_definite_answers_are_not_asked_again(
+    client_of: Callable[..., CellarClient], clock: Time, status: int, kind: type[Refused]
+) -> None:
+    node = Node(error(status, "SomeName", height=7))
+    with pytest.raises(kind) as caught:
+        client_of(node).status(ID)
+    assert type(caught.value) is kind
+    assert (caught.value.status, caught.value.error, caught.value.message) == (status, "SomeName", "because")
+    assert caught.value.fields == {"height": 7}
+    assert len(node.seen) == 1
+    assert clock.slept == []
+
+
+def test_patience_ends(client_of: Callable[..., CellarClient], clock: Time) -> None:
+    with pytest.raises(NodeUnreachable, match="refused"):
+        client_of(Node(httpx.ConnectError("refused")), timeout_s=10.0).status(ID)
+    assert 5.0 < clock.now_s < 10.0
+    with pytest.raises(NotNow):
+        client_of(Node(error(503, "ReadOnly")), timeout_s=10.0).status(ID)
+
+
+def test_a_node_that_asks_for_more_time_than_there_is_ends_it(
+    client_of: Callable[..., CellarClient], clock: Time
+) -> None:
+    busy = answer(
+        429, {"error": "RateExceeded", "message": "slow down", "retry_after_s": 60}, retry_after="60"
+    )
+    with pytest.raises(NotNow) as caught:
+        client_of(Node(busy), timeout_s=10.0).post("a", b"abc")
+    assert caught.value.fields["retry_after_s"] == 60
+    assert clock.slept == []
+
+
+def test_posting_and_waiting_in_one_call(client_of: Callable[..., CellarClient]) -> None:
+    node = Node(answer(200, {**INFO, "status": "certified", "certificate": "0x1234", "batch_height": 5}))
+    info = client_of(node).post_and_wait("a", b"abc")
+    assert (info.certificate, info.batch_height) == (b"\x12\x34", 5)
+    assert node.seen[0].url.params["wait"] == "certified"
+
+
+def test_a_long_wait_goes_on_by_status_and_posts_once(client_of: Callable[..., CellarClient]) -> None:
+    node = Node(
+        answer(202, {**INFO, "status": "encoding"}),
+        answer(200, {**INFO, "status": "dispersing"}),
+        answer(200, {**INFO, "status": "certified", "created": None, "batch_height": 5}),
+        answer(200, b"certificate"),
+    )
+    info = client_of(node).post_and_wait("a", b"abc")
+    assert (info.status, info.certificate, info.batch_height, info.created) == (
+        "certified",
+        b"certificate",
+        5,
+        True,
+    )
+    assert [request.method for request in node.seen] == ["POST", "GET", "GET", "GET"]
+    assert node.seen[3].url.path.endswith("/certificate")
+
+
+def test_a_wait_that_is_over_says_where_the_payload_is(
+    client_of: Callable[..., CellarClient], clock: Time
+) -> None:
+    node = Node(answer(202, {**INFO, "status": "dispersing"}))
+    with pytest.raises(StillWaiting) as caught:
+        client_of(node).post_and_wait("a", b"abc", timeout_s=30.0)
+    assert (caught.value.status.status, caught.value.status.payload_id) == ("dispersing", ID)
+    assert clock.now_s <= 30.0
+
+
+@pytest.mark.parametrize(("status", "kind"), [("failed", Conflict), ("expired", Gone)])
+def test_a_payload_that_ended_otherwise_is_told(
+    client_of: Callable[..., CellarClient], status: str, kind: type[Refused]
+) -> None:
+    with pytest.raises(kind, match=status):
+        client_of(Node(answer(200, {**INFO, "status": status, "reason": "no quorum"}))).wait(ID)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        json.dumps({**INFO, "payload_id": "12"}).encode(),
+        json.dumps({**INFO, "payload_id": None}).encode(),
+        json.dumps({**INFO, "length": "x"}).encode(),
+        b"\xff",
+    ],
+)
+def test_an_answer_that_no_node_gives_is_an_error_of_its_own(
+    client_of: Callable[..., CellarClient], body: bytes
+) -> None:
+    with pytest.raises(InvalidAnswer):
+        client_of(Node(answer(200, body))).status(ID)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error": "x"}', b"null"])
+def test_an_error_that_no_node_gives_is_too(client_of: Callable[..., CellarClient], body: bytes) -> None:
+    with pytest.raises(InvalidAnswer):
+        client_of(Node(answer(404, body))).status(ID)
+
+
+def batch_json() -> dict[str, Any]:
+    """A batch of one row, as the API tells it."""
+    commitments = np.full((1, 48), 9, dtype=np.uint8)
+    entry = PayloadEntry(b"a".ljust(32, b"\0"), payload_id(100, commitments), 0, 1, 100)
+    header = Header(
+        chain_id=7,
+        disperser_id=bytes(32),
+        height=1,
+        timestamp_ms=1,
+        parent=ZERO_HASH,
+        committee_hash=bytes(32),
+        row_count=1,
+        payloads_root=PayloadList((entry,)).root,
+        commitments_root=commitments_root(commitments),
+    )
+    return {
+        "header_hash": "0x" + header.hash.hex(),
+        "header_bytes": "0x" + header.encode().hex(),
+        "disperser_signature": "0x" + "00" * 96,
+        "certificate": None,
+        "commitments": ["0x" + commitments.tobytes().hex()],
+        "payloads": [
+            {
+                "namespace": "0x" + entry.namespace.hex(),
+                "payload_id": "0x" + entry.payload_id.hex(),
+                "first_row": 0,
+                "row_count": 1,
+                "length": 100,
+            }
+        ],
+        "columns": [],
+        "state": "live",
+    }
+
+
+def test_a_batch_is_checked_against_its_header(client_of: Callable[..., CellarClient]) -> None:
+    told = batch_json()
+    found = client_of(Node(answer(200, told))).batch(1)
+    assert found.header.height == 1
+    assert "0x" + found.header.hash.hex() == told["header_hash"]
+    assert found.payloads[0].length == 100
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("header_hash", "0x" + "11" * 32),
+        ("header_bytes", "0x00"),
+        ("commitments", []),
+        ("commitments", ["0x" + "11" * 48]),
+        ("commitments", ["0x1111"]),
+        ("payloads", []),
+        ("payloads", [{}]),
+        ("payloads", 5),
+        ("state", None),
+        ("certificate", 7),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_refused(
+    client_of: Callable[..., CellarClient], key: str, value: Any
+) -> None:
+    told = {**batch_json(), key: value}
+    if key == "state":
+        del told["state"]
+    with pytest.raises(InvalidAnswer):
+        client_of(Node(answer(200, told))).batch(1)
+
+
+def test_cells_come_in_the_order_asked_for(client_of: Callable[..., CellarClient]) -> None:
+    record = b"\x05" * RECORD_BYTES
+    node = Node(answer(200, b"\x00" + record + b"\x01" + b"\x02" + b"\x00" + record))
+    assert client_of(node).cells(3, [(0, 1), (0, 2), (0, 3), (1, 1)]) == [record, None, None, record]
+    assert json.loads(node.seen[0].content) == {"cells": [[0, 1], [0, 2], [0, 3], [1, 1]]}
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"\x00", b"\x00" + bytes(RECORD_BYTES - 1), b"\x03", b"\x01\x01", b"\x01\x00"]
+)
+def test_cells_that_do_not_add_up_are_refused(client_of: Callable[..., CellarClient], body: bytes) -> None:
+    with pytest.raises(InvalidAnswer):
+        client_of(Node(answer(200, body))).cells(3, [(0, 1)])
+
+
+def test_the_addresses_are_those_of_the_api(client_of: Callable[..., CellarClient]) -> None:
+    node = Node(answer(200, {"batches": []}))
+    client = client_of(node)
+    client.proof(ID, "a")
+    client.opening(ID, index=4)
+    client.opening(ID, z=bytes(32), row=2)
+    client.batches(3, 9, bytes(32))
+    client.node()
+    client.payload(ID)
+    client.certificate(ID)
+    base = "/v1/payloads/0x" + ID.hex()
+    assert [request.url.raw_path.decode() for request in node.seen] == [
+        base + "/proof?namespace=a",
+        base + "/opening?index=4&row=0",
+        base + f"/opening?z=0x{'00' * 32}&row=2",
+        f"/v1/batches?from=3&limit=9&disperser=0x{'00' * 32}",
+        "/v1/node",
+        base,
+        base + "/certificate",
+    ]
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    def methods(cls: type) -> set[str]:
+        return {name for name in vars(cls) if not name.startswith("_")} - {"close", "aclose"}
+
+    assert methods(CellarClient) == methods(AsyncCellarClient)
+
+
+def test_the_error_tree_in_the_docstring_is_the_real_one() -> None:
+    from da.client import errors
+
+    for cls in vars(errors).values():
+        if isinstance(cls, type) and issubclass(cls, ClientError):
+            assert cls.__name__ in (errors.__doc__ or "")
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """Async tests run on asyncio."""
+    return "asyncio"
+
+
+@pytest.mark.anyio
+async def test_the_asyncio_client_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Time(monkeypatch)
+
+    async def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+
+    monkeypatch.setattr("da.client.asynchronous.asyncio.sleep", sleep)
+    node = Node(
+        httpx.ConnectError("refused"),
+        answer(202, {**INFO, "status": "encoding"}),
+        answer(200, {**INFO, "status": "dispersing"}),
+        answer(200, {**INFO, "status": "certified"}),
+        answer(200, b"certificate"),
+        answer(404, {"error": "NotFound", "message": "no"}),
+    )
+    transport = httpx.MockTransport(node)
+    async with AsyncCellarClient(
+        "http://node", transport=transport, clock=clock, rng=random.Random(1)
+    ) as client:
+        info = await client.post_and_wait("a", b"abc")
+        assert (info.status, info.certificate) == ("certified", b"certificate")
+        with pytest.raises(NotKnown):
+            await client.payload(ID)
+    assert [request.method for request in node.seen] == ["POST", "POST", "GET", "GET", "GET", "GET"]
