@@ -169,7 +169,7 @@ class Delivery:
             raise PeerMisbehaved(self.member.name, f"bad attestation: {error}") from error
         context.metrics.push_seconds.labels(self.member.name).observe(time.monotonic() - started)
         self.conflict = ""
-        self._dispersal.attested(self._index, attestation)
+        self._dispersal.attested(self._index, header.height, attestation)
 
     async def _stream(self, header_hash: bytes) -> AsyncIterator[bytes]:
         for column in self._columns:

@@ -16,12 +16,13 @@ Does not: encode (see batcher), nor wait for members after the certificate; thei
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING
 
 from da.disperser.delivery import Delivery
-from da.disperser.outbox import State
+from da.disperser.outbox import State, UnknownPayload
 from da.errors import ReadOnly
 from da.protocol.attestation import Attestation, sign_proposal
 from da.protocol.certificate import Certificate
@@ -51,8 +52,7 @@ class Dispersal:
         self.changed = changed
         self.top_height = 0  # of the log, certified or not
         self.certified_height = 0
-        self.gathering: Header | None = None  # dispersed, not yet final
-        self._signatures: dict[int, bytes] = {}
+        self._signatures: dict[bytes, dict[int, bytes]] = {}  # header hash -> member -> signature
         self.deliveries = [Delivery(context, self, member) for member in context.peers]
 
     async def resume(self) -> None:
@@ -143,25 +143,27 @@ class Dispersal:
         return header
 
     def _hand_over(self, key: tuple[bytes, bytes], header_hash: bytes) -> None:
-        self._outbox.mark(key, State.DISPERSING, header_hash=header_hash)
-        self._outbox.remove_payload(key)
+        self._move(key, State.DISPERSING, header_hash)
 
     def _finish(self, key: tuple[bytes, bytes], header_hash: bytes) -> None:
-        self._outbox.mark(key, State.CERTIFIED, header_hash=header_hash)
-        self._outbox.remove_payload(key)
+        self._move(key, State.CERTIFIED, header_hash)
+
+    def _move(self, key: tuple[bytes, bytes], state: State, header_hash: bytes) -> None:
+        # An outbox that was lost knows nothing of the payload; the batch is all that counts then.
+        with contextlib.suppress(UnknownPayload):
+            self._outbox.mark(key, state, header_hash=header_hash)
+            self._outbox.remove_payload(key)
 
     async def _certify(self, header: Header, payload_list: PayloadList) -> None:
         """Wait until enough members attest, then publish the certificate."""
         context = self._context
         started = time.monotonic()
         own = await context.workers.compute(Attestation.sign, context.secret, header)
-        self._signatures = {context.index: own.signature}
-        self.gathering = header
-        self.changed.announce()
+        self.attested(context.index, header.height, own)
         context.changed.announce()
         while True:
             ticket = self.changed.ticket()
-            signatures = dict(self._signatures)
+            signatures = dict(self._signatures[header.hash])
             result = await context.workers.compute(finality, context.committee, tuple(signatures))
             if result.final:
                 break
@@ -174,10 +176,8 @@ class Dispersal:
             except ReadOnly as error:
                 log.warning("the certificate of height %d waits: %s", header.height, error)
                 await asyncio.sleep(context.config.encode_retry_ms / 1000)
-        for entry in payload_list.entries:
-            await context.workers.io(self._finish, entry.key, header.hash)
-        self.gathering = None
         self.certified_height = header.height
+        self._signatures.clear()
         seconds = time.monotonic() - started
         context.metrics.certificates.inc()
         context.metrics.certify_seconds.observe(seconds)
@@ -187,11 +187,16 @@ class Dispersal:
         )  # fmt: skip
         self.changed.announce()
         context.changed.announce()
+        for entry in payload_list.entries:
+            await context.workers.io(self._finish, entry.key, header.hash)
 
-    def attested(self, index: int, attestation: Attestation) -> None:
-        """Count a verified attestation of member `index`, if its batch still needs some."""
-        if self.gathering is not None and attestation.header_hash == self.gathering.hash:
-            self._signatures[index] = attestation.signature
+    def attested(self, index: int, height: int, attestation: Attestation) -> None:
+        """Count a verified attestation of member `index`, if its batch still needs some.
+
+        Deliveries may be ahead of the gathering, which then finds the signatures here.
+        """
+        if height > self.certified_height:
+            self._signatures.setdefault(attestation.header_hash, {})[index] = attestation.signature
             self.changed.announce()
 
     @property

@@ -21,6 +21,7 @@ from da.errors import EmptyPayload, InvalidRequest, NotADisperser, PayloadTooLar
 from da.node.types import Receipt, Status
 from da.protocol.namespace import NAMESPACE_BYTES
 from da.protocol.payload import payload_id
+from da.store.errors import StoreReadOnly
 from erasure.packing import capacity, pack, rows_for
 
 if TYPE_CHECKING:
@@ -136,7 +137,12 @@ class Posting:
         created = False
         if known is None or known.status in (Status.FAILED, Status.EXPIRED):
             # Of two posts of the same bytes at the same time the outbox takes one.
-            created = await context.workers.io(self._outbox.put, namespace, id_bytes, payload, commitments)
+            try:
+                created = await context.workers.io(
+                    self._outbox.put, namespace, id_bytes, payload, commitments
+                )
+            except StoreReadOnly as error:
+                raise ReadOnly(error.reason) from error
             known = None
         if created:
             self._batcher.add(namespace, id_bytes, rows, len(payload))
