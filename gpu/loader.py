@@ -1,15 +1,15 @@
 """The constants of the compute core, generated for every limb size from `erasure/constants.py`.
 
-The kernels in `kernels/` and `host/` type no number of the field or of the curve. This module writes them: for
-each field and each way to cut a number into limbs, one struct of words (modulus, Montgomery constants, the
-multiples that reductions subtract), and one struct with the numbers of the curve. The base field's modulus
-itself follows from the scalar field's: both are polynomials of the one BLS parameter x.
+The kernels in `kernels/` and `host/` type no number of the field or of the curve. This module writes
+them: for each field and each way to cut a number into limbs, one struct of words (modulus, Montgomery
+constants, the multiples that reductions subtract), and one struct with the numbers of the curve. The base
+field's modulus itself follows from the scalar field's: both are polynomials of the one BLS parameter x.
 
 Invariants: every bound that the lane arithmetic relies on is asserted here, in exact integers, when the text
 is made. The same text for the same source: what includes it can be cached by its hash.
 
-What it does not do: compile. Run as a program, it writes the header for the build, and needs neither numpy nor
-an installed package: `python gpu/loader.py OUTPUT`.
+What it does not do: compile. Run as a program, it writes the header for the build, and needs neither
+numpy nor an installed package: `python gpu/loader.py OUTPUT`.
 
 Source: https://hackmd.io/@benjaminion/bls12-381 for the curve; Montgomery, "Modular multiplication without
 trial division" (1985) for the form.
@@ -50,8 +50,11 @@ GENERATOR_X: Final = int(
 """x of the standard generator of G1; y is the root of x^3 + 4 that ends in an odd digit (checked)."""
 
 assert SCALAR_MODULUS == BLS_X**4 - BLS_X**2 + 1
-assert (BLS_X - 1) ** 2 % 3 == 0 and BASE_MODULUS.bit_length() == 381 and BASE_MODULUS % 4 == 3
-assert (LAMBDA**2 + LAMBDA + 1) % SCALAR_MODULUS == 0 and (BETA**2 + BETA + 1) % BASE_MODULUS == 0
+assert (BLS_X - 1) ** 2 % 3 == 0
+assert BASE_MODULUS.bit_length() == 381
+assert BASE_MODULUS % 4 == 3
+assert (LAMBDA**2 + LAMBDA + 1) % SCALAR_MODULUS == 0
+assert (BETA**2 + BETA + 1) % BASE_MODULUS == 0
 assert pow(ROOT_OF_UNITY, EXTENDED_ELEMENTS // 2, SCALAR_MODULUS) == SCALAR_MODULUS - 1
 
 
@@ -120,7 +123,7 @@ struct {name}Lanes {{
 
 
 def word_params(name: str, modulus: int, bits: int) -> str:
-    """The struct for plain words of 32 or 64 bits; functions, because CUDA has no device-side static arrays."""
+    """The struct for words of 32 or 64 bits: functions, as CUDA has no static arrays on the device."""
     count = (modulus.bit_length() + 63) // 64 * (64 // bits)
     R = 1 << bits * count
     inverse = -pow(modulus, -1, 1 << bits) % (1 << bits)

@@ -1,0 +1,14 @@
+// What the processor and the operating system lack for this library. Compiled without vector flags, so that it can
+// be asked anywhere.
+
+// The first missing feature, or null. __builtin_cpu_supports looks at cpuid and at what the system saves (XCR0).
+extern "C" __attribute__((visibility("default"))) const char* cellar_missing_feature() {
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx512f")) return "AVX-512F";
+  if (!__builtin_cpu_supports("avx512dq")) return "AVX-512DQ";
+  if (!__builtin_cpu_supports("avx512bw")) return "AVX-512BW";
+  if (!__builtin_cpu_supports("avx512vl")) return "AVX-512VL";
+  if (!__builtin_cpu_supports("avx512ifma")) return "AVX-512IFMA";
+  if (!__builtin_cpu_supports("bmi2")) return "BMI2";
+  return nullptr;
+}

@@ -1,0 +1,228 @@
+// The engine as C++ objects: tables from the trusted setup, and the five operations on batches of rows.
+#pragma once
+#include <memory>
+#include <mutex>
+
+#include "prover.hpp"
+#include "recovery.hpp"
+#include "tasks.hpp"
+#include "verifier.hpp"
+
+namespace cellar {
+
+// [c] G for the c of each lane: 32 big-endian bytes each, c < r. Only for the setup.
+inline Xyzz<Fp> multiply_generator(const u8* scalars) {
+  const Affine<Fp> generator{Fp::constant(Curve::generator_x), Fp::constant(Curve::generator_y)};
+  V words[4];
+  load_scalars(scalars, BYTES_PER_ELEMENT).to_word_vectors(words);
+  Xyzz<Fp> total = infinity<Fp>();
+  for (int bit = 254; bit >= 0; bit--) {
+    total = dbl(total);
+    Fp::Mask set = _mm512_test_epi64_mask(words[bit / 64], _mm512_set1_epi64(i64(1ull << bit % 64)));
+    total = select(set, madd(total, generator), total);
+  }
+  return total;
+}
+
+struct EngineSetup {
+  const u8* lagrange;             // [4096][48] in the order of a blob's elements
+  const u8* monomial;             // [4096][48]
+  const i16* convolution_digits;  // gpu.convolution.convolution_digits
+  const i16* root_digits;         // gpu.convolution.root_digits
+  const u8* blinding;             // [128][32] random scalars in the order of columns
+  const u8* blinding_image;       // [128][32] what the proofs' transform makes of them
+  const u8* random;               // [8][32] random scalars
+  int t, b, commitment_b;
+};
+
+class Engine {
+  Prover prover;
+  Verifier verifier;
+  std::mutex lock;
+  std::vector<std::unique_ptr<RowMemory>> idle;  // kept for the next call
+  std::atomic<bool> stopped{false};
+
+  class Lease {  // the memory of one thread while a call lasts
+    Engine& engine;
+    std::unique_ptr<RowMemory> memory;
+
+   public:
+    explicit Lease(Engine& e) : engine(e) {
+      std::lock_guard<std::mutex> guard(engine.lock);
+      if (!engine.idle.empty()) {
+        memory = std::move(engine.idle.back());
+        engine.idle.pop_back();
+      }
+    }
+    RowMemory& get() {
+      if (!memory)
+        memory = std::make_unique<RowMemory>(engine.prover.commitment_table.shape, engine.prover.proof_table.shape);
+      return *memory;
+    }
+    ~Lease() {
+      std::lock_guard<std::mutex> guard(engine.lock);
+      if (memory && engine.idle.size() < engine.idle.capacity()) engine.idle.push_back(std::move(memory));
+    }
+  };
+
+ public:
+  enum Status { OK = 0, INVALID = 1, STOPPED = 2, NO_MEMORY = 3, COLLISION = 4, BAD_COMMITMENT = 5, BAD_PROOF = 6 };
+
+  Engine(int t, int b, int commitment_b, const i16* digits, int threads)
+      : prover(t, b, commitment_b, digits), verifier(prover.domain) {
+    idle.reserve(threads);
+  }
+
+  size_t table_bytes() const {
+    return prover.commitment_table.bytes() + prover.proof_table.bytes() + verifier.bytes();
+  }
+  u64 rows_redone() const { return prover.redone; }
+  void stop() { stopped = true; }
+
+  // False if the setup is not made of points in general position: it is not the ceremony's.
+  bool build(const EngineSetup& setup, int threads) {
+    constexpr int VECTORS = BLOB_ELEMENTS / LANES;
+    Array<Affine<Fp>> lagrange(VECTORS), monomial(VECTORS), columns(size_t(CELLS) * CELL_VECTORS);
+    bool ok = run_tasks(threads, 2 * VECTORS, [&](int i, int) {
+      const u8* in[LANES];
+      Fp::Mask infinite;
+      const u8* from = i < VECTORS ? setup.lagrange : setup.monomial;
+      for (int lane = 0; lane < LANES; lane++) in[lane] = from + size_t(i % VECTORS * LANES + lane) * BYTES_PER_POINT;
+      return !decompress(in, LANES, i < VECTORS ? lagrange[i] : monomial[i - VECTORS], infinite) && !infinite;
+    });
+    if (!ok) return false;
+    run_tasks(threads, CELL_VECTORS, [&](int v, int) {
+      column_points(&columns[size_t(v) * CELLS], monomial.get(), v, setup.root_digits);
+      return true;
+    });
+    draw_blinding(setup);
+    return run_tasks(threads, PROOF_VECTORS + 2, [&](int task, int) {
+      if (task == 0) return prover.commitment_table.build(0, lagrange.get());
+      if (task == 1) {
+        Xyzz<Fp> random = multiply_generator(setup.random);
+        Affine<Fp> affine;
+        Fp scratch;
+        to_affine(&affine, &random, 1, &scratch, static_cast<Fp::Mask*>(nullptr));
+        return verifier.build(monomial.get(), affine);
+      }
+      Affine<Fp> group[CELL_ELEMENTS];
+      for (int i = 0; i < CELL_ELEMENTS; i++) {
+        for (int lane = 0; lane < LANES; lane++) {
+          const Affine<Fp>& from = columns[size_t(i / LANES) * CELLS + (task - 2) * LANES + lane];
+          u64 limbs[Fp::LIMBS];
+          from.x.lane(i % LANES, limbs), group[i].x.set_lane(lane, limbs);
+          from.y.lane(i % LANES, limbs), group[i].y.set_lane(lane, limbs);
+        }
+      }
+      return prover.proof_table.build(task - 2, group);
+    });
+  }
+
+  int commit(const u8* blobs, int n, u8* commitments, int threads) {
+    return each_row(n, threads, [&](int i, RowMemory& m) {
+      return prover.commit(blobs + size_t(i) * BLOB_BYTES, commitments + size_t(i) * BYTES_PER_POINT, m);
+    });
+  }
+
+  int extend(const u8* blobs, int n, u8* cells, int threads) {
+    return each_row(n, threads, [&](int i, RowMemory& m) {
+      return prover.extend(blobs + size_t(i) * BLOB_BYTES, cells + size_t(i) * 2 * BLOB_BYTES, m);
+    });
+  }
+
+  int prove(const u8* blobs, int n, u8* cells, u8* proofs, int threads) {
+    return each_row(n, threads, [&](int i, RowMemory& m) {
+      if (!prover.extend(blobs + size_t(i) * BLOB_BYTES, cells + size_t(i) * 2 * BLOB_BYTES, m)) return false;
+      prover.prove(proofs + size_t(i) * CELLS * BYTES_PER_POINT, prover.domain.half_inverse64, m);
+      return true;
+    });
+  }
+
+  // known: `count` ascending indices; cells: [n][count]; proofs may be null.
+  int recover(const int* known, int count, const u8* cells, int n, u8* all_cells, u8* proofs, int threads) {
+    const Recovery recovery(prover.domain, known, count);
+    return each_row(n, threads, [&](int i, RowMemory& m) {
+      const u8* from = cells + size_t(i) * count * BYTES_PER_CELL;
+      u8* out = all_cells + size_t(i) * 2 * BLOB_BYTES;
+      if (!recovery.run(from, out, m.row.get(), proofs != nullptr)) return false;
+      if (proofs) prover.prove(proofs + size_t(i) * CELLS * BYTES_PER_POINT, prover.domain.half, m);
+      return true;
+    });
+  }
+
+  // points: the two sides as x || y, big-endian, 96 bytes each; infinity is all zeros (0, 0 is not on the curve).
+  int verify(const CellBatch& batch, int threads, u8* points, int* position) {
+    Xyzz<Fp> sides[2];
+    switch (verifier.run(batch, threads, sides[0], sides[1], *position)) {
+      case Verdict::bad_commitment: return BAD_COMMITMENT;
+      case Verdict::bad_proof: return BAD_PROOF;
+      case Verdict::bad_cell: return INVALID;
+      case Verdict::collision: return COLLISION;
+      case Verdict::done: break;
+    }
+    Affine<Fp> affine[2];
+    Fp scratch[2];
+    Fp::Mask infinite[2];
+    to_affine(affine, sides, 2, scratch, infinite);
+    for (int side = 0; side < 2; side++) {
+      u8* out = points + 2 * BYTES_PER_POINT * side;
+      if (infinite[side] & 1)
+        memset(out, 0, 2 * BYTES_PER_POINT);
+      else
+        store_coordinates(out, affine[side]);
+    }
+    return OK;
+  }
+
+ private:
+  static constexpr size_t BLOB_BYTES = size_t(BLOB_ELEMENTS) * BYTES_PER_ELEMENT;
+
+  template <class Row>
+  int each_row(int n, int threads, const Row& row) {
+    std::vector<std::unique_ptr<Lease>> leases;
+    for (int i = 0; i < threads && i < n; i++) {
+      leases.push_back(std::make_unique<Lease>(*this));
+      leases.back()->get();
+    }
+    std::atomic<int> status{OK};
+    run_tasks(int(leases.size()), n, [&](int i, int slot) {
+      if (stopped) {
+        status = STOPPED;
+        return false;
+      }
+      if (row(i, leases[slot]->get())) return true;
+      status = INVALID;
+      return false;
+    });
+    return status;
+  }
+
+  void draw_blinding(const EngineSetup& setup) {
+    Xyzz<Fp> points[2 * PROOF_VECTORS];
+    Affine<Fp> affine[2 * PROOF_VECTORS];
+    Fp scratch[2 * PROOF_VECTORS];
+    for (int v = 0; v < 2 * PROOF_VECTORS; v++) {
+      const u8* from = v < PROOF_VECTORS ? setup.blinding : setup.blinding_image;
+      points[v] = multiply_generator(from + size_t(v % PROOF_VECTORS) * LANES * BYTES_PER_ELEMENT);
+    }
+    to_affine(affine, points, 2 * PROOF_VECTORS, scratch, static_cast<Fp::Mask*>(nullptr));
+    for (int v = 0; v < PROOF_VECTORS; v++) {
+      prover.blinding[v] = affine[v];
+      prover.blinding_image[v] = affine[PROOF_VECTORS + v];
+    }
+  }
+
+  static void store_coordinates(u8* out, const Affine<Fp>& point) {
+    for (int coordinate = 0; coordinate < 2; coordinate++) {
+      u64 limbs[Fp::LIMBS], words[6];
+      Fp::from_montgomery(coordinate ? point.y : point.x).lane(0, limbs);
+      Fp::limbs_to_words(limbs, words);
+      for (int w = 0; w < 6; w++) {
+        const u64 swapped = __builtin_bswap64(words[5 - w]);
+        memcpy(out + coordinate * BYTES_PER_POINT + 8 * w, &swapped, 8);
+      }
+    }
+  }
+};
+
+}  // namespace cellar

@@ -1,0 +1,275 @@
+// Verification of many cells as one equation.
+//
+// With random r_k, all cells k (of column i, z = z_i, of row c) are right, but for a chance of 2^-127, if and only if
+//
+//   e(sum r_k proof_k, [s^64]) = e(sum w_c C_c + sum r_k z proof_k - [sum r_k I_k(s)], [1])
+//
+// where w_c is the sum of the r_k of commitment c's cells, and I_k interpolates cell k. This file computes the two
+// points; the pairing is the caller's. The r_k are odd numbers below 2^128, drawn by the caller anew for each call.
+//
+// Points. Each is decompressed and tested for membership in G1 exactly, by its endomorphism. Then lanes are
+// points: the odd multiples P .. 31 P of 8 points are tabled, and for each digit of 5 bits of each scalar one of them
+// is added to the accumulator of that digit's place: 26 for r_k, 52 for r_k z (as for w_c). All accumulators begin
+// at a random point that never leaves the engine, so no input makes an incomplete addition fail, repeated
+// proofs and proofs of the caller's making included; what that adds to the result is known and taken off.
+//
+// Cells. Those of one column are added up before the sum is interpolated, and [I(s)] comes from a fixed-base table.
+//
+// Source: consensus-specs fulu, verify_cell_kzg_proof_batch_impl (which derives the r_k by Fiat-Shamir).
+#pragma once
+#include "comb.hpp"
+#include "points.hpp"
+#include "rows.hpp"
+#include "tasks.hpp"
+
+namespace cellar {
+
+constexpr CombShape interpolation_shape() { return {LANES, CELL_ELEMENTS / LANES, 64, 8}; }
+
+struct CellBatch {
+  const u8* commitments;  // [commitment_count][48]
+  const u8* weights;      // [commitment_count][32], big-endian
+  int commitment_count;
+  const int* columns;  // [count]
+  const u8* cells;     // [count][2048]
+  const u8* proofs;    // [count][48]
+  const u64* factors;  // [count][2]: r_k
+  int count;
+};
+
+enum class Verdict { done, bad_commitment, bad_proof, bad_cell, collision };
+
+class Verifier {
+  static constexpr int DIGIT_BITS = 5, LEVELS = DIGIT_BITS - 1, MULTIPLES = 1 << LEVELS;
+  static constexpr int SHORT_DIGITS = 26, LONG_DIGITS = 52, SUMS = SHORT_DIGITS + LONG_DIGITS;
+  static constexpr int CHUNK = 16;  // vectors of points whose multiples are tabled together
+
+  const Domain& domain;
+  CombTable table{interpolation_shape()};
+  Affine<Fp> start;
+  Xyzz<Fp> short_excess, long_excess;
+
+ public:
+  explicit Verifier(const Domain& d) : domain(d) {}
+  size_t bytes() const { return table.bytes(); }
+
+  // monomial: [s^i], 8 to a vector; random: a point for each lane. False if points collide.
+  bool build(const Affine<Fp>* monomial, const Affine<Fp>& random) {
+    start = random;
+    Affine<Fp> sums[LONG_DIGITS];
+    for (Affine<Fp>& sum : sums) sum = start;
+    short_excess = cneg(0xff, horner(sums, SHORT_DIGITS));
+    long_excess = cneg(0xff, horner(sums, LONG_DIGITS));
+    return table.build(0, monomial);
+  }
+
+  // left = sum r_k proof_k, right = the other side, the same in all lanes. `position` tells which input is bad.
+  Verdict run(const CellBatch& batch, int threads, Xyzz<Fp>& left, Xyzz<Fp>& right, int& position) const {
+    const int proof_vectors = (batch.count + LANES - 1) / LANES;
+    const int commitment_vectors = (batch.commitment_count + LANES - 1) / LANES;
+    Points commitments(commitment_vectors), proofs(proof_vectors);
+    if (!read(batch.commitments, batch.commitment_count, commitments, threads, position)) return Verdict::bad_commitment;
+    if (!read(batch.proofs, batch.count, proofs, threads, position)) return Verdict::bad_proof;
+
+    std::vector<State> states;
+    for (int i = 0; i < threads; i++) states.emplace_back(start);
+    const auto chunks = [](int vectors) { return (vectors + CHUNK - 1) / CHUNK; };
+    const int proof_chunks = chunks(proof_vectors), commitment_chunks = chunks(commitment_vectors);
+    bool ok = run_tasks(threads, proof_chunks + commitment_chunks, [&](int task, int slot) {
+      return task < proof_chunks ? add_chunk<true>(batch, proofs, task * CHUNK, states[slot])
+                                 : add_chunk<false>(batch, commitments, (task - proof_chunks) * CHUNK, states[slot]);
+    });
+    if (!ok) return Verdict::collision;
+
+    std::vector<int> by_column[CELLS];
+    for (int k = 0; k < batch.count; k++) by_column[batch.columns[k]].push_back(k);
+    ok = run_tasks(threads, CELLS, [&](int column, int slot) {
+      return add_column(batch, column, by_column[column], states[slot].interpolants);
+    });
+    if (!ok) return Verdict::bad_cell;
+
+    Remainder interpolant{};
+    left = right = infinity<Fp>();
+    for (State& state : states) {
+      left = add(left, add(horner(state.sums.get(), SHORT_DIGITS), short_excess));
+      right = add(right, add(horner(&state.sums[SHORT_DIGITS], LONG_DIGITS), long_excess));
+      for (int v = 0; v < CELL_VECTORS; v++) interpolant.v[v] = Fr::add(interpolant.v[v], state.interpolants.v[v]);
+    }
+    left = sum_of_lanes(left);
+    right = sum_of_lanes(add(right, cneg(0xff, commit(interpolant, states[0]))));
+    return Verdict::done;
+  }
+
+ private:
+  struct Points {
+    Array<Affine<Fp>> point;
+    std::vector<Fp::Mask> absent;  // infinity, or beyond the end
+    explicit Points(int vectors) : point(vectors), absent(vectors) {}
+  };
+
+  // What one thread adds up.
+  struct State {
+    Array<Affine<Fp>> sums{SUMS};
+    Remainder interpolants{};
+    Array<Affine<Fp>> multiple{size_t(MULTIPLES) * CHUNK};
+    PowerMemory powers{CHUNK, LEVELS};
+    Array<u8> packed{size_t(LANES) * MULTIPLES * PACKED_POINT_BYTES};
+    BatchMemory batch;
+    explicit State(const Affine<Fp>& start) {
+      for (int i = 0; i < SUMS; i++) sums[i] = start;
+    }
+  };
+
+  static Xyzz<Fp> horner(const Affine<Fp>* sums, int n) {
+    Xyzz<Fp> total = from_affine(sums[n - 1]);
+    for (int i = n - 2; i >= 0; i--) {
+      for (int k = 0; k < DIGIT_BITS; k++) total = dbl(total);
+      total = madd(total, sums[i]);
+    }
+    return total;
+  }
+
+  static bool read(const u8* bytes, int count, Points& out, int threads, int& position) {
+    const Affine<Fp> generator{Fp::constant(Curve::generator_x), Fp::constant(Curve::generator_y)};
+    std::atomic<int> first_bad{count};
+    run_tasks(threads, int(out.absent.size()), [&](int v, int) {
+      const int some = count - v * LANES < LANES ? count - v * LANES : LANES;
+      const u8* in[LANES];
+      for (int lane = 0; lane < some; lane++) in[lane] = bytes + size_t(v * LANES + lane) * BYTES_PER_POINT;
+      Fp::Mask infinite;
+      Fp::Mask bad = decompress(in, some, out.point[v], infinite);
+      out.point[v] = select(infinite, generator, out.point[v]);
+      bad |= Fp::Mask(~in_subgroup(out.point[v])) & Fp::Mask((1 << some) - 1);
+      out.absent[v] = infinite | Fp::Mask(~((1 << some) - 1));
+      if (bad) {
+        int at = v * LANES + __builtin_ctz(bad), before = first_bad.load();
+        while (at < before && !first_bad.compare_exchange_weak(before, at)) {
+        }
+      }
+      return true;
+    });
+    position = first_bad;
+    return first_bad == count;
+  }
+
+  // The source of accumulate: one multiple of each of 8 points for each digit.
+  struct DigitSource {
+    static constexpr bool PARTIAL = true;
+    const u8* entries[SUMS][LANES];
+    Fp::Mask negate[SUMS];
+    Fp::Mask absent_lanes;
+
+    // Digits of the odd number sum (2 bit_i - 1) 2^i.
+    void set(int first, int count, const V* bits, const u8* table) {
+      const V top = _mm512_set1_epi64(MULTIPLES), all = _mm512_set1_epi64(2 * MULTIPLES - 1);
+      const V lane = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+      const V base = _mm512_add_epi64(_mm512_set1_epi64(i64(table)),
+                                      _mm512_mullo_epi64(lane, _mm512_set1_epi64(MULTIPLES * PACKED_POINT_BYTES)));
+      for (int i = 0; i < count; i++) {
+        const int word = i * DIGIT_BITS / 64, shift = i * DIGIT_BITS % 64;
+        V digit = _mm512_srli_epi64(bits[word], shift);
+        if (shift + DIGIT_BITS > 64) digit = _mm512_or_si512(digit, _mm512_slli_epi64(bits[word + 1], 64 - shift));
+        digit = _mm512_and_si512(digit, all);
+        negate[first + i] = _mm512_testn_epi64_mask(digit, top);
+        digit = _mm512_andnot_si512(top, _mm512_mask_xor_epi64(digit, negate[first + i], digit, all));
+        V offset = _mm512_add_epi64(_mm512_slli_epi64(digit, 6), _mm512_slli_epi64(digit, 5));  // * 96
+        _mm512_storeu_si512(entries[first + i], _mm512_add_epi64(base, offset));
+      }
+    }
+    CELLAR_HD Fp x(int i) const { return load_packed_x(entries[i]); }
+    CELLAR_HD void y(int i, Fp& y, Fp::Mask& m) const { y = load_packed_y(entries[i]), m = negate[i]; }
+    CELLAR_HD void prefetch(int) const {}
+    CELLAR_HD Fp::Mask absent() const { return absent_lanes; }
+  };
+  static_assert(PACKED_POINT_BYTES == 96);
+
+  // The bits of an odd number for LONG_DIGITS digits: those of (s >> 1) + 2^259.
+  static void long_bits(const Fr& canonical, V* bits) {
+    recode(canonical, bits);
+    bits[3] = _mm512_and_si512(bits[3], _mm512_set1_epi64(i64(~0ull >> 1)));
+    bits[4] = _mm512_set1_epi64(1ll << (LONG_DIGITS * DIGIT_BITS - 1 - 256));
+  }
+
+  template <bool PROOFS>
+  bool add_chunk(const CellBatch& batch, const Points& points, int first, State& state) const {
+    const int vectors = int(points.absent.size()) - first < CHUNK ? int(points.absent.size()) - first : CHUNK;
+    Affine<Fp> chunk[CHUNK];
+    for (int v = 0; v < CHUNK; v++) chunk[v] = points.point[first + (v < vectors ? v : 0)];
+    if (!odd_multiples(state.multiple.get(), chunk, CHUNK, LEVELS, state.powers)) return false;
+    DigitSource source;
+    for (int v = 0; v < vectors; v++) {
+      for (int k = 0; k < MULTIPLES; k++) {
+        u8* entries[LANES];
+        for (int lane = 0; lane < LANES; lane++)
+          entries[lane] = &state.packed[size_t(lane * MULTIPLES + k) * PACKED_POINT_BYTES];
+        store_packed(entries, state.multiple[k * CHUNK + v]);
+      }
+      source.absent_lanes = points.absent[first + v];
+      V bits[5];
+      if constexpr (PROOFS) {
+        set_proof_digits(batch, (first + v) * LANES, source, state.packed.get());
+        if (!accumulate(state.sums.get(), SUMS, source, state.batch.get())) return false;
+      } else {
+        alignas(64) u8 weights[LANES][BYTES_PER_ELEMENT] = {};
+        const int at = (first + v) * LANES, some = batch.commitment_count - at;
+        memcpy(weights, batch.weights + size_t(at) * BYTES_PER_ELEMENT,
+               size_t(some < LANES ? some : LANES) * BYTES_PER_ELEMENT);
+        long_bits(load_scalars(weights[0], BYTES_PER_ELEMENT), bits);
+        source.set(0, LONG_DIGITS, bits, state.packed.get());
+        if (!accumulate(&state.sums[SHORT_DIGITS], LONG_DIGITS, source, state.batch.get())) return false;
+      }
+    }
+    return true;
+  }
+
+  void set_proof_digits(const CellBatch& batch, int at, DigitSource& source, const u8* packed) const {
+    alignas(64) u64 low[LANES], high[LANES];
+    Fr z;
+    for (int lane = 0; lane < LANES; lane++) {
+      const int k = at + lane < batch.count ? at + lane : at;
+      low[lane] = batch.factors[2 * k], high[lane] = batch.factors[2 * k + 1];
+      u64 limbs[Fr::LIMBS];
+      domain.cell_root(batch.columns[k]).lane(0, limbs);
+      z.set_lane(lane, limbs);
+    }
+    const V words[4] = {_mm512_load_si512(low), _mm512_load_si512(high), _mm512_setzero_si512(), _mm512_setzero_si512()};
+    V bits[5];
+    // (r >> 1) + 2^129 for the short digits
+    bits[0] = _mm512_or_si512(_mm512_srli_epi64(words[0], 1), _mm512_slli_epi64(words[1], 63));
+    bits[1] = _mm512_srli_epi64(words[1], 1);
+    bits[2] = _mm512_set1_epi64(1ll << (SHORT_DIGITS * DIGIT_BITS - 1 - 128));
+    source.set(0, SHORT_DIGITS, bits, packed);
+    long_bits(Fr::canonical(Fr::mul(Fr::from_word_vectors(words), z)), bits);
+    source.set(SHORT_DIGITS, LONG_DIGITS, bits, packed);
+  }
+
+  // interpolants += the remainder of sum r_k cell_k. False if an element is >= r.
+  bool add_column(const CellBatch& batch, int column, const std::vector<int>& members, Remainder& interpolants) const {
+    if (members.empty()) return true;
+    Remainder sum{}, cell;
+    for (int k : members) {
+      const u64 words[4] = {batch.factors[2 * k], batch.factors[2 * k + 1], 0, 0};
+      const Fr factor = Fr::mul(Fr::to_montgomery(plain(words)), domain.scale_in);
+      if (!Domain::load_cell(batch.cells + size_t(k) * BYTES_PER_CELL, factor, cell)) return false;
+      for (int l = 0; l < CELL_VECTORS; l++) sum.v[l] = Fr::add(sum.v[l], cell.v[l]);
+    }
+    domain.interpolate(sum, column);
+    for (int v = 0; v < CELL_VECTORS; v++) interpolants.v[v] = Fr::add(interpolants.v[v], sum.v[v]);
+    return true;
+  }
+
+  // [I(s)] as 8 partial sums: lane l of vector v is coefficient 8 v + l.
+  Xyzz<Fp> commit(const Remainder& interpolant, State& state) const {
+    CombBits bits(table.shape);
+    V words[CELL_VECTORS][4];
+    for (int v = 0; v < CELL_VECTORS; v++) recode(Fr::from_montgomery(interpolant.v[v]), words[v]);
+    bits.set(words[0]);
+    const CombBits* pointer = &bits;
+    Array<Affine<Fp>> sums(table.shape.t);
+    Xyzz<Fp> out;
+    if (!table.multiply(&out, 0, 1, &pointer, sums.get(), state.batch)) __builtin_trap();
+    return out;
+  }
+};
+
+}  // namespace cellar

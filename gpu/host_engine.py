@@ -1,0 +1,400 @@
+"""The `host` engine: the kernels in the CPU's vector lanes (AVX-512 IFMA), from a shared library beside this
+module.
+
+The library is built when the package is installed on an x86-64 machine with a C++ compiler; `available()`
+says whether it is there and whether this processor can run it. Calls go through ctypes, which releases
+the GIL; the library spreads rows over threads that live as long as the call. Tables are made when the
+engine opens, from the trusted setup.
+
+Invariants: the same bytes as every engine (`kzg.engine`); nothing but checked, C-contiguous arrays
+crosses into the library. Constant time is no goal: all data here is public.
+
+Blinding scalars come from `secrets` when the engine opens, and the factors of a verification at each
+call; see `host/prover.hpp` and `host/verifier.hpp` for what they protect.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import platform
+import secrets
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+from py_arkworks_bls12381 import GT, G1Point, G2Point
+
+from erasure.constants import (
+    BLS_MODULUS,
+    BYTES_PER_BLOB,
+    BYTES_PER_CELL,
+    BYTES_PER_FIELD_ELEMENT,
+    CELLS_PER_EXT_BLOB,
+)
+from gpu.convolution import convolution_digits, proof_transform, root_digits
+from kzg import trusted_setup
+from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
+from kzg.engine import check_blobs, check_bytes, check_cell_indices, check_cells, check_recovery
+from kzg.errors import EngineClosed, EngineFailed, EngineUnavailable, InvalidPoint, LengthMismatch
+from kzg.types import Bytes, IndexArray, Indices
+
+TABLES: Final = {"small": (256, 8, 8), "medium": (64, 9, 10), "large": (64, 10, 10)}
+"""Comb positions and window of the proofs' table, and window of the commitments': 18, 97 and 162 MiB."""
+
+MAX_WORKERS: Final = 256
+
+_LIBRARY_PATH: Final = Path(__file__).with_name("cellar_host.so")
+_OK, _INVALID, _STOPPED, _NO_MEMORY, _COLLISION, _BAD_COMMITMENT, _BAD_PROOF = range(7)
+_BYTES_PER_SIDE: Final = 96
+
+Pointer = ctypes.c_void_p
+
+
+class _Setup(ctypes.Structure):
+    """`EngineSetup` of host/engine.hpp."""
+
+    _fields_ = (
+        ("lagrange", Pointer),
+        ("monomial", Pointer),
+        ("convolution_digits", Pointer),
+        ("root_digits", Pointer),
+        ("blinding", Pointer),
+        ("blinding_image", Pointer),
+        ("random", Pointer),
+        ("t", ctypes.c_int),
+        ("b", ctypes.c_int),
+        ("commitment_b", ctypes.c_int),
+    )
+
+
+class _CellBatch(ctypes.Structure):
+    """`CellBatch` of host/verifier.hpp."""
+
+    _fields_ = (
+        ("commitments", Pointer),
+        ("weights", Pointer),
+        ("commitment_count", ctypes.c_int),
+        ("columns", Pointer),
+        ("cells", Pointer),
+        ("proofs", Pointer),
+        ("factors", Pointer),
+        ("count", ctypes.c_int),
+    )
+
+
+def available() -> str | None:
+    """None when the engine can run here, else the reason why it cannot."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return f"it is made for x86-64, not {platform.machine()}"
+    if not _LIBRARY_PATH.is_file():
+        return "it was not built: a C++17 compiler was missing when the package was installed"
+    try:
+        missing = _library().cellar_missing_feature()
+    except OSError as error:
+        return f"its library cannot be loaded: {error}"
+    return f"the processor or the system lacks {missing.decode()}" if missing else None
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    library = ctypes.CDLL(str(_LIBRARY_PATH))
+    c_int = ctypes.c_int
+    signatures: dict[str, tuple[Any, list[Any]]] = {
+        "cellar_missing_feature": (ctypes.c_char_p, []),
+        "cellar_open": (Pointer, [ctypes.POINTER(_Setup), c_int]),
+        "cellar_stop": (None, [Pointer]),
+        "cellar_close": (None, [Pointer]),
+        "cellar_table_bytes": (ctypes.c_uint64, [Pointer]),
+        "cellar_rows_redone": (ctypes.c_uint64, [Pointer]),
+        "cellar_commit": (c_int, [Pointer, Pointer, c_int, Pointer, c_int]),
+        "cellar_extend": (c_int, [Pointer, Pointer, c_int, Pointer, c_int]),
+        "cellar_prove": (c_int, [Pointer, Pointer, c_int, Pointer, Pointer, c_int]),
+        "cellar_recover": (c_int, [Pointer, Pointer, c_int, Pointer, c_int, Pointer, Pointer, c_int]),
+        "cellar_verify": (
+            c_int,
+            [Pointer, ctypes.POINTER(_CellBatch), Pointer, ctypes.POINTER(c_int), c_int],
+        ),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+class HostEngine:
+    """The vector lanes of all cores; see `kzg.engine.Engine` for what each method does.
+
+    Args:
+        workers: threads to a call, 1..256; None means one for each core this process may use.
+        table: "small", "medium" or "large": memory for speed, see TABLES.
+
+    Raises:
+        EngineUnavailable: it cannot run here.
+    """
+
+    name: Final = "host"
+
+    def __init__(self, *, workers: int | None = None, table: str = "medium") -> None:
+        reason = available()
+        if reason is not None:
+            raise EngineUnavailable(self.name, reason)
+        if workers is None:
+            workers = min(len(os.sched_getaffinity(0)), MAX_WORKERS)
+        if not 1 <= workers <= MAX_WORKERS:
+            raise ValueError(f"workers must be in 1..{MAX_WORKERS}, got {workers}")
+        if table not in TABLES:
+            raise ValueError(f"table must be one of {', '.join(TABLES)}; got {table!r}")
+        self._workers = workers
+        self._table = table
+        self._process = os.getpid()
+        self._idle = threading.Condition()
+        self._calls = 0
+        self._closed = False
+        self._library = _library()
+        self._handle = self._open()
+        setup = trusted_setup.load()
+        self._tau64 = G2Point.from_compressed_bytes(setup.g2_monomial[64].tobytes())
+
+    def _open(self) -> int:
+        setup = trusted_setup.load()
+        blinding = _blinding_scalars()
+        t, b, commitment_b = TABLES[self._table]
+        arrays = (
+            np.ascontiguousarray(setup.g1_lagrange_brp),
+            np.ascontiguousarray(setup.g1_monomial),
+            np.ascontiguousarray(convolution_digits()),
+            np.ascontiguousarray(root_digits()),
+            _in_column_order(blinding),
+            _in_column_order(proof_transform(blinding)),
+            _scalars([secrets.randbelow(BLS_MODULUS) for _ in range(8)]),
+        )
+        arguments = _Setup(*(array.ctypes.data for array in arrays), t, b, commitment_b)
+        handle = self._library.cellar_open(ctypes.byref(arguments), self._workers)
+        if not handle:
+            raise EngineUnavailable(self.name, "there is not enough memory for its tables")
+        return int(handle)
+
+    def describe(self) -> dict[str, object]:
+        with self._call() as handle:
+            return {
+                "engine": self.name,
+                "workers": self._workers,
+                "table": self._table,
+                "table_bytes": int(self._library.cellar_table_bytes(handle)),
+                "rows_redone": int(self._library.cellar_rows_redone(handle)),
+            }
+
+    def commit(self, blobs: Bytes) -> Bytes:
+        blobs = check_bytes("blobs", blobs, (None, BYTES_PER_BLOB))
+        commitments = np.empty((len(blobs), BYTES_PER_COMMITMENT), dtype=np.uint8)
+        with self._call() as handle:
+            status = self._library.cellar_commit(
+                handle, _at(blobs), len(blobs), _at(commitments), self._workers
+            )
+        self._check_blobs(status, blobs)
+        return commitments
+
+    def extend(self, blobs: Bytes) -> Bytes:
+        blobs = check_bytes("blobs", blobs, (None, BYTES_PER_BLOB))
+        cells = _empty_cells(len(blobs))
+        with self._call() as handle:
+            status = self._library.cellar_extend(handle, _at(blobs), len(blobs), _at(cells), self._workers)
+        self._check_blobs(status, blobs)
+        return cells
+
+    def prove(self, blobs: Bytes) -> tuple[Bytes, Bytes]:
+        blobs = check_bytes("blobs", blobs, (None, BYTES_PER_BLOB))
+        cells, proofs = _empty_cells(len(blobs)), _empty_proofs(len(blobs))
+        with self._call() as handle:
+            status = self._library.cellar_prove(
+                handle, _at(blobs), len(blobs), _at(cells), _at(proofs), self._workers
+            )
+        self._check_blobs(status, blobs)
+        return cells, proofs
+
+    def recover(self, cell_indices: Indices, cells: Bytes) -> Bytes:
+        indices, cells = check_recovery(cell_indices, cells)
+        all_cells = _empty_cells(len(cells))
+        self._recover(indices, cells, all_cells, None)
+        return all_cells
+
+    def recover_with_proofs(self, cell_indices: Indices, cells: Bytes) -> tuple[Bytes, Bytes]:
+        indices, cells = check_recovery(cell_indices, cells)
+        all_cells, proofs = _empty_cells(len(cells)), _empty_proofs(len(cells))
+        self._recover(indices, cells, all_cells, proofs)
+        return all_cells, proofs
+
+    def _recover(self, indices: IndexArray, cells: Bytes, all_cells: Bytes, proofs: Bytes | None) -> None:
+        known = indices.astype(np.int32)
+        with self._call() as handle:
+            status = self._library.cellar_recover(
+                handle,
+                _at(known),
+                len(known),
+                _at(cells),
+                len(cells),
+                _at(all_cells),
+                None if proofs is None else _at(proofs),
+                self._workers,
+            )
+        self._check(status)
+
+    def verify_cells(self, commitments: Bytes, cell_indices: Indices, cells: Bytes, proofs: Bytes) -> bool:
+        commitments = check_bytes("commitments", commitments, (None, BYTES_PER_COMMITMENT))
+        columns = check_cell_indices(cell_indices)
+        cells = check_bytes("cells", cells, (None, BYTES_PER_CELL))
+        proofs = check_bytes("proofs", proofs, (None, BYTES_PER_PROOF))
+        for name, actual in (("commitments", commitments), ("cells", cells), ("proofs", proofs)):
+            if len(actual) != len(columns):
+                raise LengthMismatch(name, len(actual), len(columns))
+        if not len(columns):
+            return True
+
+        first, row = _distinct(commitments)
+        factors = np.frombuffer(secrets.token_bytes(16 * len(columns)), dtype="<u4").reshape(-1, 4).copy()
+        factors[:, 0] |= 1
+        weights = _sums(factors, row, len(first))
+        distinct = np.ascontiguousarray(commitments[first])
+        columns32 = columns.astype(np.int32)
+        batch = _CellBatch(
+            distinct.ctypes.data,
+            weights.ctypes.data,
+            len(distinct),
+            columns32.ctypes.data,
+            cells.ctypes.data,
+            proofs.ctypes.data,
+            factors.ctypes.data,
+            len(columns),
+        )
+        sides = np.empty((2, _BYTES_PER_SIDE), dtype=np.uint8)
+        position = ctypes.c_int(0)
+        with self._call() as handle:
+            status = self._library.cellar_verify(
+                handle, ctypes.byref(batch), _at(sides), ctypes.byref(position), self._workers
+            )
+        if status == _BAD_COMMITMENT:
+            raise InvalidPoint("commitment", int(first[position.value]))
+        if status == _BAD_PROOF:
+            raise InvalidPoint("proof", position.value)
+        if status == _INVALID:
+            check_cells(cells)
+        self._check(status)
+        left, right = (_point(side.tobytes()) for side in sides)
+        return bool(GT.pairing_check([left, -right], [self._tau64, G2Point()]))
+
+    def close(self) -> None:
+        with self._idle:
+            if self._closed:
+                return
+            self._closed = True
+            if self._process != os.getpid():
+                return  # a fork's copy: its tables go with the process
+            self._library.cellar_stop(self._handle)
+            self._idle.wait_for(lambda: self._calls == 0)
+        self._library.cellar_close(self._handle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def _call(self) -> Iterator[int]:
+        """The handle, which stays valid while the block runs.
+
+        Raises:
+            EngineClosed: closed, or this process is a fork of the one that opened it.
+        """
+        if self._process != os.getpid():
+            raise EngineClosed("the engine belongs to another process")
+        with self._idle:
+            if self._closed:
+                raise EngineClosed("the engine is closed")
+            self._calls += 1
+        try:
+            yield self._handle
+        finally:
+            with self._idle:
+                self._calls -= 1
+                self._idle.notify_all()
+
+    def _check_blobs(self, status: int, blobs: Bytes) -> None:
+        if status == _INVALID:
+            check_blobs(blobs)
+        self._check(status)
+
+    def _check(self, status: int) -> None:
+        """Raises what a status other than OK means, once invalid input is ruled out."""
+        if status == _STOPPED:
+            raise EngineClosed("the engine was closed during this call")
+        if status == _NO_MEMORY:
+            raise EngineFailed("there is not enough memory for this call")
+        if status == _COLLISION:
+            raise EngineFailed("two random points met, a chance of 2^-240; try again")
+        if status != _OK:
+            raise EngineFailed("the input changed during this call")
+
+
+def _at(array: np.ndarray[Any, Any]) -> int:
+    assert array.flags.c_contiguous
+    return int(array.ctypes.data)
+
+
+def _empty_cells(rows: int) -> Bytes:
+    return np.empty((rows, CELLS_PER_EXT_BLOB, BYTES_PER_CELL), dtype=np.uint8)
+
+
+def _empty_proofs(rows: int) -> Bytes:
+    return np.empty((rows, CELLS_PER_EXT_BLOB, BYTES_PER_PROOF), dtype=np.uint8)
+
+
+def _blinding_scalars() -> list[int]:
+    return [secrets.randbelow(BLS_MODULUS) for _ in range(CELLS_PER_EXT_BLOB)]
+
+
+def _scalars(values: list[int]) -> Bytes:
+    """u8[n, 32], big-endian."""
+    joined = b"".join(value.to_bytes(BYTES_PER_FIELD_ELEMENT, "big") for value in values)
+    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, BYTES_PER_FIELD_ELEMENT).copy()
+
+
+def _in_column_order(values: list[int]) -> Bytes:
+    """Scalars of the 128 roots as the library orders columns: even powers first."""
+    return _scalars(values[::2] + values[1::2])
+
+
+def _distinct(commitments: Bytes) -> tuple[IndexArray, IndexArray]:
+    """Where each distinct commitment appears first, in that order, and which of them each row is."""
+    keys = commitments.view(f"V{BYTES_PER_COMMITMENT}").reshape(-1)
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return first[order], rank[inverse.reshape(-1)]
+
+
+def _sums(factors: np.ndarray[Any, np.dtype[np.uint32]], group: IndexArray, groups: int) -> Bytes:
+    """The sum of 128-bit factors u32[k, 4] in each group, as scalars. Exact: words are summed as doubles, and
+    fewer than 2^21 of them come together."""
+    words = [np.bincount(group, weights=factors[:, i], minlength=groups) for i in range(4)]
+    return _scalars(
+        [sum(int(word[g]) << 32 * i for i, word in enumerate(words)) % BLS_MODULUS for g in range(groups)]
+    )
+
+
+def _point(side: bytes) -> G1Point:
+    if side == bytes(_BYTES_PER_SIDE):
+        return G1Point.identity()
+    return G1Point.from_xy_bytes_unchecked_be(side)

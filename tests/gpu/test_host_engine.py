@@ -1,0 +1,317 @@
+"""What is the host engine's own: its tables, blinding and redo, threads, closing and forks.
+
+The bytes it gives, official vectors and malformed input are tested with all engines in tests/kzg.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import ckzg
+import numpy as np
+import pytest
+
+from erasure.constants import BLS_MODULUS, CELLS_PER_EXT_BLOB
+from gpu import host_engine
+from gpu.host_engine import HostEngine
+from kzg import trusted_setup
+from kzg.errors import EngineClosed, EngineUnavailable, InvalidBlob, InvalidCell, InvalidPoint
+
+COLUMNS = np.arange(CELLS_PER_EXT_BLOB)
+
+
+@pytest.fixture(scope="module")
+def engine(library: ctypes.CDLL) -> Iterator[HostEngine]:
+    with HostEngine(workers=2, table="small") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def oracle() -> object:
+    with tempfile.NamedTemporaryFile() as text:
+        text.write(trusted_setup.load().to_text())
+        text.flush()
+        return ckzg.load_trusted_setup(text.name, 0)
+
+
+def blob_of(*elements: int) -> np.ndarray:
+    """u8[131072]: the elements, repeated as often as they fit."""
+    row = b"".join((value % BLS_MODULUS).to_bytes(32, "big") for value in elements)
+    return np.frombuffer(row * (4096 // len(elements)), dtype=np.uint8)
+
+
+def random_blobs(count: int, seed: int) -> np.ndarray:
+    blobs = np.random.default_rng(seed).integers(0, 256, (count, 4096, 32), dtype=np.uint8)
+    blobs[:, :, 0] &= 0x3F
+    return blobs.reshape(count, -1)
+
+
+def expected(oracle: object, blobs: np.ndarray) -> tuple[bytes, bytes, bytes]:
+    rows = [ckzg.compute_cells_and_kzg_proofs(blob.tobytes(), oracle) for blob in blobs]
+    commitments = b"".join(ckzg.blob_to_kzg_commitment(blob.tobytes(), oracle) for blob in blobs)
+    return commitments, b"".join(b"".join(cells) for cells, _ in rows), b"".join(b"".join(p) for _, p in rows)
+
+
+def low_degree_blob(degree: int) -> np.ndarray:
+    """1 + X^degree as a row: below degree 64 all proofs are infinity, below 128 all are equal."""
+    root = pow(7, (BLS_MODULUS - 1) // 4096, BLS_MODULUS)
+    order = [int(f"{i:012b}"[::-1], 2) for i in range(4096)]
+    points = [pow(root, e, BLS_MODULUS) for e in order]
+    return blob_of(*(pow(x, degree, BLS_MODULUS) + 1 for x in points))
+
+
+@pytest.mark.parametrize("table", host_engine.TABLES)
+def test_every_table_gives_the_bytes_of_ckzg(library: ctypes.CDLL, oracle: object, table: str) -> None:
+    blobs = np.concatenate([random_blobs(2, 5), [blob_of(0), blob_of(BLS_MODULUS - 1)]])
+    with HostEngine(workers=2, table=table) as engine:
+        cells, proofs = engine.prove(blobs)
+        commitments, described = engine.commit(blobs), engine.describe()
+    assert (commitments.tobytes(), cells.tobytes(), proofs.tobytes()) == expected(oracle, blobs)
+    assert described["table"] == table
+    assert described["rows_redone"] == 0
+
+
+def test_larger_tables_hold_more(library: ctypes.CDLL) -> None:
+    sizes = []
+    for table in host_engine.TABLES:
+        with HostEngine(workers=2, table=table) as engine:
+            sizes.append(engine.describe()["table_bytes"])
+    assert sizes == sorted(sizes)
+    assert [size >> 20 for size in sizes] == [18, 97, 162]
+
+
+@pytest.mark.parametrize("degree", [1, 63, 64, 127, 128, 4095])
+def test_rows_of_few_coefficients(engine: HostEngine, oracle: object, degree: int) -> None:
+    """Proofs at infinity, equal proofs, and sums that are zero on the way."""
+    blob = low_degree_blob(degree)[None]
+    cells, proofs = engine.prove(blob)
+    commitments = engine.commit(blob)
+    assert (commitments.tobytes(), cells.tobytes(), proofs.tobytes()) == expected(oracle, blob)
+    assert engine.verify_cells(np.repeat(commitments, 128, axis=0), COLUMNS, cells[0], proofs[0])
+    assert engine.describe()["rows_redone"] == 0
+
+
+def test_inputs_that_meet_are_noticed_and_the_row_is_redone(
+    library: ctypes.CDLL, oracle: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blinding with equal points: those of the zero row meet at once, and it goes the complete way."""
+    monkeypatch.setattr(host_engine, "_blinding_scalars", lambda: [1] * 128)
+    blobs = np.stack([blob_of(0), random_blobs(1, 9)[0], blob_of(0)])
+    with HostEngine(workers=1, table="small") as engine:
+        cells, proofs = engine.prove(blobs)
+        redone = engine.describe()["rows_redone"]
+    assert (cells.tobytes(), proofs.tobytes()) == expected(oracle, blobs)[1:]
+    assert redone == 2
+
+
+def test_outputs_at_infinity_are_noticed_and_the_row_is_redone(
+    library: ctypes.CDLL, oracle: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blinding that the proofs' transform maps to zero: proofs at infinity are then met on the way."""
+    root = pow(7, (BLS_MODULUS - 1) // 128, BLS_MODULUS)
+    monkeypatch.setattr(
+        host_engine, "_blinding_scalars", lambda: [pow(root, 100 * k, BLS_MODULUS) for k in range(128)]
+    )
+    blobs = np.stack([blob_of(0), blob_of(12345), low_degree_blob(40)])
+    with HostEngine(workers=1, table="small") as engine:
+        cells, proofs = engine.prove(blobs)
+        redone = engine.describe()["rows_redone"]
+    assert (cells.tobytes(), proofs.tobytes()) == expected(oracle, blobs)[1:]
+    assert redone == 3
+
+
+def test_blinding_differs_from_engine_to_engine() -> None:
+    assert host_engine._blinding_scalars() != host_engine._blinding_scalars()
+
+
+def test_repeated_cells_and_proofs_verify_and_one_wrong_among_them_does_not(engine: HostEngine) -> None:
+    """The same points over and over in one batch, proofs at infinity among them."""
+    blobs = np.stack([low_degree_blob(100), blob_of(77)])
+    cells, proofs = engine.prove(blobs)
+    commitments = engine.commit(blobs)
+    rows, columns = np.array([0, 1, 0] * 50), np.array([3, 3, 90] * 50)
+    batch = [commitments[rows], columns, cells[rows, columns], proofs[rows, columns]]
+    assert engine.verify_cells(*batch)
+    batch[3] = batch[3].copy()
+    batch[3][149] = batch[3][148]
+    assert not engine.verify_cells(*batch)
+
+
+def test_any_changed_byte_is_noticed_in_a_large_batch(engine: HostEngine) -> None:
+    blobs = random_blobs(2, 3)
+    cells, proofs = engine.prove(blobs)
+    good = [
+        np.repeat(engine.commit(blobs), 128, axis=0),
+        np.tile(COLUMNS, 2),
+        cells.reshape(-1, 2048),
+        proofs.reshape(-1, 48),
+    ]
+    assert engine.verify_cells(*good)
+    rng = np.random.default_rng(11)
+    for _ in range(20):
+        batch = [array.copy() for array in good]
+        which, position = rng.integers(0, 4), rng.integers(0, 256)
+        if which == 1:
+            batch[1][position] ^= 1 << rng.integers(0, 7)
+        else:
+            batch[which][position, rng.integers(1, batch[which].shape[1])] ^= 1 << rng.integers(0, 8)
+        try:
+            assert not engine.verify_cells(*batch)
+        except (InvalidPoint, InvalidCell) as error:
+            assert getattr(error, "position", position) == position  # noqa: PT017
+
+
+def test_the_first_malformed_point_is_named(engine: HostEngine) -> None:
+    blobs = random_blobs(2, 4)
+    cells, proofs = engine.prove(blobs)
+    commitments = np.repeat(engine.commit(blobs), 20, axis=0)
+    rows, columns = np.repeat([0, 1], 20), np.tile(np.arange(20), 2)
+    batch = [commitments, columns, cells[rows, columns], proofs[rows, columns].copy()]
+    order_three = b"\x80" + bytes(47)  # (0, 2): on the curve, outside of the group
+    for positions in [(39,), (17, 30), (8, 9)]:
+        broken = batch[3].copy()
+        broken[list(positions)] = np.frombuffer(order_three, dtype=np.uint8)
+        with pytest.raises(InvalidPoint) as caught:
+            engine.verify_cells(*batch[:3], broken)
+        assert (caught.value.name, caught.value.position) == ("proof", positions[0])
+        commitments_broken = commitments.copy()
+        commitments_broken[list(positions)] = np.frombuffer(order_three, dtype=np.uint8)
+        with pytest.raises(InvalidPoint) as caught:
+            engine.verify_cells(commitments_broken, *batch[1:])
+        assert (caught.value.name, caught.value.position) == ("commitment", positions[0])
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_the_number_of_threads_changes_nothing(
+    library: ctypes.CDLL, engine: HostEngine, workers: int
+) -> None:
+    blobs = random_blobs(5, 6)
+    cells, proofs = engine.prove(blobs)
+    known = COLUMNS[1::2]
+    with HostEngine(workers=workers, table="small") as other:
+        assert [part.tobytes() for part in other.prove(blobs)] == [cells.tobytes(), proofs.tobytes()]
+        recovered = other.recover_with_proofs(known, cells[:, known])
+        assert [part.tobytes() for part in recovered] == [cells.tobytes(), proofs.tobytes()]
+        assert other.verify_cells(
+            np.repeat(other.commit(blobs), 128, axis=0),
+            np.tile(COLUMNS, 5),
+            cells.reshape(-1, 2048),
+            proofs.reshape(-1, 48),
+        )
+
+
+def test_an_element_that_is_not_canonical_is_named_in_a_batch(engine: HostEngine) -> None:
+    blobs = random_blobs(6, 7)
+    blobs[4, 32 * 4000 : 32 * 4001] = 0xFF
+    blobs[5, :32] = 0xFF
+    for operation in (engine.commit, engine.extend, engine.prove):
+        with pytest.raises(InvalidBlob) as caught:
+            operation(blobs)
+        assert (caught.value.row, caught.value.element) == (4, 4000)
+
+
+def test_closing_ends_a_running_call(library: ctypes.CDLL) -> None:
+    entered = threading.Event()
+    outcome: list[type[BaseException] | None] = []
+
+    class Watched(HostEngine):
+        @contextlib.contextmanager
+        def _call(self) -> Iterator[int]:
+            with super()._call() as handle:
+                entered.set()
+                yield handle
+
+    engine = Watched(workers=1, table="small")
+
+    def work() -> None:
+        try:
+            engine.prove(random_blobs(200, 8))
+            outcome.append(None)
+        except EngineClosed as error:
+            outcome.append(type(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert entered.wait(timeout=60)
+    engine.close()
+    thread.join(timeout=60)
+    assert outcome == [EngineClosed]
+    engine.close()
+    for operation in (engine.describe, lambda: engine.commit(random_blobs(1, 1))):
+        with pytest.raises(EngineClosed):
+            operation()
+
+
+def test_threads_share_an_engine(engine: HostEngine) -> None:
+    blobs = random_blobs(4, 10)
+    want = engine.prove(blobs)
+    results: list[bool] = []
+
+    def work(operation: Callable[[], bool]) -> None:
+        results.append(operation())
+
+    operations = [
+        lambda: all(np.array_equal(a, b) for a, b in zip(engine.prove(blobs), want, strict=True)),
+        lambda: np.array_equal(engine.extend(blobs), want[0]),
+        lambda: np.array_equal(engine.recover(COLUMNS[:64], want[0][:, :64]), want[0]),
+        lambda: engine.verify_cells(
+            np.repeat(engine.commit(blobs[:1]), 128, axis=0), COLUMNS, want[0][0], want[1][0]
+        ),
+    ]
+    threads = [threading.Thread(target=work, args=(operation,)) for operation in operations * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 8
+
+
+def test_a_fork_may_not_use_it_and_may_close_it(library: ctypes.CDLL) -> None:
+    engine = HostEngine(workers=1, table="small")
+    pid = os.fork()
+    if pid == 0:
+        try:
+            engine.commit(random_blobs(1, 1))
+            code = 1
+        except EngineClosed:
+            engine.close()
+            code = 0
+        os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert engine.commit(random_blobs(1, 1)).shape == (1, 48)
+    engine.close()
+
+
+@pytest.mark.parametrize("options", [{"workers": 0}, {"workers": 257}, {"table": "huge"}])
+def test_options_out_of_range_are_refused(library: ctypes.CDLL, options: dict) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        HostEngine(**options)
+
+
+def test_without_its_library_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(host_engine, "_LIBRARY_PATH", tmp_path / "cellar_host.so")
+    assert "was not built" in str(host_engine.available())
+    with pytest.raises(EngineUnavailable):
+        HostEngine()
+
+
+def test_on_another_processor_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_engine.platform, "machine", lambda: "aarch64")
+    assert "aarch64" in str(host_engine.available())
+
+
+def test_a_damaged_library_is_a_reason_not_a_crash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    damaged = tmp_path / "cellar_host.so"
+    damaged.write_bytes(b"\x7fELF no more")
+    monkeypatch.setattr(host_engine, "_LIBRARY_PATH", damaged)
+    host_engine._library.cache_clear()
+    try:
+        assert "cannot be loaded" in str(host_engine.available())
+    finally:
+        host_engine._library.cache_clear()
