@@ -17,7 +17,6 @@ Does not: limit its size (the caller asks `total_bytes` first); check commitment
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,7 +44,7 @@ from da.disperser.outbox_entry import (
 )
 from da.disperser.outbox_table import EntryTable
 from da.store import sqlite
-from da.store.errors import CorruptIndex, StoreReadOnly
+from da.store.errors import StoreReadOnly
 from da.store.filesystem import Filesystem, write_durably
 from da.store.keyed_locks import KeyedLocks
 from da.store.lock import DirectoryLock
@@ -231,7 +230,7 @@ class Outbox:
     def _open_table(self) -> EntryTable:
         try:
             return EntryTable(self._database)
-        except (sqlite3.Error, CorruptIndex) as error:
+        except sqlite.FAILURES as error:
             if not sqlite.is_damage(error):
                 raise
             _log.warning("outbox: the database is made anew from the files: %s", error)

@@ -13,6 +13,7 @@ Does not: know files or directories; map disk-full errors (see da.store.space).
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from typing import Any
 from da.protocol.payload_list import PayloadEntry
 from da.store import sqlite
 from da.store.base import BatchState
-from da.store.errors import StoreClosed
+from da.store.errors import CorruptIndex, StoreClosed
 
 _TABLES = {
     "batches": """CREATE TABLE batches (
@@ -68,7 +69,7 @@ class IndexRow:
 
 
 class Index:
-    """An open index. Every method may raise sqlite3.Error; reads raise CorruptIndex for a changed row."""
+    """An open index. Methods may raise sqlite3.Error; reads raise CorruptIndex when the file was changed."""
 
     def __init__(self, path: Path) -> None:
         """Opens the index, made when it is not there. Raises CorruptIndex when it is not one of ours."""
@@ -247,7 +248,12 @@ class Index:
         with self._read_lock:
             if self._closed:
                 raise StoreClosed
-            return self._reader.execute(sql, arguments).fetchall()
+            try:
+                return self._reader.execute(sql, arguments).fetchall()
+            except (sqlite3.Error, UnicodeDecodeError) as error:
+                if sqlite.is_damage(error):
+                    raise CorruptIndex(str(error)) from error
+                raise
 
 
 def _height_bytes(height: int) -> bytes:

@@ -28,7 +28,7 @@ from da.protocol.payload_list import PayloadEntry, PayloadList
 from da.store import sqlite
 from da.store.base import FindingKind, ScrubFinding
 from da.store.batch_file import Head
-from da.store.errors import CorruptBatch, CorruptIndex
+from da.store.errors import CorruptBatch
 from da.store.files import BucketListing, StoreFiles, decode_contents, read_head
 from da.store.index import Index, IndexRow
 from da.store.tombstones import Tombstone, decode_pruned, decode_tombstones
@@ -41,7 +41,7 @@ def open_index(files: StoreFiles) -> tuple[Index, list[ScrubFinding]]:
     """
     try:
         return _verified(files.index), []
-    except (sqlite3.Error, CorruptIndex) as error:
+    except sqlite.FAILURES as error:
         if not sqlite.is_damage(error):
             raise
         reason = str(error)

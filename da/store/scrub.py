@@ -12,13 +12,13 @@ Does not: repair (see da.member.repair).
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterator
 from threading import Lock
 
+from da.store import sqlite
 from da.store.base import ScrubFinding
 from da.store.batch_file import corrupt_rows
-from da.store.errors import CorruptBatch, CorruptIndex
+from da.store.errors import CorruptBatch
 from da.store.files import StoreFiles, decode_contents, read_head
 from da.store.index import Index, IndexRow
 from da.store.tombstones import decode_pruned, decode_tombstones
@@ -36,7 +36,7 @@ def scrub_store(files: StoreFiles, index: Index, write_lock: Lock) -> Iterator[S
     """What is wrong with the index, the tombstones, and names on disk; then with every batch."""
     try:
         index.verify()
-    except (CorruptIndex, sqlite3.DatabaseError) as error:
+    except sqlite.FAILURES as error:
         detail = f"rebuild it, then scrub again: {error}"
         yield ScrubFinding("index", files.relative(files.index), detail)
         return

@@ -20,6 +20,8 @@ from zlib import crc32
 
 from da.store.errors import CorruptIndex
 
+# What a damaged file can raise: sqlite3 decodes even the text of an error message that quotes it.
+FAILURES = (sqlite3.Error, CorruptIndex, UnicodeDecodeError)
 FILE_SUFFIXES = ("", "-wal", "-shm")
 
 _ENVIRONMENT = {
@@ -91,9 +93,9 @@ def checked(table: str, values: Sequence[Any]) -> Sequence[Any]:
     return values
 
 
-def is_damage(error: sqlite3.Error | CorruptIndex) -> bool:
+def is_damage(error: sqlite3.Error | CorruptIndex | UnicodeDecodeError) -> bool:
     """Whether the file is at fault, rather than the machine."""
-    if isinstance(error, CorruptIndex):
+    if isinstance(error, (CorruptIndex, UnicodeDecodeError)):
         return True
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
     return code == sqlite3.SQLITE_IOERR_SHORT_READ or code & 0xFF not in _ENVIRONMENT
