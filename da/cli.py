@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from da.commands import committees, configs, devnets, keys, node, payloads, tokens
+from da.commands import committees, configs, demo, devnets, keys, node, payloads, tokens
 from da.commands.output import CommandError, stderr
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ def _options(
 
 app.command("node")(node.node)
 app.command("devnet")(devnets.devnet)
+app.command("demo")(demo.demo)
 for command in (
     payloads.post,
     payloads.get,

@@ -32,7 +32,7 @@ from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
 _CELL = re.compile(r"/v1/batches/([^/]+)/cells/(\d+)/(\d+)")
 _CELLS = re.compile(r"/v1/batches/([^/]+)/cells")
 _COLUMN = re.compile(r"/v1/batches/([^/]+)/columns/(\d+)")
-_PAYLOAD = re.compile(r"/v1/payloads/0x[0-9a-fA-F]{64}(?:/opening)?")
+_PAYLOAD = re.compile(r"/v1/payloads/0x([0-9a-fA-F]{64})(?:/opening)?")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Dishonest:
             await self._app(scope, receive, send)
             return
         path, method = scope["path"], scope["method"]
-        if self._lies.withheld and method == "GET" and _PAYLOAD.fullmatch(path):
+        if method == "GET" and (found := _PAYLOAD.fullmatch(path)) and await self._keeps_back(found[1]):
             await _refuse(send, 503, "NotReconstructable", "too few columns can be had")
         elif method == "GET" and (found := _CELL.fullmatch(path)) and await self._lies_about(found[1]):
             await self._one(int(found[3]), scope, receive, send)
@@ -96,6 +96,15 @@ class Dishonest:
         except (DaError, ValueError):
             return False
         return bool(record.header.height >= self._lies.from_height)
+
+    async def _keeps_back(self, payload_id: str) -> bool:
+        if not self._lies.withheld:
+            return False
+        try:
+            height = (await self._node.payload_status(bytes.fromhex(payload_id))).batch_height
+        except DaError:
+            return False
+        return height is None or height >= self._lies.from_height
 
     async def _one(self, column: int, scope: Scope, receive: Receive, send: Send) -> None:
         """A cell or a column: the honest answer, bent or kept back."""

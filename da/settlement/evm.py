@@ -70,9 +70,11 @@ class Chain:
         return int(self._tester.get_block_by_number("latest")["timestamp"])
 
     def set_time(self, timestamp_s: int) -> None:
-        """Mine so that the next block has at least this timestamp."""
+        """Mine a block at this time, so that calls and transactions from now on see it, or a later one."""
+        # The tester's own time_travel compares with a pending block at the wall clock's time, and so does
+        # nothing when asked for that; the backend's mines a block one second before the time it is given.
         if timestamp_s > self.timestamp_s:
-            self._tester.time_travel(timestamp_s)
+            self._tester.backend.time_travel(timestamp_s + 1)
 
     @contextmanager
     def rolled_back(self) -> Iterator[None]:

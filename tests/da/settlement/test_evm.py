@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from eth.vm.forks.prague import computation as prague
 from eth_tester.exceptions import TransactionFailed
@@ -69,7 +71,14 @@ def test_substitute_pairing_agrees_with_py_evm() -> None:
 def test_time_moves_forward_only() -> None:
     chain = Chain()
     chain.set_time(START_S)
-    assert chain.timestamp_s >= START_S - 1  # the next block is the one that has it
+    assert chain.timestamp_s == START_S
     before = chain.timestamp_s
     chain.set_time(START_S - 1000)
     assert chain.timestamp_s == before
+
+
+def test_time_follows_the_wall_clock() -> None:
+    chain = Chain()
+    now_s = int(time.time())
+    chain.set_time(now_s)
+    assert chain.timestamp_s >= now_s

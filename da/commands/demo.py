@@ -1,0 +1,59 @@
+"""`da demo`: the whole road on real processes, and an attack on it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from da.client import ClientError
+from da.commands.output import EXIT_REFUSED, AsJson, emit, fail, read_input
+from da.devnet.committee import DevnetError
+from erasure.constants import MAX_PAYLOAD_BYTES
+
+MIN_BYTES = 64
+
+
+def demo(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="What to post; without one, a batch of signed transactions is made."),
+    ] = None,
+    nodes: Annotated[int, typer.Option(min=4, max=16, help="Members of the committee.")] = 6,
+    as_json: AsJson = False,
+) -> None:
+    """Show a payload's road on real processes, then an attack. Exit code 0 if both end as they should."""
+    try:
+        from da.demo.road import Demo, DemoError
+        from da.demo.transactions import signed_batch
+    except ImportError as error:
+        fail(
+            f"the demonstration settles on an in-process L1 and needs more packages ({error.name}); "
+            "install them with: pip install 'cellar-da[settlement]'"
+        )
+    from da.demo.narrator import Narrator
+
+    console = Console(stderr=as_json, highlight=False)
+    narrator = Narrator(console)
+    if file is None:
+        with narrator.step("payload") as step:
+            payload = signed_batch()
+            step.done(f"a batch of signed transactions, {len(payload):,} bytes compressed")
+    else:
+        payload = read_input(file)
+    if not MIN_BYTES <= len(payload) <= MAX_PAYLOAD_BYTES:
+        fail(f"the demonstration posts {MIN_BYTES}..{MAX_PAYLOAD_BYTES} bytes, not {len(payload)}")
+    try:
+        outcome = Demo(payload, nodes=nodes, narrator=narrator).run()
+    except (DemoError, DevnetError, ClientError) as error:
+        fail(str(error))
+    narrator.title("Both went as they should" if outcome.right else "NOT as it should have gone")
+    for name, walk in (("honest", outcome.honest), ("attacked", outcome.attacked)):
+        narrator.fact(name, f"{walk.verdict.upper()}, settlement {walk.settlement}")
+    if as_json:
+        emit({"right": outcome.right, **asdict(outcome)}, as_json=True)
+    if not outcome.right:
+        raise typer.Exit(EXIT_REFUSED)

@@ -1,0 +1,75 @@
+"""How the demonstration tells its story on a terminal: titles, steps with their time, facts.
+
+Does not: decide anything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+_LABEL_WIDTH = 20
+
+
+class Step:
+    """One step under way; `done` says what came of it, `drop` shows nothing."""
+
+    def __init__(self) -> None:
+        self._start_s = time.perf_counter()
+        self.text: str | None = None
+        self.good = True
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the step began."""
+        return time.perf_counter() - self._start_s
+
+    def done(self, text: str, *, good: bool = True) -> None:
+        """End the step with what it did; its time is shown behind."""
+        self.text, self.good = text, good
+
+    def drop(self) -> None:
+        """End the step without a line of its own."""
+        self.text = None
+
+
+class Narrator:
+    """Writes the story to a console."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def title(self, text: str) -> None:
+        """A part of the story begins."""
+        self._console.print()
+        self._console.rule(f"[bold]{escape(text)}[/]", align="left")
+
+    def note(self, text: str) -> None:
+        """Something by the way."""
+        self._console.print(Text("  " + text, style="dim"))
+
+    def fact(self, label: str, text: str, seconds: float | None = None) -> None:
+        """A step that was measured elsewhere."""
+        self._line(True, label, text, seconds)
+
+    @contextmanager
+    def step(self, label: str) -> Iterator[Step]:
+        """A step that is timed here; shows a spinner on a terminal meanwhile."""
+        step = Step()
+        with self._console.status(f"{label} ..."):
+            yield step
+        if step.text is not None:
+            self._line(step.good, label, step.text, step.elapsed_s)
+
+    def _line(self, good: bool, label: str, text: str, seconds: float | None) -> None:
+        line = Text("  * " if good else "  ! ", style="green" if good else "bold red")
+        line.append(label.ljust(_LABEL_WIDTH), style="bold")
+        line.append(text, style="default")
+        if seconds is not None:
+            line.append(f"  {seconds:.2f} s" if seconds < 100 else f"  {seconds:.0f} s", style="cyan")
+        self._console.print(line, soft_wrap=True)
