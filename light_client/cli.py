@@ -1,7 +1,7 @@
-"""The `light-client` command: where the light client is put together, engine and all.
+"""The `light-client` command: where the light client is put together.
 
 Data goes to standard output, progress and errors to standard error. Exit codes: 0 available, 1 unavailable,
-2 usage (arguments, committee file, state directory, engine), 3 undecided.
+2 usage (arguments, committee file, state directory), 3 undecided.
 
 Does not: hold any logic of sampling; the commands parse, call and print.
 """
@@ -9,7 +9,6 @@ Does not: hold any logic of sampling; the commands parse, call and print.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -21,9 +20,6 @@ from rich.console import Console
 
 from da.protocol.committee import Committee
 from da.protocol.errors import ProtocolError
-from gpu import open_engine
-from kzg.engine import Engine
-from kzg.errors import EngineUnavailable
 from light_client.client import LightClient
 from light_client.display import LiveDisplay, print_history, print_report, print_round
 from light_client.errors import LightClientError
@@ -65,7 +61,6 @@ TimeoutOption = Annotated[
 DisperserOption = Annotated[
     str | None, typer.Option("--disperser", help="Whose log, by name or 0x id, when there are several.")
 ]
-EngineOption = Annotated[str | None, typer.Option("--engine", help="Engine that verifies cells.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output, for scripts.")]
 
 
@@ -79,13 +74,10 @@ def sample(
     state: StateOption = None,
     timeout: TimeoutOption = None,
     disperser: DisperserOption = None,
-    engine: EngineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Sample one batch. Exit code 0: available, 1: unavailable, 3: undecided."""
-    settings = load(
-        committee_file=committee, confidence=confidence, state_dir=state, deadline_s=timeout, engine=engine
-    )
+    settings = load(committee_file=committee, confidence=confidence, state_dir=state, deadline_s=timeout)
 
     async def run(client: LightClient) -> Report:
         with LiveDisplay(Console(stderr=True)) as display:
@@ -106,7 +98,6 @@ def watch(
     state: StateOption = None,
     timeout: TimeoutOption = None,
     disperser: DisperserOption = None,
-    engine: EngineOption = None,
     from_height: Annotated[
         int | None, typer.Option("--from", min=1, help="Where to begin a log that is not known yet.")
     ] = None,
@@ -119,9 +110,7 @@ def watch(
     as_json: JsonOption = False,
 ) -> None:
     """Follow the log: keep its headers, sample its batches, report contradictions. Ends on Ctrl-C."""
-    settings = load(
-        committee_file=committee, confidence=confidence, state_dir=state, deadline_s=timeout, engine=engine
-    )
+    settings = load(committee_file=committee, confidence=confidence, state_dir=state, deadline_s=timeout)
 
     async def run(client: LightClient) -> int:
         watcher = Watcher(client, disperser=disperser, from_height=from_height, sample=not headers_only)
@@ -174,7 +163,7 @@ def main() -> None:
     """Entry point of the `light-client` command."""
     try:
         app()
-    except (LightClientError, ProtocolError, EngineUnavailable, OSError) as error:
+    except (LightClientError, ProtocolError, OSError) as error:
         print(f"light-client: {error}", file=sys.stderr)
         sys.exit(EXIT_USAGE)
 
@@ -200,26 +189,13 @@ def _run(
     async def put_together() -> T:
         _cancel_on_signals()
         async with Members(committee, batch_bytes_max=settings.batch_bytes_max) as members:
-            # The engine starts its worker while the members are being asked. It only verifies: no tables.
-            opening = asyncio.create_task(asyncio.to_thread(_open_engine, settings.engine))
-            try:
-                with HeaderLog(settings.state_dir) as log:
-                    return await work(LightClient(committee, settings, log, members, opening))
-            finally:
-                with contextlib.suppress(EngineUnavailable):  # told already, if anybody needed it
-                    (await asyncio.shield(opening)).close()
+            with HeaderLog(settings.state_dir) as log:
+                return await work(LightClient(committee, settings, log, members))
 
     try:
         return asyncio.run(put_together())
     except asyncio.CancelledError:
         raise typer.Exit(interrupted) from None
-
-
-def _open_engine(name: str) -> Engine:
-    try:
-        return open_engine(name, workers=1, precompute=0)
-    except ValueError as error:
-        raise EngineUnavailable(name, str(error)) from None
 
 
 def _cancel_on_signals() -> None:

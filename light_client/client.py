@@ -6,24 +6,22 @@ Flow:
 - As many coordinates as the wanted confidence asks for are taken from the log or drawn and made durable.
 - The cells are sampled (sampling_run.py); the report is made and appended to the log.
 
-Invariants: every call ends with a report within the deadline, plus one verification; a fault of a member or
-of the engine is in the report, never an exception. What is raised is the caller's mistake or its disk's.
+Invariants: every call ends with a report within the deadline, plus one verification; a fault of a member is
+in the report, never an exception. What is raised is the caller's mistake or its disk's.
 
-Does not: choose an engine or read settings; the program does (cli.py).
+Does not: read settings or files but the state directory's; the program does (cli.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random, SystemRandom
 
 from da.clock import Clock, system_clock
 from da.protocol.committee import Committee
-from kzg.engine import Engine
-from kzg.errors import EngineClosed, EngineFailed
 from light_client.batch import VerifiedBatch
 from light_client.chain import keep_header
 from light_client.describe import (
@@ -84,7 +82,6 @@ class LightClient:
         committee, settings: who and how.
         log: the state directory, opened; closed by the caller.
         members: clients of the members; closed by the caller.
-        engine: becomes the engine that verifies; awaited when cells have arrived.
         rng: coordinates, order and jitter: the system's generator unless a test replays.
         clock: Unix milliseconds. monotonic: seconds. pause: waits.
     """
@@ -95,7 +92,6 @@ class LightClient:
         settings: LightClientSettings,
         log: HeaderLog,
         members: Members,
-        engine: Awaitable[Engine],
         *,
         rng: Random | None = None,
         clock: Clock = system_clock,
@@ -109,7 +105,6 @@ class LightClient:
         self.clock = clock
         self.rng = rng or SystemRandom()
         self.pause = pause
-        self._engine = engine
         self._monotonic = monotonic
 
     async def sample(
@@ -120,7 +115,6 @@ class LightClient:
         Raises:
             InvalidReference, UnknownDisperser, SettingsError: the caller's mistake.
             StateError: the state directory cannot be used.
-            EngineUnavailable: the engine asked for is not there.
         """
         wanted = parse_reference(reference)
         dispersers = choose_dispersers(self.committee, disperser)
@@ -173,7 +167,6 @@ class LightClient:
             self.members,
             witness,
             self.settings,
-            self._engine,
             self.rng,
             retention_over=self.retention_over(batch.header.timestamp_ms),
             pause=self.pause,
@@ -218,8 +211,6 @@ class LightClient:
             return _Outcome(
                 Verdict.UNAVAILABLE, Status.UNAVAILABLE, f"no cell can be valid: certified {error}"
             )
-        except (EngineFailed, EngineClosed) as error:
-            return _Outcome(Verdict.UNDECIDED, Status.UNDECIDED, f"cells could not be verified: {error}")
         return _judge(run, witness)
 
     def _start(self) -> _Start:

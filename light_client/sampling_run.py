@@ -12,7 +12,8 @@ Flow:
 Invariants: a cell counts only after `verify_matrix_cells` said so against the certified commitments; the
 coordinates of a batch are never redrawn; every wait is bounded by the deadline.
 
-Does not: find or verify the batch (lookup.py), nor decide what answers mean (sampling.sampler).
+Does not: find or verify the batch (lookup.py), nor decide what answers mean (sampling.sampler). It uses no
+engine: for some dozens of cells kzg's own verifier is done before an engine would have started.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ import numpy as np
 
 from da.protocol.custody import holders_of
 from erasure.constants import BYTES_PER_CELL
-from kzg.engine import Engine
 from kzg.errors import InvalidCell, InvalidPoint
 from kzg.verification import find_invalid, verify_matrix_cells
 from light_client.batch import VerifiedBatch
@@ -58,7 +58,6 @@ class SamplingRun:
         batch: verified.
         cells: its coordinates, durable already.
         members, witness, settings: of the run.
-        engine: becomes ready while the members are being asked.
         rng: order of holders, and jitter.
         retention_over: whether the members may have dropped the batch rightly.
         pause: waits for a number of seconds.
@@ -72,7 +71,6 @@ class SamplingRun:
         members: Members,
         witness: Witness,
         settings: LightClientSettings,
-        engine: Awaitable[Engine],
         rng: Random,
         *,
         retention_over: bool = False,
@@ -83,7 +81,6 @@ class SamplingRun:
         self._members = members
         self._witness = witness
         self._settings = settings
-        self._engine = engine
         self._rng = rng
         self._pause = pause
         self._on_change = on_change
@@ -103,7 +100,6 @@ class SamplingRun:
 
         Raises:
             UnverifiedBatch: a commitment that the committee certified is no point of the group.
-            EngineError: the engine broke down.
             StateError: evidence could not be written.
         """
         tasks: set[asyncio.Task[_Reply]] = set()
@@ -182,8 +178,7 @@ class SamplingRun:
         positions = self.sampler.to_verify()
         if not positions:
             return
-        engine = await self._engine
-        wrong = await asyncio.to_thread(self._find_wrong, engine, positions)
+        wrong = await asyncio.to_thread(self._find_wrong, positions)
         self.sampler.verified([position for position in positions if position not in wrong])
         for position in wrong:
             sender, cell = self.sampler.sender(position), self.sampler.cells[position]
@@ -192,7 +187,7 @@ class SamplingRun:
             self.sampler.invalid(position, _WRONG)
         self._on_change(self.sampler)
 
-    def _find_wrong(self, engine: Engine, positions: tuple[int, ...]) -> set[int]:
+    def _find_wrong(self, positions: tuple[int, ...]) -> set[int]:
         """Positions of the cells that do not verify; empty when all do."""
         records = np.frombuffer(b"".join(self._records[p] for p in positions), dtype=np.uint8)
         records = records.reshape(len(positions), RECORD_BYTES)
@@ -204,11 +199,11 @@ class SamplingRun:
             np.ascontiguousarray(records[:, BYTES_PER_CELL:]),
         )
         try:
-            if verify_matrix_cells(engine, *batch):
+            if verify_matrix_cells(None, *batch):
                 return set()
         except (InvalidCell, InvalidPoint) as error:
             # A cell that is not canonical or a proof that is no point: find_invalid says which. A commitment
             # that is no point is the committee's fault, who signed for it, and no member's alone.
             if isinstance(error, InvalidPoint) and error.name != "proof":
                 raise UnverifiedBatch("commitments", str(error)) from None
-        return {positions[index] for index in find_invalid(engine, *batch)}
+        return {positions[index] for index in find_invalid(None, *batch)}

@@ -34,7 +34,6 @@ class LightClientSettings(BaseSettings):
         default=Path("~/.local/state/cellar-light-client"),
         description="Directory of the header log, the chosen coordinates, the verdicts and the evidence.",
     )
-    engine: str = Field(default="ckzg", description="Engine that verifies cells (`auto`, `ckzg`, ...).")
 
     confidence: float = Field(
         default=0.9999, gt=0, lt=1, description="Probability with which lost data must be noticed."

@@ -11,7 +11,7 @@ import contextlib
 import json
 import random
 import threading
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,17 +59,6 @@ def run(work: Awaitable[T]) -> T:
         return await work
 
     return asyncio.run(awaited())
-
-
-class Ready(Awaitable[T]):
-    """Something to await that is there at once, as often as wanted."""
-
-    def __init__(self, value: T) -> None:
-        self._value = value
-
-    def __await__(self) -> Generator[Any, None, T]:
-        return self._value
-        yield
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +222,6 @@ class World:
     secrets: dict[bytes, bytes]
     matrix: Matrix
     members: list[FakeMember]
-    engine: Engine
     down: set[int] = field(default_factory=set)
 
     @property
@@ -311,7 +299,6 @@ class World:
                     chosen,
                     log,
                     members,
-                    Ready(self.engine),
                     rng=random.Random(seed) if seed is not None else None,
                     clock=clock,
                     pause=no_pause,
@@ -360,20 +347,20 @@ def matrix(engine: Engine) -> Matrix:
     return Matrix(payload, engine.commit(blobs), cells, proofs)
 
 
-def build_world(matrix: Matrix, engine: Engine, urls: Sequence[str] | None = None, **options: Any) -> World:
+def build_world(matrix: Matrix, urls: Sequence[str] | None = None, **options: Any) -> World:
     committee, secrets = make_committee(urls or [f"http://m{i}.test" for i in range(MEMBERS)], **options)
     members = [FakeMember(i, columns_of(committee, i)) for i in range(len(committee.members))]
-    return World(committee, secrets, matrix, members, engine)
+    return World(committee, secrets, matrix, members)
 
 
 @pytest.fixture
-def world(matrix: Matrix, engine: Engine) -> World:
+def world(matrix: Matrix) -> World:
     """Six members; no batches yet."""
-    return build_world(matrix, engine)
+    return build_world(matrix)
 
 
 @pytest.fixture
-def served(matrix: Matrix, engine: Engine) -> Iterator[World]:
+def served(matrix: Matrix) -> Iterator[World]:
     """The same over one real loopback server, which routes by the path of each member's URL."""
     apps: list[Mount] = []
     outer = Starlette(routes=apps)
@@ -383,7 +370,7 @@ def served(matrix: Matrix, engine: Engine) -> Iterator[World]:
     server = uvicorn.Server(config)
     sockets = [config.bind_socket()]
     port = sockets[0].getsockname()[1]
-    found = build_world(matrix, engine, [f"http://127.0.0.1:{port}/m{i}" for i in range(MEMBERS)])
+    found = build_world(matrix, [f"http://127.0.0.1:{port}/m{i}" for i in range(MEMBERS)])
     for member, fake in zip(found.committee.members, found.members, strict=True):
         outer.router.routes.append(Mount("/" + member.url.rsplit("/", 1)[1], app=fake.app))
     thread = threading.Thread(target=server.run, args=(sockets,), daemon=True)

@@ -82,10 +82,10 @@ _DOCUMENTS: dict[str, dict[str, Any]] = {}
 
 @given(data=st.data())
 def test_a_document_with_any_field_replaced_is_a_value_or_a_typed_error(
-    data: st.DataObject, matrix: Any, engine: Any
+    data: st.DataObject, matrix: Any
 ) -> None:
     if not _DOCUMENTS:
-        _DOCUMENTS["good"] = build_world(matrix, engine).make_batch().document()
+        _DOCUMENTS["good"] = build_world(matrix).make_batch().document()
     document = dict(_DOCUMENTS["good"])
     field = data.draw(st.sampled_from(sorted(document)))
     values = st.none() | st.integers() | st.text() | st.lists(st.text(max_size=8), max_size=3)
@@ -99,7 +99,7 @@ def test_each_check_is_named(world: World) -> None:
     good = world.make_batch()
     other = world.make_batch(timestamp_ms=1)
     plain = next(member for member in world.committee.members if not member.disperser)
-    stranger = build_world(world.matrix, world.engine, replication=3)
+    stranger = build_world(world.matrix, replication=3)
     documents = {
         "certificate": good.document() | {"certificate": None},
         "header": good.document() | {"certificate": other.document()["certificate"]},

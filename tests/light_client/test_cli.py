@@ -136,7 +136,6 @@ def test_watch_once_reports_the_worst(
         (("sample", "nonsense", "--committee", "COMMITTEE"), "neither a height"),
         (("sample", "1", "--committee", "/nowhere/committee.json"), "No such file"),
         (("sample", "1", "--committee", "COMMITTEE", "--confidence", "1"), "confidence"),
-        (("sample", "1", "--committee", "COMMITTEE", "--engine", "abacus"), "abacus"),
         (("sample", "1", "--committee", "COMMITTEE", "--disperser", "nobody"), "dispersers are"),
         (("sample", "1", "--committee", "BAD"), "JSON"),
         (("sample", "1", "--committee", "COMMITTEE", "--state", "BAD"), "BAD"),

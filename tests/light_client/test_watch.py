@@ -204,8 +204,8 @@ def test_silence_of_everybody_is_no_news(world: World, tmp_path: Path) -> None:
     assert len(seen.silences) == 4
 
 
-def test_each_disperser_has_its_log(matrix: Any, engine: Any, tmp_path: Path) -> None:
-    world = build_world(matrix, engine, dispersers=2)
+def test_each_disperser_has_its_log(matrix: Any, tmp_path: Path) -> None:
+    world = build_world(matrix, dispersers=2)
 
     async def work() -> None:
         async with world.client(tmp_path) as client:
