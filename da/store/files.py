@@ -39,6 +39,8 @@ TOMBSTONES_SUFFIX = ".tombstones"
 _HASH_DIGITS = 64
 # Fits the head of nearly every batch, so that opening one costs one read.
 _HEAD_GUESS_BYTES = 2**14
+# Columns of few rows are small: written together they cost a fraction of the calls.
+_WRITE_BYTES = 2**19
 
 
 @dataclass(slots=True)
@@ -195,21 +197,30 @@ class StagedBatch:
         self._fs = files.fs
         self._parts = parts
         self._columns: list[int] = []
+        self._pending = bytearray()
         self._offset = len(encode_head(parts, (), 0))
         self._fd = self._fs.create(self.path)
 
     def write(self, column: int, stored: bytes | memoryview) -> None:
         """Appends a column as stored. Columns ascend; the caller sees to it."""
-        self._fs.pwrite(self._fd, stored, self._offset)
-        self._offset += memoryview(stored).nbytes
+        self._pending += memoryview(stored).cast("B")
         self._columns.append(column)
+        if len(self._pending) >= _WRITE_BYTES:
+            self._flush()
 
     def finish(self, received_ms: int) -> None:
         """Writes the head and makes the file durable."""
+        self._flush()
         self._fs.pwrite(self._fd, encode_head(self._parts, self._columns, received_ms), 0)
         self._fs.sync(self._fd)
         fd, self._fd = self._fd, -1
         self._fs.close(fd)
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._fs.pwrite(self._fd, self._pending, self._offset)
+            self._offset += len(self._pending)
+            self._pending = bytearray()
 
     def abort(self) -> None:
         """Removes the file, unless it was moved to its place."""

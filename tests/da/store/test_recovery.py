@@ -532,7 +532,7 @@ def test_a_commit_comes_after_everything_it_promises(open_store: Callable[..., A
     make_batch(1).put(store)
     assert fs.calls == [
         "create",
-        *["pwrite"] * 4,
+        *["pwrite"] * 2,
         "sync",
         "make_directory",
         "sync_directory",  # of buckets/, for the new bucket's name

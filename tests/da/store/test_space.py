@@ -212,10 +212,10 @@ def test_an_io_error_makes_the_store_read_only_until_it_is_reopened(open_store: 
     store = open_store(filesystem=fs)
     first, second = make_batch(1), make_batch(2)
     first.put(store)
-    fs.arm(5, errno.EIO, late=False)  # the fdatasync
+    fs.arm(3, errno.EIO, late=False)  # the fdatasync
     with pytest.raises(StoreReadOnly) as caught:
         second.put(store)
-    assert fs.calls[5] == "sync"
+    assert fs.calls[3] == "sync"
     assert not isinstance(caught.value, StoreFull)
     fs.disarm()
     assert not store.health().writable
