@@ -80,14 +80,14 @@ def sample(
     settings = load(committee_file=committee, confidence=confidence, state_dir=state, deadline_s=timeout)
 
     async def run(client: LightClient) -> Report:
-        with LiveDisplay(Console(stderr=True)) as display:
+        with LiveDisplay(Console(stderr=True, highlight=False)) as display:
             return await client.sample(batch, disperser=disperser, observer=display)
 
     report = _run(settings, run, interrupted=EXIT_CODES[Verdict.UNDECIDED])
     if as_json:
         print(report.to_json())
     else:
-        print_report(Console(), report)
+        print_report(Console(highlight=False), report)
     raise typer.Exit(report.exit_code)
 
 
@@ -120,7 +120,7 @@ def watch(
             if seen.is_news and as_json:
                 print(seen.to_json(), flush=True)
             elif seen.is_news:
-                print_round(Console(), seen)
+                print_round(Console(highlight=False), seen)
         return worst if once else 0
 
     raise typer.Exit(_run(settings, run, interrupted=0))
@@ -139,7 +139,7 @@ def history(
         for record in records:
             print(record.report)
     else:
-        print_history(Console(), records)
+        print_history(Console(highlight=False), records)
 
 
 @app.command()
@@ -156,7 +156,7 @@ def show(
     if as_json:
         print(record.report)
     else:
-        print_report(Console(), Report.model_validate_json(record.report))
+        print_report(Console(highlight=False), Report.model_validate_json(record.report))
 
 
 def main() -> None:

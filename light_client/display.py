@@ -14,7 +14,6 @@ from typing import Self
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from light_client.client import Observer
@@ -74,7 +73,7 @@ def print_report(console: Console, report: Report) -> None:
     console.print(Text(report.verdict.upper(), style=_STYLES[report.verdict]), end="  ")
     console.print(Text(report.reason))
     if report.batch:
-        console.print(_batch_table(report.batch, report.sampling))
+        _print_batch(console, report.batch, report.sampling)
     if report.sampling:
         sampling = report.sampling
         cells = [(Coordinates(cell.row, cell.column), CellState(cell.state)) for cell in sampling.cells]
@@ -138,27 +137,23 @@ def _print_faults(console: Console, faults: Report | RoundReport) -> None:
         )
 
 
-def _batch_table(batch: BatchReport, sampling: SamplingReport | None) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_row("batch", Text(f"height {batch.height} of {batch.disperser}, {_when(batch.timestamp_ms)}"))
-    table.add_row("header", batch.header_hash)
+def _print_batch(console: Console, batch: BatchReport, sampling: SamplingReport | None) -> None:
     share = batch.signed_stake / batch.total_stake
-    table.add_row(
-        "certificate",
-        Text(f"{len(batch.signers)} signers, {share:.1%} of the stake, slot margin {batch.slot_margin}"),
-    )
     size = sum(payload.length for payload in batch.payloads)
-    table.add_row("data", f"{len(batch.payloads)} payloads, {size:,} bytes in {batch.row_count} rows")
+    facts = {
+        "batch": f"height {batch.height} of {batch.disperser}, {_when(batch.timestamp_ms)}",
+        "header": batch.header_hash,
+        "certificate": f"{len(batch.signers)} signers, {share:.1%} of stake, slot margin {batch.slot_margin}",
+        "data": f"{size:,} bytes in {batch.row_count} rows, payloads: {len(batch.payloads)}",
+    }
     if sampling:
-        confidence = f"{sampling.confidence:.6%}" if sampling.confidence is not None else "none is claimed"
         again = ", chosen by an earlier run" if sampling.resumed else ""
-        table.add_row(
-            "samples",
-            f"{sampling.valid} of {sampling.samples} valid{again},"
-            f" of {sampling.matrix_rows} x {sampling.matrix_columns}",
-        )
-        table.add_row("confidence", confidence)
-    return table
+        matrix = f"{sampling.matrix_rows} x {sampling.matrix_columns}"
+        facts["samples"] = f"{sampling.valid} of {sampling.samples} valid, of {matrix} cells{again}"
+        confidence = sampling.confidence
+        facts["confidence"] = f"{confidence:.6%}" if confidence is not None else "none is claimed"
+    for name, value in facts.items():
+        console.print(Text(f"{name:<12} {value}"), soft_wrap=True)
 
 
 def _print_open_cells(console: Console, sampling: SamplingReport) -> None:

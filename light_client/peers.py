@@ -49,6 +49,8 @@ _ERROR_BYTES_MAX = 16 * 1024
 _STATUS_BYTES_MAX = 64 * 1024
 _RETRY_AFTER_MAX_S = 3600.0
 _CONNECTIONS_PER_MEMBER = 2
+_HEADER_LINE_BYTES_MAX = 1024
+_REASON_CHARS_MAX = 200
 _USER_AGENT = "cellar-light-client"
 
 
@@ -176,8 +178,7 @@ class MemberClient:
         except TimeoutError:
             raise PeerUnreachable(self.name, f"no answer within {timeout_s:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
-            reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            raise PeerUnreachable(self.name, reason[:200]) from None
+            raise PeerUnreachable(self.name, _describe(error)) from None
 
         if not good:
             self._refuse(response, body[:limit])
@@ -254,7 +255,12 @@ def aiohttp_transports() -> TransportFactory:
 
     def session() -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=_CONNECTIONS_PER_MEMBER, ssl=context)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            max_line_size=_HEADER_LINE_BYTES_MAX,
+            max_field_size=_HEADER_LINE_BYTES_MAX,
+        )
 
     return lambda member: AiohttpTransport(verify=context, client=session)
 
@@ -283,6 +289,15 @@ def _parse_status(body: bytes) -> bytes | None:
     if len(header_hash) != HASH_BYTES:
         raise MalformedBatch("header_hash", f"is not {HASH_BYTES} bytes")
     return header_hash
+
+
+def _describe(error: Exception) -> str:
+    """Why an exchange failed, in a few words."""
+    cause = error.__cause__ or error
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        return f"cannot connect: {cause.os_error.strerror or cause.os_error}"[:_REASON_CHARS_MAX]
+    name = type(cause).__name__
+    return (f"{name}: {cause}" if str(cause) else name)[:_REASON_CHARS_MAX]
 
 
 def _error_name(body: bytes) -> str | None:

@@ -33,7 +33,8 @@ _STATES = (
     (CellState.RECEIVED, "cyan", "+"),
     (CellState.VALID, "green", "o"),
 )
-_DATA, _EXTENSION, _PARITY = ("grey35", "."), ("grey27", ":"), ("grey19", ",")
+# Three greys that stay apart on a terminal of 16 colours.
+_DATA, _EXTENSION, _PARITY = ("grey58", "."), ("grey35", ":"), ("grey15", ",")
 
 
 def draw_matrix(rows: int, cells: Iterable[tuple[Coordinates, CellState]], *, colour: bool = True) -> Text:

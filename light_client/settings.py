@@ -44,7 +44,7 @@ class LightClientSettings(BaseSettings):
 
     deadline_s: float = Field(default=30.0, gt=0, description="Seconds after which a run gives its verdict.")
     answer_timeout_s: float = Field(
-        default=2.0, gt=0, description="Seconds a member has to answer; doubles each time it is asked again."
+        default=1.0, gt=0, description="Seconds a member has to answer; doubles each time it is asked again."
     )
     attempts_max: int = Field(
         default=4, ge=1, le=16, description="How often a member that gives no answer is asked for a cell."
