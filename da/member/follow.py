@@ -11,8 +11,8 @@ says that the committee stands behind it, which is more than a parent hash can.
 
 Invariants: only certified batches come in this way, so nothing learnt here is ever attested by this node
 before a push asks for it. `fresh()` tells whether an unknown thing is unknown for certain: the round began
-after the question, and of each log either the disperser itself answered, or members who together have
-more stake than may be absent from a certificate.
+after the question, and every disperser told its own log to the end. Peers cannot stand in for that: while
+a disperser is away, a certificate may exist that it has shown to a rollup and not yet to them.
 
 Does not: fetch columns (see repair).
 """
@@ -87,7 +87,7 @@ class LogFollower:
                 await asyncio.gather(task, return_exceptions=True)
 
     async def sync(self, disperser: Member) -> bool:
-        """Learn one log; whether its end is certain."""
+        """Learn one log, from the peers if need be; whether its end is certain."""
         context = self._context
         if disperser.id != context.member.id:
             if await self._read_log(disperser, disperser):
@@ -95,9 +95,8 @@ class LogFollower:
         elif await context.store.latest(disperser.id) is not None:
             return True  # this node's own log: only after the loss of its store do others know better
         peers = [member for member in context.peers if member.id != disperser.id]
-        answers = await asyncio.gather(*(self._read_log(member, disperser) for member in peers))
-        stake = sum(member.stake for member, answered in zip(peers, answers, strict=True) if answered)
-        return is_certain(context.committee, stake + context.member.stake)
+        await asyncio.gather(*(self._read_log(member, disperser) for member in peers))
+        return disperser.id == context.member.id
 
     async def _read_log(self, source: Member, disperser: Member) -> bool:
         """Read the log from where it is complete here; whether `source` answered to its end."""
@@ -163,17 +162,6 @@ class LogFollower:
         context.changed.announce()
         if known is None:
             self._on_batch(header_hash)
-
-
-def is_certain(committee: Committee, stake: int) -> bool:
-    """Whether members of that much stake, asked for a log, cannot all have missed a certified batch.
-
-    A certificate lacks at most 1 - threshold of all stake, and at most a third may lie about what it has.
-    """
-    absent = committee.threshold_denominator - committee.threshold_numerator
-    return 3 * stake * committee.threshold_denominator > committee.total_stake * (
-        3 * absent + committee.threshold_denominator
-    )
 
 
 def _check_batch(committee: Committee, batch: RemoteBatch, certificate: bytes) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -246,7 +247,9 @@ class Seat:
         """Open the directories and run a node on them."""
         assert self.node is None
         self.dead = asyncio.Event()
-        self.store = EmbeddedStore(self.directory / "store", reserve_bytes=0, now_ms=self.clock)
+        self.store = EmbeddedStore(
+            self.directory / "store", reserve_bytes=0, bucket_s=self.world.bucket_s, now_ms=self.clock
+        )
         self.outbox = Outbox(self.directory / "outbox", now_ms=self.clock)
         watched = [
             Watched(inner, lambda m: self._check("before", m), lambda m: self._check("after", m))
@@ -285,6 +288,11 @@ class Seat:
         await self.stop()
         return await self.start()
 
+    def lose_disk(self) -> None:
+        """Everything the stopped node stored is gone."""
+        assert self.node is None
+        shutil.rmtree(self.directory)
+
 
 class World:
     """A committee and its network."""
@@ -299,10 +307,13 @@ class World:
         stakes: Sequence[int] | None = None,
         dispersers: int = 1,
         retention_s: int = 86_400,
+        replication: int = 4,
+        bucket_s: int = 86_400,
         **limits: Any,
     ) -> None:
         self.directory = directory
         self.engine = engine
+        self.bucket_s = bucket_s
         self.rng = random.Random(seed)
         self.network = LocalNetwork(random.Random(seed + 1))
         self.limits: dict[str, Any] = {"batch_interval_ms": 50} | limits
@@ -312,6 +323,7 @@ class World:
             chain_id=7,
             epoch=1,
             retention_s=retention_s,
+            replication=replication,
             members=tuple(
                 Member(
                     name=name,
@@ -375,8 +387,25 @@ class World:
     async def until(self, condition: Callable[[], Awaitable[bool]], timeout_s: float = 600.0) -> None:
         """Wait, in virtual time, for something that a loop of some node brings about."""
         async with asyncio.timeout(timeout_s):
-            while not await condition():  # virtual time: looking again costs nothing
-                await asyncio.sleep(0.05)  # noqa: ASYNC110
+            # In virtual time looking again costs nothing.
+            while not await condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+    async def settle(self) -> None:
+        """Wait until every node that runs knows all that is certified."""
+
+        async def settled() -> bool:
+            for disperser in self.committee.dispersers:
+                tops = set()
+                for seat in self.seats:
+                    if seat.store is not None:
+                        top = seat.store.latest(disperser.id, True)
+                        tops.add(top and top.header.height)
+                if len(tops) > 1:
+                    return False
+            return True
+
+        await self.until(settled)
 
     async def check_logs(self) -> None:
         """What must hold at any moment: one header a height everywhere, parents linked, certificates valid,

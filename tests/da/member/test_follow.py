@@ -1,0 +1,113 @@
+"""The log of a disperser is learnt from whoever has it, and only what a certificate stands behind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from da.errors import NotFound, NotReconstructable
+from da.transport import BatchPage
+from kzg.engine import Engine
+from tests.simulation.virtual_time import run
+from tests.simulation.world import World
+
+LIMITS = {"follow_interval_s": 2.0, "repair_retry_s": 2.0, "follow_page": 2}
+
+
+def test_a_log_is_learnt_in_pages_from_peers_when_the_disperser_is_gone(
+    tmp_path: Path, engine: Engine
+) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4, **LIMITS) as world:
+            await world.start()
+            await world.seats[3].stop()
+            ids = [await world.certify(bytes([i + 1]) * 50) for i in range(5)]
+            await world.settle()
+            await world.disperser.stop()
+            node = await world.seats[3].start()
+            for payload_id in ids:
+                assert (await node.payload_status(payload_id)).status == "certified"
+            with pytest.raises(NotReconstructable):
+                await node.payload_status(bytes(32))
+            with pytest.raises(NotReconstructable):
+                await node.batch(6)
+            await world.disperser.start()
+            with pytest.raises(NotFound):
+                await node.payload_status(bytes(32))
+            with pytest.raises(NotFound):
+                await node.batch(6)
+
+    run(main())
+
+
+def forged(page: BatchPage, **changes: Any) -> BatchPage:
+    return BatchPage(tuple(replace(batch, **changes) for batch in page.batches), page.next_height)
+
+
+@pytest.mark.parametrize("lie", ["certificate", "no certificate", "signature", "commitments", "endless"])
+def test_a_peer_that_forges_a_log_is_not_believed(tmp_path: Path, engine: Engine, lie: str) -> None:
+    def tamper(method: str, page: Any) -> Any:
+        if method != "get_batches" or not page.batches:
+            return page
+        batch = page.batches[0]
+        if lie == "certificate":
+            assert batch.certificate is not None
+            return forged(page, certificate=batch.certificate[:-1] + bytes([batch.certificate[-1] ^ 1]))
+        if lie == "no certificate":
+            return forged(page, certificate=None)
+        if lie == "signature":
+            return forged(page, disperser_signature=bytes(96))
+        if lie == "commitments":
+            return forged(page, commitments=batch.commitments ^ 1)
+        return BatchPage((), 1)
+
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4, **LIMITS) as world:
+            await world.start()
+            await world.seats[3].stop()
+            payload_id = await world.certify(b"true")
+            await world.settle()
+            world.seats[0].link.down = True
+            for seat in world.seats[1:3]:
+                seat.link.tamper = tamper
+            node = await world.seats[3].start()
+            with pytest.raises(NotReconstructable):
+                await node.payload_status(payload_id)
+            assert world.store(3).latest(world.disperser.id) is None
+            world.seats[2].link.tamper = None
+            assert (await node.payload_status(payload_id)).status == "certified"
+
+    run(main())
+
+
+def test_a_member_that_comes_after_the_first_batches_expired_joins_above_the_gap(
+    tmp_path: Path, engine: Engine
+) -> None:
+    async def main() -> None:
+        limits = LIMITS | {"retention_interval_s": 5.0}
+        async with World(tmp_path, engine, members=4, retention_s=20, bucket_s=1, **limits) as world:
+            for seat in reversed(world.seats[:3]):
+                await seat.start()
+            old_id = await world.certify(b"old")
+
+            async def expired() -> bool:
+                found = [await world.node(i).payload_status(old_id) for i in range(3)]
+                return all(status.status == "expired" for status in found)
+
+            await world.until(expired)
+            node = await world.seats[3].start()
+            new_id = await world.certify(b"new")
+
+            async def joined() -> bool:
+                record = world.store(3).latest(world.disperser.id)
+                return record is not None and record.header.height == 2 and bool(record.columns)
+
+            await world.until(joined, 15)
+            assert (await node.payload_status(new_id)).status == "certified"
+            third_id = await world.certify(b"third")
+            assert (await node.payload_status(third_id)).batch_height == 3
+
+    run(main())

@@ -1,0 +1,218 @@
+"""Pushes that are taken, and every kind that is not; what is refused leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from da import errors
+from da.protocol.push import ColumnPush
+from kzg.engine import Engine
+from tests.da.member.support import Made, make_batch
+from tests.simulation.virtual_time import run
+from tests.simulation.world import START_MS, World
+
+
+def with_member(tmp_path: Path, engine: Engine, test: Callable[[World], Any], **arguments: Any) -> None:
+    """Run `test` in a world where only the member at seat 1 is up."""
+
+    async def main() -> None:
+        async with World(tmp_path, engine, follow_interval_s=1e6, **arguments) as world:
+            await world.seats[1].start()
+            await test(world)
+
+    run(main())
+
+
+def test_a_good_push_is_stored_then_signed(tmp_path: Path, engine: Engine) -> None:
+    async def test(world: World) -> None:
+        batch = make_batch(world)
+        push = batch.push_to(world, 1)
+        attestation = await world.node(1).accept_push(push)
+        index = attestation.verify(world.committee, batch.header)
+        assert world.committee.members[index].id == world.seats[1].id
+        record = world.store(1).batch(batch.header.hash)
+        assert record.columns == push.columns
+        for column in push.columns:
+            assert np.array_equal(
+                world.store(1).read_column(batch.header.hash, column), batch.records[column]
+            )
+        assert await world.node(1).accept_push(push) == attestation
+        await world.seats[1].restart()
+        assert await world.node(1).accept_push(push) == attestation
+
+    with_member(tmp_path, engine, test)
+
+
+def test_the_next_height_extends_the_log_and_others_do_not(tmp_path: Path, engine: Engine) -> None:
+    async def test(world: World) -> None:
+        node = world.node(1)
+        first = make_batch(world)
+        second = make_batch(world, b"two", first)
+        third = make_batch(world, b"three", second)
+        with pytest.raises(errors.HeightGap) as gap:
+            await node.accept_push(second.push_to(world, 1))
+        assert gap.value.expected == 1
+        await node.accept_push(first.push_to(world, 1))
+        with pytest.raises(errors.HeightGap) as gap:
+            await node.accept_push(third.push_to(world, 1))
+        assert gap.value.expected == 2
+        await node.accept_push(second.push_to(world, 1))
+        other = make_batch(world, b"other", first)
+        with pytest.raises(errors.HeaderConflict) as conflict:
+            await node.accept_push(other.push_to(world, 1))
+        assert conflict.value.existing_hash == second.header.hash
+        fork = make_batch(world, b"fork", second, fields={"parent": bytes([7]) * 32})
+        with pytest.raises(errors.HeaderConflict):
+            await node.accept_push(fork.push_to(world, 1))
+        back = make_batch(world, b"back", second, fields={"timestamp_ms": START_MS - 1})
+        with pytest.raises(errors.InvalidTimestamp):
+            await node.accept_push(back.push_to(world, 1))
+        await node.accept_push(third.push_to(world, 1))
+
+    with_member(tmp_path, engine, test)
+
+
+def test_two_headers_at_one_height_at_once_get_one_attestation(tmp_path: Path, engine: Engine) -> None:
+    async def test(world: World) -> None:
+        pushes = [make_batch(world, text).push_to(world, 1) for text in (b"one", b"two")]
+        answers = await asyncio.gather(
+            *(world.node(1).accept_push(push) for push in pushes), return_exceptions=True
+        )
+        assert sorted(isinstance(answer, errors.HeaderConflict) for answer in answers) == [False, True]
+
+    with_member(tmp_path, engine, test)
+
+
+BAD_HEADERS: list[tuple[dict[str, Any], type[errors.DaError]]] = [
+    ({"chain_id": 8}, errors.WrongChain),
+    ({"committee_hash": bytes(32)}, errors.StaleCommittee),
+    ({"disperser_id": bytes(32)}, errors.UnknownDisperser),
+    ({"timestamp_ms": START_MS + 61_000}, errors.InvalidTimestamp),
+    ({"payloads_root": bytes(32)}, errors.InvalidPush),
+    ({"commitments_root": bytes(32)}, errors.InvalidPush),
+    ({"row_count": 2}, errors.InvalidPush),
+]
+
+
+@pytest.mark.parametrize(("fields", "error"), BAD_HEADERS)
+def test_bad_headers(
+    tmp_path: Path, engine: Engine, fields: dict[str, Any], error: type[errors.DaError]
+) -> None:
+    async def test(world: World) -> None:
+        batch = make_batch(world, fields=fields)
+        with pytest.raises(error):
+            await world.node(1).accept_push(batch.push_to(world, 1))
+        assert world.store(1).latest(batch.header.disperser_id) is None
+
+    with_member(tmp_path, engine, test)
+
+
+def test_a_member_without_the_role_and_a_stranger_cannot_propose(tmp_path: Path, engine: Engine) -> None:
+    async def test(world: World) -> None:
+        member = world.seats[2]
+        batch = make_batch(world, secret=member.secret, fields={"disperser_id": member.id})
+        with pytest.raises(errors.UnknownDisperser):
+            await world.node(1).accept_push(batch.push_to(world, 1))
+        batch = make_batch(world, secret=member.secret)
+        with pytest.raises(errors.InvalidDisperserSignature):
+            await world.node(1).accept_push(batch.push_to(world, 1))
+        with pytest.raises(errors.InvalidDisperserSignature):
+            await world.node(1).check_push(batch.header, bytes(96))
+
+    with_member(tmp_path, engine, test)
+
+
+def bend_cell(push: ColumnPush, batch: Made) -> None:
+    push.records[3, 0, 31] ^= 1
+
+
+def bend_proof(push: ColumnPush, batch: Made) -> None:
+    push.records[3, 0, 2048:] = batch.records[push.columns[4], 0, 2048:]
+
+
+def swap_cells(push: ColumnPush, batch: Made) -> None:
+    push.records[[3, 4]] = push.records[[4, 3]]
+
+
+def no_field_element(push: ColumnPush, batch: Made) -> None:
+    push.records[3, 0, :32] = 255
+
+
+def no_point(push: ColumnPush, batch: Made) -> None:
+    push.records[3, 0, 2048:] = 1
+
+
+@pytest.mark.parametrize("bend", [bend_cell, bend_proof, swap_cells, no_field_element, no_point])
+def test_a_bad_cell_is_named_and_nothing_is_stored(
+    tmp_path: Path, engine: Engine, bend: Callable[[ColumnPush, Made], None]
+) -> None:
+    async def test(world: World) -> None:
+        batch = make_batch(world, bytes(200_000))
+        push = batch.push_to(world, 1)
+        bend(push, batch)
+        with pytest.raises(errors.RejectedColumn) as rejected:
+            await world.node(1).accept_push(push)
+        assert (rejected.value.column, rejected.value.row) == (push.columns[3], 0)
+        assert world.store(1).latest(batch.header.disperser_id) is None
+        await world.node(1).accept_push(batch.push_to(world, 1))
+
+    with_member(tmp_path, engine, test, members=5)
+
+
+def test_a_push_is_exactly_the_custody(tmp_path: Path, engine: Engine) -> None:
+    async def test(world: World) -> None:
+        batch = make_batch(world)
+        push = batch.push_to(world, 1)
+        fewer = replace(push, columns=push.columns[1:], records=push.records[1:])
+        none = replace(push, columns=(), records=push.records[:0])
+        others = batch.push_to(world, 2)
+        for wrong in (fewer, none, others):
+            with pytest.raises(errors.WrongCustody):
+                await world.node(1).accept_push(wrong)
+        assert world.store(1).latest(batch.header.disperser_id) is None
+
+    with_member(tmp_path, engine, test, members=5)
+
+
+def test_a_replayed_header_with_bad_columns_does_not_stop_the_good_push(
+    tmp_path: Path, engine: Engine
+) -> None:
+    async def test(world: World) -> None:
+        batch = make_batch(world)
+        good, bad = batch.push_to(world, 1), batch.push_to(world, 1)
+        bad.records[0, 0, 31] ^= 1
+        answers = await asyncio.gather(
+            world.node(1).accept_push(bad), world.node(1).accept_push(good), return_exceptions=True
+        )
+        assert isinstance(answers[0], errors.RejectedColumn)
+        assert not isinstance(answers[1], BaseException)
+
+    with_member(tmp_path, engine, test)
+
+
+def test_certificates(tmp_path: Path, engine: Engine) -> None:
+    async def test(world: World) -> None:
+        node, batch = world.node(1), make_batch(world)
+        certificate = batch.certificate(world)
+        with pytest.raises(errors.NotFound):
+            await node.accept_certificate(batch.header.hash, certificate)
+        await node.accept_push(batch.push_to(world, 1))
+        with pytest.raises(errors.RejectedCertificate):
+            await node.accept_certificate(batch.header.hash, certificate[:-1] + bytes([certificate[-1] ^ 1]))
+        with pytest.raises(errors.RejectedCertificate):
+            await node.accept_certificate(batch.header.hash, certificate[:-1])
+        with pytest.raises(errors.RejectedCertificate):
+            await node.accept_certificate(bytes(32), certificate)
+        assert world.store(1).batch(batch.header.hash).certificate is None
+        await node.accept_certificate(batch.header.hash, certificate)
+        assert world.store(1).batch(batch.header.hash).certificate == certificate
+        assert (await node.payload_certificate(batch.payload_list.entries[0].payload_id)) == certificate
+
+    with_member(tmp_path, engine, test)

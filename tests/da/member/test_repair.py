@@ -1,0 +1,213 @@
+"""Columns that are lost or damaged come back from peers, and only right ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from da.protocol.custody import columns_of
+from kzg.engine import Engine
+from tests.simulation.virtual_time import run
+from tests.simulation.world import Seat, World
+
+LIMITS = {"follow_interval_s": 2.0, "repair_retry_s": 2.0, "scrub_interval_s": 100.0}
+
+
+def held(world: World, seat: Seat) -> set[int]:
+    assert seat.store is not None
+    record = seat.store.latest(world.disperser.id)
+    return set(record.columns) if record is not None else set()
+
+
+def custody(world: World, seat: Seat) -> set[int]:
+    index = world.committee.member_index(seat.id)
+    assert index is not None
+    return set(columns_of(world.committee, index))
+
+
+def damage(seat: Seat, record: bytes) -> None:
+    """Flip a bit of a stored record on disk."""
+    for path in (seat.directory / "store").rglob("*"):
+        if path.is_file() and record in (data := path.read_bytes()):
+            at = data.index(record) + 100
+            path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+            return
+    raise AssertionError("the record is in no file")
+
+
+def test_a_lost_disk_is_filled_again_by_the_holders(tmp_path: Path, engine: Engine) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=6, **LIMITS) as world:
+            await world.start()
+            payload = world.rng.randbytes(200_000)
+            payload_id = await world.certify(payload)
+            await world.settle()
+            seat = world.seats[4]
+            await seat.stop()
+            seat.lose_disk()
+            await world.disperser.stop()
+            node = await seat.start()
+
+            async def whole() -> bool:
+                return held(world, seat) == custody(world, seat)
+
+            await world.until(whole)
+            header_hash = world.store(1).at_height(world.disperser.id, 1)
+            assert header_hash is not None
+            for column in held(world, seat) & held(world, world.seats[1]):
+                ours, theirs = (world.store(i).read_column(header_hash, column) for i in (4, 1))
+                assert ours is not None
+                assert theirs is not None
+                assert np.array_equal(ours, theirs)
+            assert await node.payload_bytes(payload_id) == payload
+
+    run(main())
+
+
+def test_columns_that_nobody_has_are_rebuilt_from_others(tmp_path: Path, engine: Engine) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4, replication=2, **LIMITS) as world:
+            await world.start()
+            await world.certify(world.rng.randbytes(150_000))
+            await world.settle()
+            seats = world.seats[1:]
+            # Somebody two of whose peers together leave some of its columns without a holder.
+            victim, absent = next(
+                (seat, other)
+                for seat in seats
+                for other in seats
+                if seat is not other
+                and custody(world, seat) & custody(world, other)
+                and len(set().union(*(custody(world, s) for s in seats if s not in (seat, other)))) >= 64
+                and custody(world, seat)
+                - set().union(*(custody(world, s) for s in seats if s not in (seat, other)))
+            )
+            await victim.stop()
+            victim.lose_disk()
+            await world.disperser.stop()
+            await absent.stop()
+            node = await victim.start()
+
+            async def whole() -> bool:
+                return held(world, victim) == custody(world, victim)
+
+            await world.until(whole)
+            assert node.metrics.repaired_columns._value.get() == len(custody(world, victim))
+
+    run(main())
+
+
+def test_a_damaged_record_is_told_and_repaired(tmp_path: Path, engine: Engine) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=5, **LIMITS) as world:
+            await world.start()
+            payload = world.rng.randbytes(1000)
+            payload_id = await world.certify(payload)
+            await world.settle()
+            seat, node, store = world.seats[2], world.node(2), world.store(2)
+            column = min(custody(world, seat))
+            header_hash = store.at_height(world.disperser.id, 1)
+            assert header_hash is not None
+            (good,) = await node.records(header_hash, [(0, column)])
+            assert good
+            damage(seat, good)
+            assert await node.records(header_hash, [(0, column), (1, column)]) == [b"", b""]
+
+            async def repaired() -> bool:
+                return await node.records(header_hash, [(0, column)]) == [good]
+
+            await world.until(repaired)
+            assert await node.payload_bytes(payload_id) == payload
+
+    run(main())
+
+
+def test_scrub_finds_damage_that_nobody_read(tmp_path: Path, engine: Engine) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=5, **LIMITS) as world:
+            await world.start()
+            await world.certify(world.rng.randbytes(1000))
+            await world.settle()
+            for index in (0, 3):  # the disperser holds all columns, also those not in its custody
+                node, store, seat = world.node(index), world.store(index), world.seats[index]
+                header_hash = store.at_height(world.disperser.id, 1)
+                assert header_hash is not None
+                column = max(held(world, seat))
+                (good,) = await node.records(header_hash, [(0, column)])
+                assert good
+                damage(seat, good)
+
+                async def repaired(store: Any = store, header_hash: bytes = header_hash) -> bool:
+                    return not list(store.scrub(header_hash))
+
+                await world.until(repaired)
+
+    run(main())
+
+
+def test_a_holder_that_lies_is_not_believed(tmp_path: Path, engine: Engine) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=5, **LIMITS) as world:
+            await world.start()
+            await world.certify(world.rng.randbytes(1000))
+            await world.settle()
+
+            def lie(method: str, answer: Any) -> Any:
+                return (
+                    answer[:40] + bytes([answer[40] ^ 1]) + answer[41:] if method == "get_column" else answer
+                )
+
+            world.seats[1].link.tamper = lie
+            seat = world.seats[4]
+            await seat.stop()
+            seat.lose_disk()
+            node = await seat.start()
+
+            async def whole() -> bool:
+                return held(world, seat) == custody(world, seat)
+
+            await world.until(whole)
+            assert node.metrics.bad_peer_cells.labels("node-1")._value.get() >= 1
+            header_hash = world.store(4).at_height(world.disperser.id, 1)
+            assert header_hash is not None
+            for column in custody(world, seat):
+                ours, theirs = (world.store(i).read_column(header_hash, column) for i in (4, 0))
+                assert ours is not None
+                assert theirs is not None
+                assert np.array_equal(ours, theirs)
+
+    run(main())
+
+
+@pytest.mark.parametrize("members", [4])
+def test_what_cannot_be_repaired_now_is_tried_again(tmp_path: Path, engine: Engine, members: int) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=members, **LIMITS) as world:
+            await world.start()
+            await world.certify(world.rng.randbytes(1000))
+            await world.settle()
+            seat = world.seats[3]
+            await seat.stop()
+            seat.lose_disk()
+            for other in world.seats[:3]:
+                other.link.tamper = lambda method, answer: None if method == "get_column" else answer
+            node = await seat.start()
+
+            async def known() -> bool:
+                return world.store(3).latest(world.disperser.id) is not None
+
+            await world.until(known)
+            assert held(world, seat) == set()
+            for other in world.seats[:3]:
+                other.link.tamper = None
+
+            async def whole() -> bool:
+                return held(world, seat) == custody(world, seat)
+
+            await world.until(whole)
+            assert (await node.info())["repairs_waiting"] == 0
+
+    run(main())
