@@ -388,9 +388,8 @@ def test_every_command_and_option_is_in_the_docs() -> None:
     assert sorted(sections) == sorted(commands)
     for name, command in commands.items():
         documented = set(re.findall(r"`(--[\w-]+)", sections[name]))
-        real = {
-            option for parameter in command.params for option in parameter.opts if option.startswith("--")
-        }
+        spellings = [(*parameter.opts, *parameter.secondary_opts) for parameter in command.params]
+        real = {option for options in spellings for option in options if option.startswith("--")}
         assert documented == real - {"--help"}, name
 
 

@@ -1,0 +1,59 @@
+"""The reference pages against the code: every route, every error with its status."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from fastapi.routing import APIRoute
+from starlette.routing import Route
+
+from da.api import STATUS, create_app
+from da.protocol import errors as protocol_errors
+from da.settings import Settings
+
+REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "reference"
+# Error names that no exception class has.
+NAMES_ON_THE_WIRE_ONLY = {"HeadTooSlow", "InternalError"}
+
+
+def test_every_route_is_in_the_docs(node, make_settings: Callable[..., Settings]) -> None:
+    documented = set(
+        re.findall(r"^### `(\w+ /[^`]*)`", (REFERENCE / "http.md").read_text("utf-8"), re.MULTILINE)
+    )
+    app = create_app(node, make_settings())
+    schema = app.openapi()["paths"]
+    real = {f"{method.upper()} {path}" for path, methods in schema.items() for method in methods}
+    plain = {
+        route.path
+        for route in app.router.routes
+        if isinstance(route, Route) and not isinstance(route, APIRoute)
+    }
+    hidden = {"/docs/oauth2-redirect"}
+    real |= {f"GET {path}" for path in plain - hidden}
+    assert documented == real
+
+
+def test_every_error_is_in_the_docs_with_its_status() -> None:
+    text = (REFERENCE / "errors.md").read_text("utf-8")
+    rows: dict[str, str] = {}
+    for names, status in re.findall(r"^\| (`[A-Z].+?) \| (\d+[^|]*) \|", text, re.MULTILINE):
+        rows |= dict.fromkeys(re.findall(r"`(\w+)`", names), status)
+    for cls, status in STATUS.items():
+        if cls is protocol_errors.ProtocolError:
+            continue
+        assert cls.__name__ in rows, cls.__name__
+        assert rows[cls.__name__].startswith(str(status)), cls.__name__
+    assert set(rows) - {cls.__name__ for cls in STATUS} == NAMES_ON_THE_WIRE_ONLY
+
+
+def test_every_protocol_error_is_in_the_docs() -> None:
+    text = (REFERENCE / "errors.md").read_text("utf-8")
+    for name, cls in vars(protocol_errors).items():
+        if (
+            isinstance(cls, type)
+            and issubclass(cls, protocol_errors.ProtocolError)
+            and not name.startswith("_")
+        ):
+            assert f"`{name}`" in text, name
