@@ -30,6 +30,7 @@ from typing import Any, Final, Self
 import numpy as np
 from py_arkworks_bls12381 import GT, G1Point, G2Point
 
+import gpu
 from erasure.constants import (
     BLS_MODULUS,
     BYTES_PER_BLOB,
@@ -49,7 +50,7 @@ TABLES: Final = {"small": (256, 8, 8), "medium": (64, 9, 10), "large": (64, 10, 
 
 MAX_WORKERS: Final = 256
 
-_LIBRARY_PATH: Final = Path(__file__).with_name("cellar_host.so")
+_LIBRARY_NAME: Final = "cellar_host.so"
 _OK, _INVALID, _STOPPED, _NO_MEMORY, _COLLISION, _BAD_COMMITMENT, _BAD_PROOF = range(7)
 _BYTES_PER_SIDE: Final = 96
 
@@ -92,7 +93,7 @@ def available() -> str | None:
     """None when the engine can run here, else the reason why it cannot."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return f"it is made for x86-64, not {platform.machine()}"
-    if not _LIBRARY_PATH.is_file():
+    if _library_path() is None:
         return "it was not built: a C++17 compiler was missing when the package was installed"
     try:
         missing = _library().cellar_missing_feature()
@@ -101,9 +102,15 @@ def available() -> str | None:
     return f"the processor or the system lacks {missing.decode()}" if missing else None
 
 
+def _library_path() -> Path | None:
+    """Where the library is: beside this module, or in the other directory of an editable install."""
+    candidates = (Path(directory) / _LIBRARY_NAME for directory in gpu.__path__)
+    return next((path for path in candidates if path.is_file()), None)
+
+
 @functools.cache
 def _library() -> ctypes.CDLL:
-    library = ctypes.CDLL(str(_LIBRARY_PATH))
+    library = ctypes.CDLL(str(_library_path()))
     c_int = ctypes.c_int
     signatures: dict[str, tuple[Any, list[Any]]] = {
         "cellar_missing_feature": (ctypes.c_char_p, []),

@@ -11,6 +11,9 @@
 
 namespace cellar {
 
+// What a walk keeps in L2: its accumulators and scratch, and the entries of two windows, 4 KiB a vector.
+constexpr int WALK_BATCH = 128;
+
 // Rows of 64 words to columns: bit i of word[k] to bit k of word[i], in each lane.
 inline void transpose_bits(V* word) {
   u64 mask = ~0ull >> 32;
@@ -90,7 +93,7 @@ class CombTable {
   int groups() const { return shape.columns / LANES; }
   // The number of groups to a batch, and how many vectors of accumulators that makes.
   int groups_per_batch() const {
-    int fit = BATCH / shape.t;
+    int fit = shape.t < WALK_BATCH ? WALK_BATCH / shape.t : 1;
     return fit < groups() ? fit : groups();
   }
 

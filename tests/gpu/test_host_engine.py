@@ -295,7 +295,7 @@ def test_options_out_of_range_are_refused(library: ctypes.CDLL, options: dict) -
 
 
 def test_without_its_library_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(host_engine, "_LIBRARY_PATH", tmp_path / "cellar_host.so")
+    monkeypatch.setattr(host_engine.gpu, "__path__", [str(tmp_path)])
     assert "was not built" in str(host_engine.available())
     with pytest.raises(EngineUnavailable):
         HostEngine()
@@ -307,9 +307,8 @@ def test_on_another_processor_it_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_damaged_library_is_a_reason_not_a_crash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    damaged = tmp_path / "cellar_host.so"
-    damaged.write_bytes(b"\x7fELF no more")
-    monkeypatch.setattr(host_engine, "_LIBRARY_PATH", damaged)
+    (tmp_path / "cellar_host.so").write_bytes(b"\x7fELF no more")
+    monkeypatch.setattr(host_engine.gpu, "__path__", [str(tmp_path)])
     host_engine._library.cache_clear()
     try:
         assert "cannot be loaded" in str(host_engine.available())
