@@ -155,7 +155,7 @@ class PayloadLookup:
         text = str(ref) if isinstance(ref, int) else "0x" + ref.hex()
         if certain:
             return NotFound(kind, text)
-        return NotReconstructable(f"{kind} {text} is unknown here, and a disperser that may know it does not answer")
+        return NotReconstructable(f"{kind} {text} is unknown here, and a disperser does not answer")
 
 
 def _status(record: BatchRecord, entry: PayloadEntry, status: Status) -> PayloadStatus:

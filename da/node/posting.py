@@ -105,23 +105,23 @@ class Posting:
         limit = min(config.payload_bytes_max, capacity(config.rows_max))
         if len(payload) > limit:
             raise PayloadTooLarge(len(payload), limit)
-        await self._check_room(len(payload))
+        retry_after_s = max(1, -(-config.batch_interval_ms // 1000))
+        if self._active >= config.concurrent_posts_max:
+            raise QueueFull(retry_after_s, f"{self._active} payloads are being taken at this moment")
         self._active += 1
         self._reserved_bytes += len(payload)
         try:
+            await self._check_room(2 * retry_after_s)
             return await self._post(namespace, payload, lookup)
         finally:
             self._active -= 1
             self._reserved_bytes -= len(payload)
 
-    async def _check_room(self, size: int) -> None:
-        context, config = self._context, self._context.config
-        retry_after_s = max(1, -(-config.batch_interval_ms // 1000))
-        if self._active >= config.concurrent_posts_max:
-            raise QueueFull(retry_after_s, f"{self._active} payloads are being taken at this moment")
+    async def _check_room(self, retry_after_s: int) -> None:
+        context = self._context
         used = await context.workers.io(lambda: self._outbox.total_bytes) + self._reserved_bytes
-        if used + size > config.outbox_bytes_max:
-            raise QueueFull(2 * retry_after_s, f"{used} bytes wait in the outbox")
+        if used > context.config.outbox_bytes_max:
+            raise QueueFull(retry_after_s, "the outbox is full")
         health = await context.store.health()
         if not health.writable:
             raise ReadOnly(health.reason or "the store takes no writes")

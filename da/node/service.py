@@ -365,9 +365,9 @@ class Node:
 
     async def ready(self) -> Readiness:
         """Whether the node can take and serve everything."""
-        reasons = await self._operation.reasons()
         if not self._loops.healthy:
-            reasons.append("not started, or stopping")
+            return Readiness(ready=False, reasons=("not started, or stopping, or a loop has died",))
+        reasons = await self._operation.reasons()
         return Readiness(ready=not reasons, reasons=tuple(reasons))
 
 

@@ -98,8 +98,12 @@ def test_lying_members_are_named_and_passed_over(tmp_path: Path, engine: Engine)
             world.seats[1].link.tamper = lie
             payload = world.rng.randbytes(300)
             await world.certify(payload)
-            bad = world.node(0).metrics.bad_attestations.labels("node-1")._value.get()
-            assert bad >= 1
+
+            async def named() -> bool:
+                return world.node(0).metrics.bad_attestations.labels("node-1")._value.get() >= 1
+
+            await world.until(named)
+            await world.settle()
             # A reader who holds nothing must get the columns from others, of whom one lies.
             node, store = world.node(5), world.store(5)
             header_hash = store.at_height(world.disperser.id, 1)

@@ -1,0 +1,175 @@
+"""One log, header after header; finality before publication; a store without room; attestations that lie."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from da.errors import ReadOnly
+from da.node import Status
+from da.protocol.attestation import Attestation
+from da.protocol.certificate import Certificate
+from da.store.errors import StoreFull
+from kzg.engine import Engine
+from tests.da.member.support import make_batch
+from tests.simulation.virtual_time import run
+from tests.simulation.world import NAMESPACE, START_MS, World
+
+
+def test_headers_chain_and_time_never_runs_backwards(tmp_path: Path, engine: Engine) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4) as world:
+            await world.start()
+            await world.certify(b"one")
+            world.disperser.skew_ms = -30_000  # an operator sets the clock back
+            await world.certify(b"two")
+            world.disperser.skew_ms = 0
+            await world.disperser.restart()
+            await world.certify(b"three")
+            records = await world.node(0).batches(1, 10)
+            headers = [record.header for record in records]
+            assert [header.height for header in headers] == [1, 2, 3]
+            assert [header.parent for header in headers[1:]] == [header.hash for header in headers[:-1]]
+            times = [header.timestamp_ms for header in headers]
+            assert times == sorted(times)
+            assert times[0] >= START_MS
+            await world.check_logs()
+
+    run(main())
+
+
+def test_no_certificate_before_finality(tmp_path: Path, engine: Engine) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=6) as world:
+            for seat in world.seats[:4]:
+                await seat.start()  # 4 of 6 have two thirds of the stake, but not the slots
+            node = world.node(0)
+            receipt = await node.post(NAMESPACE, b"some bytes")
+            status = await node.wait_certified(NAMESPACE, receipt.payload_id, 120)
+            assert status.status is Status.DISPERSING
+            another = await node.post(NAMESPACE, b"more bytes")
+            await asyncio.sleep(60)
+            assert (await node.payload_status(another.payload_id)).status is Status.ENCODING
+            assert len(world.store(0).batches(world.disperser.id, 1, 10)) == 1  # no second header meanwhile
+            await world.seats[4].start()
+            status = await node.wait_certified(NAMESPACE, receipt.payload_id, 120)
+            assert status.status is Status.CERTIFIED
+            certificate = Certificate.decode(await node.payload_certificate(receipt.payload_id))
+            assert certificate.verify(world.committee).final
+            assert len(certificate.signers) == 5
+            assert (await node.wait_certified(NAMESPACE, another.payload_id, 120)).status is Status.CERTIFIED
+
+    run(main())
+
+
+@pytest.mark.parametrize("lie", ["another's", "garbage", "another header's", "replayed signature"])
+def test_only_right_attestations_count(tmp_path: Path, engine: Engine, lie: str) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4) as world:
+            await world.start()
+            replayed: list[bytes] = []
+
+            def tamper(method: str, answer: Any) -> Any:
+                if method != "push":
+                    return answer
+                told = Attestation.decode(answer)
+                if lie == "garbage":
+                    return answer[:80]
+                if lie == "another header's":
+                    return Attestation(told.member_id, bytes(32), told.signature).encode()
+                if lie == "another's":
+                    header = world.store(0).batch(told.header_hash).header
+                    return Attestation.sign(world.seats[2].secret, header).encode()
+                return Attestation(told.member_id, told.header_hash, replayed[0]).encode()
+
+            await world.certify(b"first")
+            await world.settle()
+            first = world.store(1).batches(world.disperser.id, 1, 1)[0].header
+            replayed.append(Attestation.sign(world.seats[1].secret, first).signature)
+            world.seats[1].link.tamper = tamper
+            payload_id = await world.certify(b"second")
+            certificate = Certificate.decode(await world.node(0).payload_certificate(payload_id))
+            assert world.committee.member_index(world.seats[1].id) not in certificate.signers
+            assert certificate.verify(world.committee).final
+
+            async def named() -> bool:
+                return world.node(0).metrics.bad_attestations.labels("node-1")._value.get() >= 1
+
+            await world.until(named)
+
+    run(main())
+
+
+def test_a_full_disk_stops_posts_and_batches_and_lets_them_go_on(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4, batch_interval_ms=1000) as world:
+            await world.start()
+            node, store = world.node(0), world.store(0)
+            waiting = await node.post(NAMESPACE, b"posted before")
+            real_put, real_health = store.put_batch, store.health
+
+            def full(*_: Any, **__: Any) -> None:
+                raise StoreFull("no room")
+
+            monkeypatch.setattr(store, "put_batch", full)
+            monkeypatch.setattr(store, "health", lambda: type(real_health())(False, "no room"))
+            await asyncio.sleep(30)
+            ready = await node.ready()
+            assert not ready.ready
+            assert "no room" in ready.reasons[0]
+            with pytest.raises(ReadOnly):
+                await node.post(NAMESPACE, b"posted after")
+            assert store.latest(world.disperser.id) is None
+            monkeypatch.setattr(store, "put_batch", real_put)
+            monkeypatch.setattr(store, "health", real_health)
+            status = await node.wait_certified(NAMESPACE, waiting.payload_id, 60)
+            assert status.status is Status.CERTIFIED
+            assert (await node.ready()).ready
+
+    run(main())
+
+
+def test_a_disperser_that_lost_its_disk_takes_up_its_log_from_the_peers(
+    tmp_path: Path, engine: Engine
+) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4) as world:
+            await world.start()
+            ids = [await world.certify(bytes([i + 1]) * 10) for i in range(2)]
+            await world.settle()
+            await world.disperser.stop()
+            world.disperser.lose_disk()
+            await world.disperser.start()
+            payload_id = await world.certify(b"after")
+            assert (await world.node(0).payload_status(payload_id)).batch_height == 3
+            for old in ids:
+                assert (await world.node(0).payload_status(old)).status is Status.CERTIFIED
+            await world.check_logs()
+
+    run(main())
+
+
+def test_a_member_that_knows_another_header_makes_the_disperser_unready(
+    tmp_path: Path, engine: Engine
+) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=6) as world:
+            await world.seats[1].start()
+            forked = make_batch(world, b"signed in another life")
+            await world.node(1).accept_push(forked.push_to(world, 1))
+            for seat in world.seats:
+                if seat.node is None:
+                    await seat.start()
+            await world.certify(b"now")
+
+            async def told() -> bool:
+                return any("node-1" in reason for reason in (await world.node(0).ready()).reasons)
+
+            await world.until(told)
+
+    run(main())
