@@ -290,7 +290,7 @@ def server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
-        http=protocol_class(settings.head_timeout_s),
+        http=protocol_class(settings.head_timeout_s, settings.body_bytes_per_s_min),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -308,7 +308,10 @@ async def _stop_at_end_of_stdin(server: NodeServer) -> None:
             logger.info("standard input closed: the parent is gone")
             server.should_exit = True
 
-    await asyncio.get_running_loop().connect_read_pipe(UntilClosed, sys.stdin)
+    try:
+        await asyncio.get_running_loop().connect_read_pipe(UntilClosed, sys.stdin)
+    except (OSError, ValueError):
+        raise StartupError("--stop-with-stdin needs a pipe or a socket as standard input") from None
 
 
 def log_start(settings: Settings, identity: Identity, engine: Engine) -> None:

@@ -109,7 +109,9 @@ class Settings(BaseSettings):
         default=5.0, gt=0, description="Seconds before the minimum rate of a body is enforced."
     )
     body_bytes_per_s_min: int = Field(
-        default=8 * KIB, ge=1, description="Bytes per second below which a sender is cut off with 408."
+        default=8 * KIB,
+        ge=1,
+        description="Bytes per second below which a sender gets 408, and a reader is disconnected.",
     )
     payload_bytes_max: int = Field(
         default=16 * MIB,
@@ -123,11 +125,19 @@ class Settings(BaseSettings):
     post_wait_s: float = Field(
         default=10.0, ge=0, description="Seconds a post may wait for memory before the answer is 503."
     )
-    posts_waiting_max: int = Field(
-        default=64, ge=0, description="Posts that may wait for memory; more are answered 503 at once."
+    bodies_waiting_max: int = Field(
+        default=64, ge=0, description="Posts, and reads, that may wait for memory; more get 503 at once."
     )
 
     # Reading
+    read_inflight_bytes_max: int = Field(
+        default=256 * MIB,
+        ge=1,
+        description="Bytes of payloads being rebuilt or sent at once; more reads wait.",
+    )
+    read_wait_s: float = Field(
+        default=10.0, ge=0, description="Seconds a read may wait for memory before the answer is 503."
+    )
     certified_wait_s_max: float = Field(
         default=60.0, gt=0, description="Seconds `wait=certified` holds a request at most before it gets 202."
     )
@@ -274,8 +284,9 @@ class Settings(BaseSettings):
         digests = [token.sha256 for token in self.tokens]
         if len(set(digests)) != len(digests):
             raise ValueError("tokens: two entries have the same sha256")
-        if self.post_inflight_bytes_max < self.payload_bytes_max:
-            raise ValueError("post_inflight_bytes_max: must be at least payload_bytes_max")
+        for name in ("post_inflight_bytes_max", "read_inflight_bytes_max"):
+            if getattr(self, name) < self.payload_bytes_max:
+                raise ValueError(f"{name}: must be at least payload_bytes_max")
         return self
 
 

@@ -6,16 +6,33 @@ and a client that shows the ETag gets 304 without the bytes being read.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from da.api.bodies import JSON, OCTET_STREAM
 from da.api.schemas import Schema
 
 BINARY: dict[int | str, dict[str, Any]] = {200: {"content": {OCTET_STREAM: {}}}}
 IMMUTABLE = "public, max-age=31536000, immutable"
+
+
+class HeldResponse(Response):
+    """Bytes whose memory is counted until they are sent, or the reader is gone."""
+
+    media_type = OCTET_STREAM
+
+    def __init__(self, body: bytes, headers: dict[str, str], held: contextlib.AsyncExitStack) -> None:
+        super().__init__(body, headers=headers)
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send, then let go."""
+        async with self._held:
+            await super().__call__(scope, receive, send)
 
 
 def json(model: Schema, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

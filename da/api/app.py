@@ -190,7 +190,12 @@ def create_app(node: Node, settings: Settings) -> FastAPI:
         posts=bodies.Admission(
             settings.post_inflight_bytes_max,
             wait_s=settings.post_wait_s,
-            queue_max=settings.posts_waiting_max,
+            queue_max=settings.bodies_waiting_max,
+        ),
+        reads=bodies.Admission(
+            settings.read_inflight_bytes_max,
+            wait_s=settings.read_wait_s,
+            queue_max=settings.bodies_waiting_max,
         ),
     )
     app.router.routes.append(batches.cell_route)

@@ -173,8 +173,10 @@ class Admission:
         return self._capacity - self._free
 
     @contextlib.asynccontextmanager
-    async def hold(self, size: int) -> AsyncIterator[None]:
+    async def hold(self, size: int) -> AsyncIterator[Callable[[int], None]]:
         """Hold `size` bytes of the budget for the length of the block.
+
+        What is yielded gives back all but so many bytes, once it is known that less is enough.
 
         Raises:
             Overloaded: the queue is full, or no room was made in time.
@@ -184,15 +186,23 @@ class Admission:
             await self._wait_for(size)
         else:
             self._free -= size
-        try:
-            yield
-        finally:
-            self._free += size
+        held = size
+
+        def keep(needed: int) -> None:
+            nonlocal held
+            surplus = max(0, held - needed)
+            held -= surplus
+            self._free += surplus
             self._wake()
+
+        try:
+            yield keep
+        finally:
+            keep(0)
 
     async def _wait_for(self, size: int) -> None:
         if len(self._waiting) >= self._queue_max:
-            raise Overloaded("too many bodies are waiting to be read")
+            raise Overloaded("too many bodies are waiting for memory")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (size, future)
         self._waiting.append(entry)

@@ -22,6 +22,7 @@ class ApiContext:
     rights: PostingRights
     pace: BodyPace
     posts: Admission
+    reads: Admission
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     stream_clients: int = 0
 

@@ -1,7 +1,13 @@
-"""uvicorn's HTTP protocol with a limit on how long a request's head may take.
+"""uvicorn's HTTP protocol with limits on what strangers may do below the app.
 
-uvicorn closes idle connections between requests, but lets a client dribble a request line and headers for
-ever. A timer runs from the first byte of a connection, or of a later request, to the end of its headers.
+uvicorn closes idle connections between requests; everything else about a connection's pace is left to the
+app, which never sees
+- a request line and headers that dribble in: a timer runs from a connection's first moment, or a later
+  request's first byte, to the end of its headers;
+- endless headers, trailers or chunk extensions: bytes that are no body are counted against a budget that
+  grows with the body;
+- an answer that nobody reads: while the kernel's buffer is full, the rest must shrink at the minimum rate.
+Refusals of HTTP itself are JSON like all others.
 
 Does not: limit bodies (da/api/bodies.py does).
 """
@@ -9,52 +15,119 @@ Does not: limit bodies (da/api/bodies.py does).
 from __future__ import annotations
 
 import asyncio
+import json
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-_BODY = b'{"error": "HeadTooSlow", "message": "the request line and headers took too long"}'
-HEAD_TIMEOUT_RESPONSE = (
-    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    b"content-length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
+HEAD_BYTES_MAX = 64 * 1024
+# Framing of the smallest chunks: "1\r\nx\r\n" carries one byte in six.
+FRAMING_PER_BODY_BYTE = 8
+WRITE_CHECK_S = 10.0
+
+
+def _refusal(status: str, error: str, message: str) -> bytes:
+    body = json.dumps({"error": error, "message": message}).encode()
+    head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    return head.encode() + f"content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+HEAD_TOO_SLOW = _refusal("408 Request Timeout", "HeadTooSlow", "the request line and headers took too long")
+HEAD_TOO_LARGE = _refusal(
+    "431 Request Header Fields Too Large", "HeadTooLarge", f"headers are at most {HEAD_BYTES_MAX} bytes"
 )
+INVALID_HTTP = _refusal("400 Bad Request", "InvalidHttp", "that is no HTTP/1.1 request")
 
 
-def protocol_class(head_timeout_s: float) -> type[HttpToolsProtocol]:
-    """The protocol with this limit; uvicorn takes a class, not an instance."""
+def protocol_class(
+    head_timeout_s: float, read_bytes_per_s_min: int, *, write_check_s: float = WRITE_CHECK_S
+) -> type[HttpToolsProtocol]:
+    """The protocol with these limits; uvicorn takes a class, not an instance."""
 
-    class TimedProtocol(HttpToolsProtocol):
+    class BoundedProtocol(HttpToolsProtocol):
         """One connection."""
 
         _head_timer: asyncio.TimerHandle | None = None
+        _write_timer: asyncio.TimerHandle | None = None
+        _in_head = True
+        _received = 0
+        _body_bytes = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._start_timer()
+            self._start_head()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_head_timer()
+            self._stop_write_timer()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            self._received += len(data)
+            super().data_received(data)
+            allowed = HEAD_BYTES_MAX + (FRAMING_PER_BODY_BYTE + 1) * self._body_bytes
+            if self._received > allowed and not self.transport.is_closing():
+                self._refuse(HEAD_TOO_LARGE)
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            self._start_timer()
+            self._received = self._body_bytes = 0
+            self._start_head()
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            if self._in_head:  # what comes after the body is a trailer, which nobody here reads
+                super().on_header(name, value)
 
         def on_headers_complete(self) -> None:
-            self._stop_timer()
+            self._in_head = False
+            self._stop_head_timer()
             super().on_headers_complete()
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_timer()
-            super().connection_lost(exc)
+        def on_body(self, body: bytes) -> None:
+            self._body_bytes += len(body)
+            super().on_body(body)
 
-        def _start_timer(self) -> None:
+        def send_400_response(self, msg: str) -> None:
+            self._refuse(INVALID_HTTP)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._watch_write(self.transport.get_write_buffer_size())
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self._stop_write_timer()
+
+        def _start_head(self) -> None:
+            self._in_head = True
             if self._head_timer is None:
-                self._head_timer = self.loop.call_later(head_timeout_s, self._too_slow)
+                self._head_timer = self.loop.call_later(head_timeout_s, self._refuse, HEAD_TOO_SLOW)
 
-        def _stop_timer(self) -> None:
+        def _stop_head_timer(self) -> None:
             if self._head_timer is not None:
                 self._head_timer.cancel()
                 self._head_timer = None
 
-        def _too_slow(self) -> None:
+        def _refuse(self, answer: bytes) -> None:
+            # With an answer of the app's on its way, a second one would only confuse the client.
             if not self.transport.is_closing():
-                self.transport.write(HEAD_TIMEOUT_RESPONSE)
+                if self.cycle is None or self.cycle.response_complete or self._in_head:
+                    self.transport.write(answer)
                 self.transport.close()
 
-    return TimedProtocol
+        def _watch_write(self, before: int) -> None:
+            self._stop_write_timer()
+            self._write_timer = self.loop.call_later(write_check_s, self._check_write, before)
+
+        def _check_write(self, before: int) -> None:
+            left = self.transport.get_write_buffer_size()
+            if before - left < read_bytes_per_s_min * write_check_s:
+                self.transport.abort()
+            else:
+                self._watch_write(left)
+
+        def _stop_write_timer(self) -> None:
+            if self._write_timer is not None:
+                self._write_timer.cancel()
+                self._write_timer = None
+
+    return BoundedProtocol

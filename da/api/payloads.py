@@ -11,6 +11,7 @@ Does not: pack, commit or batch anything; the node does.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -123,7 +124,13 @@ async def get_payload(request: Request, payload_id: str) -> Response:
     known = answers.not_modified(request, headers)
     if known is not None:
         return known
-    return answers.octets(await context_of(request).node.payload_bytes(id_bytes), headers)
+    context = context_of(request)
+    async with contextlib.AsyncExitStack() as held:
+        # The length is not known before the bytes are; until then the longest is counted.
+        keep = await held.enter_async_context(context.reads.hold(context.settings.payload_bytes_max))
+        payload = await context.node.payload_bytes(id_bytes)
+        keep(len(payload))
+        return answers.HeldResponse(payload, headers, held.pop_all())
 
 
 @router.get("/{payload_id}/status", response_model=PayloadBody)

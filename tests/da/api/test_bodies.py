@@ -31,11 +31,13 @@ def serve(node, make_settings: Callable[..., Settings]) -> Callable[..., Any]:
     """A context manager: a real server around the fake node; gives its port."""
 
     @contextlib.asynccontextmanager
-    async def serving(**changes: Any) -> AsyncIterator[int]:
+    async def serving(write_check_s: float = 10.0, **changes: Any) -> AsyncIterator[int]:
         settings = make_settings(**changes)
         config = uvicorn.Config(
             create_app(node, settings),
-            http=protocol_class(settings.head_timeout_s),
+            http=protocol_class(
+                settings.head_timeout_s, settings.body_bytes_per_s_min, write_check_s=write_check_s
+            ),
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -171,6 +173,80 @@ async def test_a_connection_that_says_nothing_is_cut_off(node, serve: Any) -> No
     assert (status, body["error"]) == (408, "HeadTooSlow")
 
 
+@pytest.mark.parametrize(
+    "start",
+    [b"GET /v1/node HTTP/1.1\r\n", _head("Transfer-Encoding: chunked") + b"3\r\nabc\r\n0\r\n"],
+    ids=["headers", "trailers"],
+)
+async def test_headers_without_end_are_cut_off(node, serve: Any, start: bytes) -> None:
+    """With every timeout far away, the server must hang up by itself (a reset may swallow its answer)."""
+    async with serve(head_timeout_s=1000.0, body_grace_s=1000.0, body_timeout_s=1000.0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(start)
+        async with asyncio.timeout(20):
+            with contextlib.suppress(ConnectionError):
+                while not writer.is_closing():
+                    writer.write(b"X-A: b\r\n" * 1000)
+                    await writer.drain()
+            with contextlib.suppress(ConnectionError):
+                answer = await reader.read()
+                assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+        writer.close()
+    assert node.posted == []
+
+
+async def test_a_body_in_the_smallest_chunks_is_taken(node, serve: Any) -> None:
+    async with serve() as port:
+        chunks = b"1\r\nx\r\n" * 50_000
+        status, _, _ = await _exchange(port, _head("Transfer-Encoding: chunked"), chunks + b"0\r\n\r\n")
+    assert status == 202
+    assert node.posted[0][1] == b"x" * 50_000
+
+
+@pytest.mark.parametrize("junk", [b"\x16\x03\x01\x02\x00", b"NONSENSE\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"])
+async def test_what_is_no_http_is_told_so_in_json(node, serve: Any, junk: bytes) -> None:
+    async with serve() as port:
+        status, body, _ = await _exchange(port, junk)
+    assert (status, body["error"]) == (400, "InvalidHttp")
+
+
+async def test_an_answer_that_nobody_reads_is_given_up(node, serve: Any) -> None:
+    node.payloads[bytes(32)] = bytes(16 * 2**20)
+    async with serve(write_check_s=0.1) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /v1/payloads/0x" + b"00" * 32 + b" HTTP/1.1\r\nHost: node\r\n\r\n")
+        async with asyncio.timeout(20):
+            # The client reads nothing more until the server has hung up, which a second client observes.
+            await reader.readexactly(10)
+            reader._transport.pause_reading()  # type: ignore[attr-defined]
+            gauge = b"cellar_http_requests_in_progress 1.0"  # the request for the metrics itself
+            while gauge not in await _get(port, "/metrics"):  # noqa: ASYNC110 - a server is observed from outside
+                await asyncio.sleep(0.01)
+        writer.close()
+
+
+async def test_a_slow_but_steady_reader_gets_everything(node, serve: Any) -> None:
+    node.payloads[bytes(32)] = bytes(4 * 2**20)
+    async with serve(write_check_s=0.2, body_bytes_per_s_min=1) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**16)
+        writer.write(b"GET /v1/payloads/0x" + b"00" * 32 + b" HTTP/1.1\r\nHost: node\r\n\r\n")
+        async with asyncio.timeout(60):
+            await reader.readuntil(b"\r\n\r\n")
+            got = 0
+            while got < 4 * 2**20:
+                got += len(await reader.read(2**16))
+                await asyncio.sleep(0.005)
+        writer.close()
+
+
+async def _get(port: int, path: str) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
 async def test_a_kept_connection_serves_many_requests(node, serve: Any) -> None:
     """The head's timer of one request does not cut off the next."""
     async with serve(head_timeout_s=5.0) as port:
@@ -237,6 +313,21 @@ async def test_admission_gives_up_after_its_wait_and_when_the_queue_is_full() ->
             await _hold(admission, 1)
         with pytest.raises(Overloaded):
             await waiting
+    assert admission.used_bytes == 0
+
+
+async def test_what_is_not_needed_is_given_back_early() -> None:
+    admission = Admission(100, wait_s=60.0, queue_max=10)
+    async with asyncio.timeout(20), admission.hold(100) as keep:
+        waiting = asyncio.ensure_future(_hold(admission, 50))
+        await asyncio.sleep(0)
+        keep(60)
+        assert admission.used_bytes == 60
+        keep(50)
+        await waiting
+        assert admission.used_bytes == 50
+        keep(80)  # never takes more
+        assert admission.used_bytes == 50
     assert admission.used_bytes == 0
 
 
