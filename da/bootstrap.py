@@ -22,7 +22,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import uvicorn
 import uvloop
@@ -80,23 +79,6 @@ def node_config(settings: Settings) -> NodeConfig:
     return NodeConfig(
         disperser="disperser" in settings.roles, **{name: getattr(settings, name) for name in shared}
     )
-
-
-def read_password(path: Path | None, prompt: Callable[[], str]) -> str:
-    """The keystore's password: the first line of the file, or what the prompt returns.
-
-    Raises:
-        StartupError: the file cannot be read, or is empty.
-    """
-    if path is None:
-        return prompt()
-    try:
-        password = path.read_text(encoding="utf-8").split("\n", 1)[0]
-    except (OSError, UnicodeDecodeError) as error:
-        raise StartupError(f"password file {path}: {getattr(error, 'strerror', None) or error}") from None
-    if not password:
-        raise StartupError(f"password file {path}: its first line is empty")
-    return password
 
 
 def identify(settings: Settings, password: str) -> Identity:

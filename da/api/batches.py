@@ -10,9 +10,10 @@ Does not: accept columns (da/api/members.py), nor verify anything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Any
 
+import anyio
 from fastapi import APIRouter, Query, Request
 from fastapi.sse import format_sse_event
 from pydantic import ValidationError
@@ -116,13 +117,14 @@ async def _events(context: ApiContext, first: int, disperser_id: bytes | None) -
                 yield b": ping\n\n"
     finally:
         context.stream_clients -= 1
-        for task in (stopping, following):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait({task})
-        close = getattr(source, "aclose", None)
-        if close is not None:
-            await close()
+        tasks: set[asyncio.Future[Any]] = {stopping} if following is None else {stopping, following}
+        for task in tasks:
+            task.cancel()
+        # A client that hung up cancels every await here; the subscription must end all the same.
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait(tasks)
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
 
 
 @router.get("/{batch}", response_model=BatchBody)

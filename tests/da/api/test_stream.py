@@ -1,0 +1,108 @@
+"""The stream on a real server: silence, hanging up, and a node that stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from da.api.app import create_app
+from da.bootstrap import NodeServer, server_config
+from da.settings import Settings
+from da.store.base import BatchRecord
+
+pytestmark = pytest.mark.anyio
+
+REQUEST = b"GET /v1/batches/stream?from=1 HTTP/1.1\r\nHost: node\r\n\r\n"
+
+
+class Running:
+    """A server that runs as a node's does."""
+
+    def __init__(self, node: Any, settings: Settings) -> None:
+        self.app = create_app(node, settings)
+        self.context = self.app.state.api
+        self.server = NodeServer(server_config(settings, self.app), self.context.stopping)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection that has asked for the stream."""
+        reader, writer = await asyncio.open_connection(*self.listener.getsockname())
+        writer.write(REQUEST)
+        await reader.readuntil(b": open\n\n")
+        return reader, writer
+
+
+@pytest.fixture
+def closed(node: Any) -> asyncio.Event:
+    """Set when a subscription to a log that ends nowhere is closed: after its batches it waits."""
+    event = asyncio.Event()
+
+    async def subscribe(from_height: int, disperser_id: bytes | None = None) -> AsyncIterator[BatchRecord]:
+        try:
+            for record in node.log:
+                yield record
+            await asyncio.Event().wait()
+        finally:
+            event.set()
+
+    node.subscribe = subscribe
+    return event
+
+
+@pytest.fixture
+def running(node: Any, make_settings: Callable[..., Settings]) -> Callable[..., Any]:
+    """A context manager around a running server."""
+
+    @contextlib.asynccontextmanager
+    async def start(**changes: Any) -> AsyncIterator[Running]:
+        run = Running(node, make_settings(shutdown_grace_s=20, **changes))
+        task = asyncio.create_task(run.server.serve(sockets=[run.listener]))
+        try:
+            async with asyncio.timeout(20):
+                yield run
+        finally:
+            run.server.should_exit = True
+            async with asyncio.timeout(20):
+                await task
+
+    return start
+
+
+async def test_silence_is_broken_by_comments(closed: asyncio.Event, running: Callable[..., Any]) -> None:
+    async with running(stream_ping_s=0.01) as run:
+        reader, writer = await run.connect()
+        text = await reader.readuntil(b": ping\n\n")
+        assert text.count(b"event: batch") == 3
+        await reader.readuntil(b": ping\n\n")
+        writer.close()
+
+
+async def test_a_client_that_hangs_up_is_let_go(closed: asyncio.Event, running: Callable[..., Any]) -> None:
+    async with running(stream_ping_s=0.01, stream_clients_max=1) as run:
+        reader, writer = await run.connect()
+        await reader.readuntil(b": ping\n\n")
+        assert run.context.stream_clients == 1
+        writer.close()
+        await closed.wait()
+        assert run.context.stream_clients == 0
+        _, second = await run.connect()
+        second.close()
+
+
+async def test_a_node_that_stops_ends_its_streams_at_once(
+    closed: asyncio.Event, running: Callable[..., Any]
+) -> None:
+    """Without the word, the server would wait for the stream until the grace time is over."""
+    async with running() as run:
+        reader, writer = await run.connect()
+        await reader.readuntil(b"event: batch")
+        run.server.should_exit = True
+        rest = await reader.read()
+        assert rest.endswith(b"0\r\n\r\n"), "ended as a whole answer, not cut off"
+        writer.close()
+    assert closed.is_set()

@@ -1,0 +1,152 @@
+"""What a node refuses to start with, and its log lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from da import bls, keystore
+from da.bootstrap import (
+    EARLIEST_CLOCK_MS,
+    StartupError,
+    check_surroundings,
+    identify,
+    open_node_engine,
+    open_store,
+)
+from da.commands.logs import JsonFormatter
+from da.protocol.committee import Committee, Member
+from da.settings import Settings
+
+SECRET = bytes([0] * 31 + [7])
+
+
+def committee(secret: bytes = SECRET, **changes: Any) -> Committee:
+    values: dict[str, Any] = {
+        "name": "a",
+        "url": "http://127.0.0.1:4560",
+        "public_key": bls.public_key(secret),
+        "proof_of_possession": bls.prove_possession(secret),
+        "stake": 1,
+        "disperser": True,
+    }
+    return Committee(chain_id=1, epoch=1, members=(Member(**{**values, **changes}),))
+
+
+@pytest.fixture
+def settings_of(tmp_path: Path) -> Callable[..., Settings]:
+    """Settings of a node whose key and committee are there."""
+    keystore.create(tmp_path / "key.json", SECRET, "password", iterations=2)
+    (tmp_path / "committee.json").write_text(committee().to_json())
+
+    def make(**changes: Any) -> Settings:
+        values = {
+            "data_dir": tmp_path / "data",
+            "committee_file": tmp_path / "committee.json",
+            "keystore_file": tmp_path / "key.json",
+        }
+        return Settings(**{**values, **changes})
+
+    return make
+
+
+def test_key_and_committee_find_each_other(settings_of: Callable[..., Settings]) -> None:
+    identity = identify(settings_of(), "password")
+    assert (identity.member.name, identity.secret, identity.column_count) == ("a", SECRET, 128)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda path: (path / "committee.json").unlink(), "da committee new"),
+        (lambda path: (path / "committee.json").write_text("{}"), "committee.json"),
+        (lambda path: (path / "key.json").unlink(), "da key new"),
+        (lambda path: (path / "key.json").chmod(0o644), "chmod 600"),
+        (
+            lambda path: (path / "committee.json").write_text(committee(bytes([0] * 31 + [8])).to_json()),
+            "is no member of",
+        ),
+        (
+            lambda path: (path / "committee.json").write_text(committee(disperser=False).to_json()),
+            "does not name a",
+        ),
+    ],
+    ids=["no-committee", "bad-committee", "no-key", "open-key", "stranger", "no-disperser"],
+)
+def test_what_cannot_work_is_refused_with_advice(
+    settings_of: Callable[..., Settings], tmp_path: Path, spoil: Callable[[Path], None], told: str
+) -> None:
+    settings = settings_of(roles=("member", "disperser"))
+    identify(settings, "password")
+    spoil(tmp_path)
+    with pytest.raises(StartupError, match=told) as caught:
+        identify(settings, "password")
+    assert SECRET.hex() not in str(caught.value)
+
+
+def test_a_wrong_password_is_told(settings_of: Callable[..., Settings]) -> None:
+    with pytest.raises(StartupError, match="wrong password"):
+        identify(settings_of(), "other")
+
+
+def test_a_clock_that_was_never_set_is_refused(settings_of: Callable[..., Settings]) -> None:
+    settings = settings_of()
+    identity = identify(settings, "password")
+    check_surroundings(settings, identity, EARLIEST_CLOCK_MS)
+    with pytest.raises(StartupError, match="1970-01-01"):
+        check_surroundings(settings, identity, 1000)
+
+
+def test_an_address_that_peers_may_not_reach_is_warned_of(
+    settings_of: Callable[..., Settings], caplog: pytest.LogCaptureFixture
+) -> None:
+    identity = identify(settings_of(), "password")
+    check_surroundings(settings_of(), identity, EARLIEST_CLOCK_MS)
+    assert caplog.records == []
+    check_surroundings(settings_of(port=4561), identity, EARLIEST_CLOCK_MS)
+    assert "behind a proxy" in caplog.text
+
+
+def test_a_forced_engine_that_is_missing_or_unknown_is_refused(settings_of: Callable[..., Settings]) -> None:
+    with pytest.raises(StartupError, match="engine"):
+        open_node_engine(settings_of(engine="nonsense"))
+
+
+def test_a_data_directory_has_one_owner(settings_of: Callable[..., Settings]) -> None:
+    settings = settings_of()
+    store = open_store(settings)
+    try:
+        with pytest.raises(StartupError, match="in use by process"):
+            open_store(settings)
+    finally:
+        store.close()
+    open_store(settings).close()
+
+
+def test_a_data_directory_that_is_a_file_is_refused(
+    settings_of: Callable[..., Settings], tmp_path: Path
+) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(StartupError, match="data directory"):
+        open_store(settings_of())
+
+
+def test_log_lines_for_machines() -> None:
+    record = logging.LogRecord("cellar.node", logging.WARNING, "f", 1, "height %d: %s", (7, "é\n"), None)
+    record.created, record.msecs = 1_700_000_000.25, 250
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    assert json.loads(line) == {
+        "time": "2023-11-14T22:13:20.250Z",
+        "level": "warning",
+        "logger": "cellar.node",
+        "message": "height 7: é\n",
+    }
+    error = ValueError("boom")
+    record.exc_info = (ValueError, error, None)
+    assert "boom" in json.loads(JsonFormatter().format(record))["traceback"]
