@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from da.api.schemas import BatchBody
+from da.store.base import BatchRecord
 from light_client import MalformedBatch, UnverifiedBatch, parse_batch, verify_batch
-from light_client.batch import parse_json
+from light_client.batch import parse_json, verify_header
 
 from .conftest import World, build_world
 
@@ -26,6 +28,30 @@ def test_a_served_batch_verifies(world: World) -> None:
     assert (verified.commitments == batch.matrix.commitments).all()
     assert verified.finality.final
     assert verified.signed_header().certificate == batch.certificate
+
+
+@pytest.mark.parametrize("state", ["live", "expired"])
+def test_what_a_node_serves_is_understood(world: World, state: Literal["live", "expired"]) -> None:
+    """The node's own wire model, not the fake members'."""
+    (batch,) = world.chain(1)
+    live = state == "live"
+    record = BatchRecord(
+        header=batch.header,
+        disperser_signature=batch.disperser_signature if live else b"",
+        payload_list=batch.payload_list,
+        commitments=batch.matrix.commitments if live else batch.matrix.commitments[:0],
+        columns=(1, 2) if live else (),
+        certificate=batch.certificate,
+        received_ms=0,
+        state=state,
+    )
+    document = parse_batch(parse_json(BatchBody.of(record).model_dump_json().encode()))
+    assert verify_header(document, world.committee).final
+    if live:
+        assert verify_batch(document, world.committee).header == batch.header
+    else:
+        with pytest.raises(UnverifiedBatch, match="expired"):
+            verify_batch(document, world.committee)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from da.protocol.custody import holders_of
 from light_client import Fault, Report, Status
 from sampling import Verdict, confidence_of, samples_needed
 
-from .conftest import NOW_MS, RECORD_BYTES, Batch, World, not_found, run
+from .conftest import NOW_MS, RECORD_BYTES, Batch, World, not_found, run, until_disconnected
 
 SAMPLES = samples_needed(2, 0.9999)
 
@@ -134,6 +133,12 @@ def test_when_all_holders_of_a_cell_lie_it_is_unavailable(world: World, tmp_path
 # --- withholding, silence, expiry ------------------------------------------------------------------------
 
 
+async def _hang(request: Request) -> Response | None:
+    if request.method == "POST":
+        await until_disconnected(request)
+    return None
+
+
 def test_withheld_columns_are_unavailable_with_what_each_holder_said(world: World, tmp_path: Path) -> None:
     world.chain(1)
     for member in world.members:
@@ -216,28 +221,30 @@ def test_a_member_that_recovers_within_the_deadline_decides_it(world: World, tmp
 def test_members_that_hang_are_given_up_at_the_deadline(world: World, tmp_path: Path) -> None:
     world.chain(1)
 
-    async def hang(request: Request) -> Response | None:
-        if request.method == "POST":
-            await asyncio.Event().wait()
-        return None
-
     for member in world.members:
-        member.intercept = hang
+        member.intercept = _hang
     report = _sample(world, tmp_path, deadline_s=0.2, answer_timeout_s=60)
     assert report.verdict is Verdict.UNDECIDED
     assert report.sampling is not None
     assert report.sampling.unreached == SAMPLES
 
 
+def test_what_arrived_before_the_deadline_is_verified(world: World, tmp_path: Path) -> None:
+    world.chain(1)
+    world.members[1].intercept = _hang
+    for member in world.members[2:4]:
+        member.record = lambda batch, cell: _flip_cell(batch.matrix.record(*cell))
+    report = _sample(world, tmp_path, deadline_s=2, answer_timeout_s=60)
+    assert report.verdict is Verdict.UNDECIDED
+    assert report.sampling is not None
+    assert 0 < report.sampling.valid < SAMPLES
+    assert {each.fault for each in report.accusations} == {Fault.INVALID_CELL}
+
+
 def test_a_slow_member_is_passed_over(world: World, tmp_path: Path) -> None:
     world.chain(1)
 
-    async def hang(request: Request) -> Response | None:
-        if request.method == "POST":
-            await asyncio.Event().wait()
-        return None
-
-    world.members[1].intercept = hang
+    world.members[1].intercept = _hang
     report = _sample(world, tmp_path, answer_timeout_s=0.2)
     assert report.verdict is Verdict.AVAILABLE
     assert [silence.member for silence in report.silences] == [world.committee.members[1].name]
