@@ -23,10 +23,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from da.errors import DaError, HeaderConflict, PeerError, RejectedCertificate, StaleCommittee
+from da.errors import DaError, HeaderConflict, NotFound, PeerError, RejectedCertificate, StaleCommittee
 from da.member.verification import check_certificate, check_signature
 from da.protocol.contents import check_contents
 from da.protocol.errors import ProtocolError
+from da.store.errors import CorruptBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,12 +47,18 @@ class LogFollower:
         self._context = context
         self._on_batch = on_batch
         self._complete: dict[bytes, int] = {}  # disperser -> all certified batches up to here are known
+        self._doubtful = False
         self._wanted = asyncio.Event()
         self._round: asyncio.Task[bool] | None = None
         self._next_round: asyncio.Task[bool] | None = None
 
     def kick(self) -> None:
         """Have a round soon."""
+        self._wanted.set()
+
+    def doubt(self) -> None:
+        """A batch that was known cannot be read any more: look through the logs anew, the own one too."""
+        self._doubtful = True
         self._wanted.set()
 
     async def run(self) -> None:
@@ -76,7 +83,12 @@ class LogFollower:
         if before is not None:
             await asyncio.wait([before])
         self._round, self._next_round = asyncio.current_task(), None
-        results = [await self.sync(disperser) for disperser in self._context.committee.dispersers]
+        if self._doubtful:
+            self._complete.clear()
+        own_too, self._doubtful = self._doubtful, False
+        results = [
+            await self.sync(disperser, own_too=own_too) for disperser in self._context.committee.dispersers
+        ]
         return all(results)
 
     async def close(self) -> None:
@@ -86,13 +98,13 @@ class LogFollower:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
-    async def sync(self, disperser: Member) -> bool:
+    async def sync(self, disperser: Member, *, own_too: bool = False) -> bool:
         """Learn one log, from the peers if need be; whether its end is certain."""
         context = self._context
         if disperser.id != context.member.id:
             if await self._read_log(disperser, disperser):
                 return True
-        elif await context.store.latest(disperser.id) is not None:
+        elif not own_too and await context.store.latest(disperser.id) is not None:
             return True  # this node's own log: only after the loss of its store do others know better
         peers = [member for member in context.peers if member.id != disperser.id]
         await asyncio.gather(*(self._read_log(member, disperser) for member in peers))
@@ -128,6 +140,8 @@ class LogFollower:
         while True:
             page = await self._context.store.batches(disperser_id, complete + 1, limit, certified_only=True)
             for record in page:
+                if record.state == "missing":
+                    return record.header.height
                 # Below the first batch ever known here nothing is missed: it has expired.
                 if record.header.height != complete + 1 and complete:
                     return complete + 1
@@ -147,12 +161,13 @@ class LogFollower:
         await context.workers.compute(_check_batch, context.committee, batch, batch.certificate)
         async with context.log_lock(disperser.id):
             known = await context.store.at_height(disperser.id, header.height)
-            if known is None:
+            new = known is None or (known == header_hash and not await self._readable(header_hash))
+            if new:
                 await context.store.put_batch(
                     header, batch.disperser_signature, batch.payload_list, batch.commitments
                 )
                 log.info("learnt height %d of %s from %s", header.height, disperser.name, source.name)
-            elif known != header_hash:
+            elif known is not None and known != header_hash:
                 log.error(
                     "equivocation of %s at height %d: %s is certified, known is %s",
                     disperser.name, header.height, header_hash.hex(), known.hex(),
@@ -160,8 +175,16 @@ class LogFollower:
                 raise HeaderConflict(known)
             await context.store.put_certificate(header_hash, batch.certificate)
         context.changed.announce()
-        if known is None:
+        if new:
             self._on_batch(header_hash)
+
+    async def _readable(self, header_hash: bytes) -> bool:
+        """Whether a batch that was stored is still served, or has expired."""
+        try:
+            await self._context.store.any_batch(header_hash)
+        except (NotFound, CorruptBatch):
+            return False
+        return True
 
 
 def _check_batch(committee: Committee, batch: RemoteBatch, certificate: bytes) -> None:

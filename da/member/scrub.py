@@ -1,8 +1,9 @@
 """Scrub: reading everything again, slowly, to find what the disk forgot.
 
 Flow of a pass: batch after batch of every log, check each byte of its file against its checksums and its
-columns against what this node should hold; hand what is damaged or missing to the repair. Between two
-batches the pass rests, so that it never competes with serving.
+columns against what this node should hold. What is damaged or missing is handed to the repair, and batches
+that are lost as a whole to the follower, which learns them again. Between two batches the pass rests, so
+that it never competes with serving.
 
 Does not: repair (see repair), nor look at expired batches.
 """
@@ -13,9 +14,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from da.errors import NotFound
 from da.store.errors import CorruptBatch
 
 if TYPE_CHECKING:
+    from da.member.follow import LogFollower
     from da.member.repair import Repair
     from da.node.context import NodeContext
     from da.store.base import BatchRecord, ScrubFinding
@@ -26,9 +29,10 @@ log = logging.getLogger("da.scrub")
 class Scrub:
     """Finds damage."""
 
-    def __init__(self, context: NodeContext, repair: Repair) -> None:
+    def __init__(self, context: NodeContext, repair: Repair, follower: LogFollower) -> None:
         self._context = context
         self._repair = repair
+        self._follower = follower
 
     async def run(self) -> None:
         """One quick pass for missing columns at the start, then full passes, one an interval."""
@@ -44,7 +48,9 @@ class Scrub:
             height = 1
             while page := await context.store.batches(disperser.id, height, context.config.follow_page):
                 for record in page:
-                    if record.state == "live":
+                    if record.state == "missing":
+                        self._follower.doubt()
+                    elif record.state == "live":
                         handed += await self._visit(record, read_all=read_all)
                 height = page[-1].header.height + 1
         return handed
@@ -55,7 +61,9 @@ class Scrub:
         if read_all:
             for finding in await self._findings(header_hash):
                 log.warning("scrub: %s in %s: %s", finding.kind, finding.path, finding.detail)
-                if finding.kind == "record" and finding.column is not None:
+                if finding.kind in ("head", "missing"):
+                    self._follower.doubt()
+                elif finding.kind == "record" and finding.column is not None:
                     damaged.add(finding.column)
                     self._context.metrics.corrupt_records.inc()
             await asyncio.sleep(self._context.config.scrub_rest_s)
@@ -68,6 +76,7 @@ class Scrub:
         store = self._context.store
         try:
             return await store.call(lambda: list(store.sync.scrub(header_hash)))
-        except CorruptBatch as error:
+        except (CorruptBatch, NotFound) as error:
             log.warning("scrub: %s", error)
+            self._follower.doubt()
             return []

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from da.disperser.outbox import OutboxError
 from da.errors import DaError, Expired, NotCertified, NotFound, NotReconstructable, PayloadFailed
 from da.node.types import PayloadStatus, Status
 from da.store.errors import CorruptBatch
@@ -41,8 +42,10 @@ class PayloadLookup:
         if found is None:
             certain = await self._follower.fresh()
             found = await self.local_status(payload_id, namespace)
-        if found is None:
-            raise self._unknown("payload", payload_id, certain)
+            if found is None:
+                carried = await self._context.store.find_payload(payload_id)
+                lost = any(namespace in (None, location.entry.namespace) for location in carried)
+                raise self._unknown("payload", payload_id, certain, lost=lost)
         return found
 
     async def local_status(self, payload_id: bytes, namespace: bytes | None) -> PayloadStatus | None:
@@ -79,27 +82,36 @@ class PayloadLookup:
         entry = await self._outbox_entry(payload_id, None)
         if entry is None or self._posted_status(entry) is None:
             return None
-        return await self._context.workers.io(self._outbox.payload, entry.key)
+        try:
+            return await self._context.workers.io(self._outbox.payload, entry.key)
+        except OutboxError:
+            return None  # batched by now, or damaged
 
     async def batch(self, ref: int | bytes, disperser_id: bytes) -> BatchRecord:
         """By height of a log, or by header hash. Expired ones raise Expired, unknown ones as `status`."""
-        found = await self._batch(ref, disperser_id)
+        found, lost = await self._batch(ref, disperser_id)
         if found is None:
             certain = await self._follower.fresh()
-            found = await self._batch(ref, disperser_id)
-        if found is None:
-            raise self._unknown("batch", ref, certain)
+            found, lost = await self._batch(ref, disperser_id)
+            if found is None:
+                raise self._unknown("batch", ref, certain, lost=lost)
         return found
 
-    async def _batch(self, ref: int | bytes, disperser_id: bytes) -> BatchRecord | None:
+    async def _batch(self, ref: int | bytes, disperser_id: bytes) -> tuple[BatchRecord | None, bool]:
+        """The batch, if it can be read; and whether it is known and cannot."""
         store = self._context.store
         header_hash = await store.at_height(disperser_id, ref) if isinstance(ref, int) else ref
         if header_hash is None:
-            return None
+            return None, False
         try:
-            return await store.batch(header_hash)
+            return await store.batch(header_hash), False
         except NotFound:
-            return None
+            lost = isinstance(ref, int)  # a height that is taken by a batch that is not served
+        except CorruptBatch:
+            lost = True
+        if lost:
+            self._follower.doubt()
+        return None, lost
 
     async def _places(self, payload_id: bytes, namespace: bytes | None) -> tuple[list[Place], list[Place]]:
         """Live and expired batches with the payload; live ones certified first, then newest first."""
@@ -111,6 +123,7 @@ class PayloadLookup:
             try:
                 record = await self._context.store.any_batch(location.header_hash)
             except (NotFound, CorruptBatch):
+                self._follower.doubt()  # it was here: learn it again
                 continue
             (live if record.state == "live" else expired).append((record, location.entry))
         live.sort(key=lambda place: place[0].certificate is None)
@@ -151,8 +164,10 @@ class PayloadLookup:
             pass  # the status as it is now
         return found
 
-    def _unknown(self, kind: str, ref: int | bytes, certain: bool) -> DaError:
+    def _unknown(self, kind: str, ref: int | bytes, certain: bool, *, lost: bool) -> DaError:
         text = str(ref) if isinstance(ref, int) else "0x" + ref.hex()
+        if lost:
+            return NotReconstructable(f"{kind} {text} is damaged here, its repair is under way")
         if certain:
             return NotFound(kind, text)
         return NotReconstructable(f"{kind} {text} is unknown here, and a disperser does not answer")

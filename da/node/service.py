@@ -127,7 +127,7 @@ class Node:
         self._ingest = Ingest(context)
         self._repair = Repair(context, fetcher)
         self._follower = LogFollower(context, self._repair.request)
-        self._scrub = Scrub(context, self._repair)
+        self._scrub = Scrub(context, self._repair, self._follower)
         self._retention = Retention(context)
         self._batcher = Batcher(context, outbox)
         self._dispersal = Dispersal(context, self._batcher, outbox, Broadcast())

@@ -38,6 +38,9 @@ class Workers:
         return await asyncio.get_running_loop().run_in_executor(self._io, partial(function, *args, **kwargs))
 
     async def close(self) -> None:
-        """Wait for the calls that run; later calls raise RuntimeError."""
-        for pool in (self._compute, self._io):
-            await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
+        """Wait for store calls that run; later calls raise RuntimeError.
+
+        A matrix being proved is not waited for: nobody wants its result, and closing the engine ends it.
+        """
+        self._compute.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._io.shutdown, wait=True, cancel_futures=True)

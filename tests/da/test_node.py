@@ -344,6 +344,7 @@ def test_batches_by_height_hash_and_disperser(tmp_path: Path, engine: Engine) ->
         for index in (0, 1):
             receipt = await world.node(index).post(NAMESPACE, bytes([index + 1]))
             await world.node(index).wait_certified(NAMESPACE, receipt.payload_id, 60)
+        await world.settle()
         node, (one, two) = world.node(2), world.seats[:2]
         first = await node.batch(1, one.id)
         second = await node.batch(1, two.id)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from da.errors import NotReconstructable
 from da.protocol.custody import columns_of
 from kzg.engine import Engine
 from tests.simulation.virtual_time import run
@@ -182,10 +183,50 @@ def test_a_holder_that_lies_is_not_believed(tmp_path: Path, engine: Engine) -> N
     run(main())
 
 
-@pytest.mark.parametrize("members", [4])
-def test_what_cannot_be_repaired_now_is_tried_again(tmp_path: Path, engine: Engine, members: int) -> None:
+@pytest.mark.parametrize("index", [0, 2])
+@pytest.mark.parametrize("how", ["deleted", "cut short"])
+def test_a_lost_file_is_learnt_again(tmp_path: Path, engine: Engine, index: int, how: str) -> None:
     async def main() -> None:
-        async with World(tmp_path, engine, members=members, **LIMITS) as world:
+        async with World(tmp_path, engine, members=4, **LIMITS) as world:
+            await world.start()
+            payload = world.rng.randbytes(1000)
+            payload_id = await world.certify(payload)
+            await world.certify(b"another")
+            await world.settle()
+            seat = world.seats[index]
+            await seat.stop()
+            header_hash = world.store(1).at_height(world.disperser.id, 1)
+            assert header_hash is not None
+            (path,) = (
+                path
+                for path in (seat.directory / "store").rglob("*")
+                if header_hash.hex() in path.name and path.stat().st_size > 10_000
+            )
+            path.unlink() if how == "deleted" else path.write_bytes(path.read_bytes()[:100])
+            await seat.start()
+
+            async def back() -> bool:
+                try:
+                    return await world.node(index).payload_bytes(payload_id) == payload
+                except NotReconstructable:
+                    return False
+
+            await world.until(back)
+
+            async def whole() -> bool:
+                record = world.store(index).batch(header_hash)
+                return len(record.columns) == 128 and record.certificate is not None
+
+            await world.until(whole)
+            await world.certify(b"a third")
+            await world.check_logs()
+
+    run(main())
+
+
+def test_what_cannot_be_repaired_now_is_tried_again(tmp_path: Path, engine: Engine) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4, **LIMITS) as world:
             await world.start()
             await world.certify(world.rng.randbytes(1000))
             await world.settle()
