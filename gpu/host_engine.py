@@ -53,6 +53,7 @@ MAX_WORKERS: Final = 256
 _LIBRARY_NAME: Final = "cellar_host.so"
 _OK, _INVALID, _STOPPED, _NO_MEMORY, _COLLISION, _BAD_COMMITMENT, _BAD_PROOF = range(7)
 _BYTES_PER_SIDE: Final = 96
+_NOISE_PER_POINT: Final = 48
 
 Pointer = ctypes.c_void_p
 
@@ -85,6 +86,7 @@ class _CellBatch(ctypes.Structure):
         ("cells", Pointer),
         ("proofs", Pointer),
         ("factors", Pointer),
+        ("noise", ctypes.c_char_p),
         ("count", ctypes.c_int),
     )
 
@@ -103,9 +105,9 @@ def available() -> str | None:
 
 
 def _library_path() -> Path | None:
-    """Where the library is: beside this module, or in the other directory of an editable install."""
-    candidates = (Path(directory) / _LIBRARY_NAME for directory in gpu.__path__)
-    return next((path for path in candidates if path.is_file()), None)
+    """Where the library is: beside this module, or, of an editable install, elsewhere; the newest one."""
+    candidates = [Path(directory) / _LIBRARY_NAME for directory in gpu.__path__]
+    return max(filter(Path.is_file, candidates), key=lambda path: path.stat().st_mtime, default=None)
 
 
 @functools.cache
@@ -277,6 +279,7 @@ class HostEngine:
             cells.ctypes.data,
             proofs.ctypes.data,
             factors.ctypes.data,
+            secrets.token_bytes(_NOISE_PER_POINT * (-(-len(distinct) // 8) + -(-len(columns) // 8)) * 8),
             len(columns),
         )
         sides = np.empty((2, _BYTES_PER_SIDE), dtype=np.uint8)

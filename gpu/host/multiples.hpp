@@ -22,6 +22,25 @@ inline Xyzz<Fp> sum_of_lanes(Xyzz<Fp> p) {
   return p;
 }
 
+// Lane l of the result is the sum of the lanes of p[l]: at each step two vectors become one, whose lanes take
+// turns in belonging to either.
+inline Xyzz<Fp> sums_of_lanes(Xyzz<Fp>* p) {
+  const __m512i lanes = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+  for (int distance = 1; distance < Fp::COUNT; distance *= 2) {
+    const __m512i index = _mm512_xor_si512(lanes, _mm512_set1_epi64(distance));
+    const Fp::Mask second = _mm512_test_epi64_mask(lanes, _mm512_set1_epi64(distance));
+    for (int i = 0; i < Fp::COUNT; i += 2 * distance) {
+      const auto moved = [&](const Xyzz<Fp>& q) {
+        return Xyzz<Fp>{Fp::permute(q.x, index), Fp::permute(q.y, index), Fp::permute(q.zz, index),
+                        Fp::permute(q.zzz, index)};
+      };
+      const Xyzz<Fp>&a = p[i], &b = p[i + distance];
+      p[i] = add(select(second, b, a), select(second, moved(b), moved(a)));
+    }
+  }
+  return p[0];
+}
+
 struct PowerMemory {
   Array<Xyzz<Fp>> walk;
   Array<Affine<Fp>> power;

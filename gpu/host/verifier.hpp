@@ -7,8 +7,12 @@
 // where w_c is the sum of the r_k of commitment c's cells, and I_k interpolates cell k. This file computes the two
 // points; the pairing is the caller's. The r_k are odd numbers below 2^128, drawn by the caller anew for each call.
 //
-// Points. Each is decompressed and tested for membership in G1 exactly, by its endomorphism. Then lanes are
-// points: the odd multiples P .. 31 P of 8 points are tabled, and for each digit of 5 bits of each scalar one of them
+// Membership in G1. A few points are tested one by one, exactly, by the endomorphism. Of many, 48 sums with random
+// signs (+, -, or left out) are tested instead: a point outside of G1 has an order of 3 or more there, so at most one
+// of the three choices hides it in a sum, whatever the others are; all 48 sums miss it with a chance below
+// (86/256)^48 < 2^-75. If a sum is outside, the points are tested one by one to name the first.
+//
+// Sums of points. Lanes are points: the odd multiples P .. 31 P of 8 points are tabled, and for each digit of 5 bits of each scalar one of them
 // is added to the accumulator of that digit's place: 26 for r_k, 52 for r_k z (as for w_c). All accumulators begin
 // at a random point that never leaves the engine, so no input makes an incomplete addition fail, repeated
 // proofs and proofs of the caller's making included; what that adds to the result is known and taken off.
@@ -34,6 +38,7 @@ struct CellBatch {
   const u8* cells;     // [count][2048]
   const u8* proofs;    // [count][48]
   const u64* factors;  // [count][2]: r_k
+  const u8* noise;     // random bytes, 48 for each point and each place up to a multiple of 8 in both lists
   int count;
 };
 
@@ -43,6 +48,7 @@ class Verifier {
   static constexpr int DIGIT_BITS = 5, LEVELS = DIGIT_BITS - 1, MULTIPLES = 1 << LEVELS;
   static constexpr int SHORT_DIGITS = 26, LONG_DIGITS = 52, SUMS = SHORT_DIGITS + LONG_DIGITS;
   static constexpr int CHUNK = 16;  // vectors of points whose multiples are tabled together
+  static constexpr int TESTS = 48, FEW_VECTORS = 12;  // sums of the membership test; from when on it pays
 
   const Domain& domain;
   CombTable table{interpolation_shape()};
@@ -68,11 +74,20 @@ class Verifier {
     const int proof_vectors = (batch.count + LANES - 1) / LANES;
     const int commitment_vectors = (batch.commitment_count + LANES - 1) / LANES;
     Points commitments(commitment_vectors), proofs(proof_vectors);
-    if (!read(batch.commitments, batch.commitment_count, commitments, threads, position)) return Verdict::bad_commitment;
-    if (!read(batch.proofs, batch.count, proofs, threads, position)) return Verdict::bad_proof;
+    position = read(batch.commitments, batch.commitment_count, commitments, threads);
+    if (position < batch.commitment_count) return Verdict::bad_commitment;
+    position = read(batch.proofs, batch.count, proofs, threads);
+    if (position < batch.count) return Verdict::bad_proof;
 
     std::vector<State> states;
     for (int i = 0; i < threads; i++) states.emplace_back(start);
+    const bool few = proof_vectors + commitment_vectors < FEW_VECTORS;
+    if (few || !random_sums_are_members(batch, commitments, proofs, threads, states)) {
+      position = first_outsider(commitments, threads);
+      if (position < batch.commitment_count) return Verdict::bad_commitment;
+      position = first_outsider(proofs, threads);
+      if (position < batch.count) return Verdict::bad_proof;
+    }
     const auto chunks = [](int vectors) { return (vectors + CHUNK - 1) / CHUNK; };
     const int proof_chunks = chunks(proof_vectors), commitment_chunks = chunks(commitment_vectors);
     bool ok = run_tasks(threads, proof_chunks + commitment_chunks, [&](int task, int slot) {
@@ -109,7 +124,7 @@ class Verifier {
 
   // What one thread adds up.
   struct State {
-    Array<Affine<Fp>> sums{SUMS};
+    Array<Affine<Fp>> sums{SUMS}, tests;
     Remainder interpolants{};
     Array<Affine<Fp>> multiple{size_t(MULTIPLES) * CHUNK};
     PowerMemory powers{CHUNK, LEVELS};
@@ -129,27 +144,99 @@ class Verifier {
     return total;
   }
 
-  static bool read(const u8* bytes, int count, Points& out, int threads, int& position) {
+  // The least of what tasks find.
+  class Least {
+    std::atomic<int> value;
+
+   public:
+    explicit Least(int none) : value(none) {}
+    void found(int at) {
+      int before = value.load();
+      while (at < before && !value.compare_exchange_weak(before, at)) {
+      }
+    }
+    operator int() const { return value; }
+  };
+
+  // Decompresses all points; infinity and what lies beyond the end become absent (and the generator, so that
+  // their multiples exist). Position of the first that is no encoding of a point of the curve, or `count`.
+  static int read(const u8* bytes, int count, Points& out, int threads) {
     const Affine<Fp> generator{Fp::constant(Curve::generator_x), Fp::constant(Curve::generator_y)};
-    std::atomic<int> first_bad{count};
+    Least bad_position(count);
     run_tasks(threads, int(out.absent.size()), [&](int v, int) {
       const int some = count - v * LANES < LANES ? count - v * LANES : LANES;
       const u8* in[LANES];
       for (int lane = 0; lane < some; lane++) in[lane] = bytes + size_t(v * LANES + lane) * BYTES_PER_POINT;
       Fp::Mask infinite;
-      Fp::Mask bad = decompress(in, some, out.point[v], infinite);
-      out.point[v] = select(infinite, generator, out.point[v]);
-      bad |= Fp::Mask(~in_subgroup(out.point[v])) & Fp::Mask((1 << some) - 1);
+      const Fp::Mask bad = decompress(in, some, out.point[v], infinite);
       out.absent[v] = infinite | Fp::Mask(~((1 << some) - 1));
-      if (bad) {
-        int at = v * LANES + __builtin_ctz(bad), before = first_bad.load();
-        while (at < before && !first_bad.compare_exchange_weak(before, at)) {
-        }
-      }
+      out.point[v] = select(out.absent[v], generator, out.point[v]);
+      if (bad) bad_position.found(v * LANES + __builtin_ctz(bad));
       return true;
     });
-    position = first_bad;
-    return first_bad == count;
+    return bad_position;
+  }
+
+  // Position of the first point outside of G1, or one beyond the last.
+  static int first_outsider(const Points& points, int threads) {
+    Least position(int(points.absent.size()) * LANES);
+    run_tasks(threads, int(points.absent.size()), [&](int v, int) {
+      const Fp::Mask outside = Fp::Mask(~in_subgroup(points.point[v]));
+      if (outside) position.found(v * LANES + __builtin_ctz(outside));
+      return true;
+    });
+    return position;
+  }
+
+  // The source of accumulate: one vector of points for each test, with signs from random bytes.
+  struct SignSource {
+    static constexpr bool PARTIAL = true;
+    const Affine<Fp>& point;
+    const u8* noise;
+    CELLAR_HD Fp x(int) const { return point.x; }
+    CELLAR_HD void y(int i, Fp& y, Fp::Mask& negate) const { y = point.y, negate = below(i, 85); }
+    CELLAR_HD void prefetch(int) const {}
+    CELLAR_HD Fp::Mask absent(int i) const { return Fp::Mask(~below(i, 170)); }
+    CELLAR_HD Fp::Mask below(int i, int limit) const {
+      const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(noise + i * LANES));
+      return Fp::Mask(_mm_cmplt_epu8_mask(bytes, _mm_set1_epi8(char(limit))));
+    }
+  };
+
+  // The sums begin at a random point of G1, which changes nothing for the test and keeps points from meeting.
+  bool random_sums_are_members(const CellBatch& batch, const Points& commitments, const Points& proofs, int threads,
+                               std::vector<State>& states) const {
+    const int first_proof = int(commitments.absent.size());
+    bool ok = run_tasks(threads, first_proof + int(proofs.absent.size()), [&](int v, int slot) {
+      State& state = states[slot];
+      if (state.tests.size() == 0) {
+        state.tests = Array<Affine<Fp>>(TESTS);
+        for (int i = 0; i < TESTS; i++) state.tests[i] = start;
+      }
+      SignSource source{v < first_proof ? commitments.point[v] : proofs.point[v - first_proof],
+                        batch.noise + size_t(v) * TESTS * LANES};
+      return accumulate(state.tests.get(), TESTS, source, state.batch.get());
+    });
+    if (!ok) return false;
+    Xyzz<Fp> packed[TESTS / LANES];
+    for (int i = 0; i < TESTS; i += LANES) {
+      Xyzz<Fp> sums[LANES];
+      bool begun = false;
+      for (State& state : states) {
+        if (state.tests.size() == 0) continue;
+        for (int k = 0; k < LANES; k++)
+          sums[k] = begun ? madd(sums[k], state.tests[i + k]) : from_affine(state.tests[i + k]);
+        begun = true;
+      }
+      packed[i / LANES] = sums_of_lanes(sums);
+    }
+    Affine<Fp> point[TESTS / LANES];
+    Fp scratch[TESTS / LANES];
+    Fp::Mask infinite[TESTS / LANES];
+    to_affine(point, packed, TESTS / LANES, scratch, infinite);
+    for (int i = 0; i < TESTS / LANES; i++)
+      if ((in_subgroup(point[i]) | infinite[i]) != 0xff) return false;
+    return true;
   }
 
   // The source of accumulate: one multiple of each of 8 points for each digit.
@@ -179,7 +266,7 @@ class Verifier {
     CELLAR_HD Fp x(int i) const { return load_packed_x(entries[i]); }
     CELLAR_HD void y(int i, Fp& y, Fp::Mask& m) const { y = load_packed_y(entries[i]), m = negate[i]; }
     CELLAR_HD void prefetch(int) const {}
-    CELLAR_HD Fp::Mask absent() const { return absent_lanes; }
+    CELLAR_HD Fp::Mask absent(int) const { return absent_lanes; }
   };
   static_assert(PACKED_POINT_BYTES == 96);
 
@@ -193,16 +280,18 @@ class Verifier {
   template <bool PROOFS>
   bool add_chunk(const CellBatch& batch, const Points& points, int first, State& state) const {
     const int vectors = int(points.absent.size()) - first < CHUNK ? int(points.absent.size()) - first : CHUNK;
+    int tabled = 1;  // a power of two, filled up with repetitions
+    while (tabled < vectors) tabled *= 2;
     Affine<Fp> chunk[CHUNK];
-    for (int v = 0; v < CHUNK; v++) chunk[v] = points.point[first + (v < vectors ? v : 0)];
-    if (!odd_multiples(state.multiple.get(), chunk, CHUNK, LEVELS, state.powers)) return false;
+    for (int v = 0; v < tabled; v++) chunk[v] = points.point[first + (v < vectors ? v : 0)];
+    if (!odd_multiples(state.multiple.get(), chunk, tabled, LEVELS, state.powers)) return false;
     DigitSource source;
     for (int v = 0; v < vectors; v++) {
       for (int k = 0; k < MULTIPLES; k++) {
         u8* entries[LANES];
         for (int lane = 0; lane < LANES; lane++)
           entries[lane] = &state.packed[size_t(lane * MULTIPLES + k) * PACKED_POINT_BYTES];
-        store_packed(entries, state.multiple[k * CHUNK + v]);
+        store_packed(entries, state.multiple[k * tabled + v]);
       }
       source.absent_lanes = points.absent[first + v];
       V bits[5];

@@ -11,7 +11,7 @@
 //
 // A source has:   F x(int i);   void y(int i, F& y, Mask& negate);   void prefetch(int i);
 // y(i) is asked for after x(i), in descending order of i. A source with a constant PARTIAL also has
-// Mask absent(): elements that no accumulator gets, in any i.
+// Mask absent(int i): elements that accumulator i does not get.
 #pragma once
 #include "group.cuh"
 
@@ -41,7 +41,7 @@ bool accumulate(Affine<F>* acc, int n, Source& source, const Batch<F>& batch) {
     source.prefetch(i);
     batch.difference[i] = F::sub_lazy(source.x(i), acc[i].x);
     if constexpr (IsPartial<Source>::value)
-      batch.difference[i] = F::select(source.absent(), F::one(), batch.difference[i]);
+      batch.difference[i] = F::select(source.absent(i), F::one(), batch.difference[i]);
     batch.prefix[i] = chain[i & 1];
     chain[i & 1] = F::mul(chain[i & 1], batch.difference[i]);
   }
@@ -60,7 +60,7 @@ bool accumulate(Affine<F>* acc, int n, Source& source, const Batch<F>& batch) {
     F x3 = F::chord_x(slope, batch.difference[i], acc[i].x);
     F y3 = F::mul_sub(slope, F::sub_lazy(acc[i].x, x3), acc[i].y);
     if constexpr (IsPartial<Source>::value)
-      acc[i] = select(source.absent(), acc[i], Affine<F>{x3, y3});
+      acc[i] = select(source.absent(i), acc[i], Affine<F>{x3, y3});
     else
       acc[i] = {x3, y3};
   }

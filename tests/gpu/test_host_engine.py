@@ -167,11 +167,12 @@ def test_any_changed_byte_is_noticed_in_a_large_batch(engine: HostEngine) -> Non
             assert getattr(error, "position", position) == position  # noqa: PT017
 
 
-def test_the_first_malformed_point_is_named(engine: HostEngine) -> None:
+@pytest.mark.parametrize("width", [20, 128], ids=["points one by one", "random sums of points"])
+def test_the_first_point_outside_of_the_group_is_named(engine: HostEngine, width: int) -> None:
     blobs = random_blobs(2, 4)
     cells, proofs = engine.prove(blobs)
-    commitments = np.repeat(engine.commit(blobs), 20, axis=0)
-    rows, columns = np.repeat([0, 1], 20), np.tile(np.arange(20), 2)
+    commitments = np.repeat(engine.commit(blobs), width, axis=0)
+    rows, columns = np.repeat([0, 1], width), np.tile(np.arange(width), 2)
     batch = [commitments, columns, cells[rows, columns], proofs[rows, columns].copy()]
     order_three = b"\x80" + bytes(47)  # (0, 2): on the curve, outside of the group
     for positions in [(39,), (17, 30), (8, 9)]:
