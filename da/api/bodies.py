@@ -77,7 +77,10 @@ def declared_length(request: Request, limit_bytes: int) -> int | None:
 
 @dataclass(frozen=True)
 class HeadCheck:
-    """A look at the first `size` bytes of a body before the rest is taken; `check` raises to refuse it."""
+    """A look at the first `size` bytes of a body before the rest is taken; `check` raises to refuse it.
+
+    The time that `check` takes is not the sender's.
+    """
 
     size: int
     check: Callable[[bytes], Awaitable[None]]
@@ -112,7 +115,9 @@ async def read(
             raise BodyTooLarge(f"the body has more than {limit_bytes} bytes", limit_bytes=limit_bytes)
         body += piece
         if head is not None and len(body) >= head.size:
+            paused_s = loop.time()
             await head.check(bytes(body[: head.size]))
+            started_s += loop.time() - paused_s
             head = None
     if declared is not None and len(body) != declared:
         raise TruncatedBody(

@@ -2,9 +2,9 @@
 
 Flow of a push:
 - the declared length is compared with the most that this member's custody can take;
-- the node is asked for room before the body is read;
 - the header and the disperser's signature, the first bytes of the body, are checked as soon as they are
-  there, so a stranger can make a node buffer one network read and no more;
+  there, and only then is the node asked for room for the rest: a stranger can make a node buffer one network
+  read and no more, and takes no room from the dispersers by promising a body that never comes;
 - the rest is read against the clock, decoded without copying, verified, stored and signed by the node.
 
 Neither route asks for a token: a push is signed by a disperser of the committee, a certificate by its quorum.
@@ -13,6 +13,7 @@ Does not: verify cells; the node does.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
@@ -57,15 +58,18 @@ async def put_columns(request: Request, batch: HeaderHash) -> Response:
     bodies.check_media_type(request)
     limit = push_bytes_max(node)
     declared = bodies.declared_length(request, limit)
+    async with contextlib.AsyncExitStack() as room:
 
-    async def check_head(head: bytes) -> None:
-        header = Header.decode(head[:HEADER_BYTES])
-        if header.hash != header_hash:
-            raise InvalidParameter("the body's header has another hash than the address", parameter="batch")
-        await node.check_push(header, head[HEADER_BYTES:])
+        async def check_head(head: bytes) -> None:
+            header = Header.decode(head[:HEADER_BYTES])
+            if header.hash != header_hash:
+                raise InvalidParameter(
+                    "the body's header has another hash than the address", parameter="batch"
+                )
+            await node.check_push(header, head[HEADER_BYTES:])
+            await room.enter_async_context(node.admit_push(limit if declared is None else declared))
 
-    head_check = bodies.HeadCheck(HEADER_BYTES + SIGNATURE_BYTES, check_head)
-    async with node.admit_push(limit if declared is None else declared):
+        head_check = bodies.HeadCheck(HEADER_BYTES + SIGNATURE_BYTES, check_head)
         body = await bodies.read(request, limit_bytes=limit, pace=context.pace, head=head_check)
         attestation = await node.accept_push(ColumnPush.decode(body))
     return answers.octets(attestation.encode())

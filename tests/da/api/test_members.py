@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -38,8 +40,44 @@ async def test_a_push_is_answered_with_the_attestation(node, client: httpx.Async
     assert taken.columns == (3, 5)
     assert np.array_equal(taken.records[1], np.full((1, RECORD_BYTES), 5, np.uint8))
     calls = [call[0] for call in node.asked]
-    assert calls == ["admit_push", "check_push", "accept_push"]
-    assert node.asked[0] == ("admit_push", len(body)), "room is asked for before the body is read"
+    assert calls == ["check_push", "admit_push", "accept_push"]
+    assert node.asked[1] == ("admit_push", len(body))
+
+
+async def test_a_body_that_never_comes_takes_no_room(
+    node, make_client: Callable[..., httpx.AsyncClient], push: Any
+) -> None:
+    path, body = push
+
+    async def stalled() -> Any:
+        yield body[:100]
+        await asyncio.Event().wait()
+
+    length = {"content-length": str(push_bytes_max(node))}
+    answer = await make_client(body_grace_s=0.05).put(path, content=stalled(), headers=length)
+    assert (answer.status_code, answer.json()["error"]) == (408, "BodyTooSlow")
+    assert node.asked == [], "room is for those whose head was checked"
+
+
+async def test_waiting_for_room_is_not_the_senders_time(
+    node, make_client: Callable[..., httpx.AsyncClient], push: Any
+) -> None:
+    path, body = push
+    admit = node.admit_push
+
+    @contextlib.asynccontextmanager
+    async def wait_then_admit(size: int) -> Any:
+        await asyncio.sleep(0.2)
+        async with admit(size):
+            yield
+
+    async def pieces() -> Any:
+        yield body[:300]
+        yield body[300:]
+
+    node.admit_push = wait_then_admit
+    answer = await make_client(body_grace_s=0.1).put(path, content=pieces())
+    assert answer.status_code == 200
 
 
 async def test_a_stranger_is_refused_after_the_head(node, client: httpx.AsyncClient, push: Any) -> None:
