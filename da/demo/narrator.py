@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 from rich.console import Console
 from rich.markup import escape
@@ -43,6 +44,12 @@ class Narrator:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+
+    @property
+    def stream(self) -> IO[str]:
+        """Where the story is written, for a program that tells a part of it."""
+        self._console.file.flush()
+        return self._console.file
 
     def title(self, text: str) -> None:
         """A part of the story begins."""

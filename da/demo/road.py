@@ -228,6 +228,7 @@ class Demo:
         self._tell.note("")
         shown = subprocess.run(
             [program, "sample", str(walk.height), "--committee", devnet.committee_file, *state],
+            stdout=self._tell.stream,
             check=False,
         )
         last = subprocess.run(
