@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from da.node.context import NodeContext
-    from da.store.base import BatchRecord
 
 Pair = tuple[int, int]
 CORRUPT = b""  # in place of a record whose checksum fails; its repair is under way
@@ -69,12 +68,11 @@ class RecordReader:
         self.cache = RecordCache(context.config.parity_cache_bytes)
         self._slots = asyncio.Semaphore(context.config.concurrent_derivations_max)
 
-    async def records(self, record: BatchRecord, pairs: Sequence[Pair]) -> list[bytes | None]:
+    async def records(self, header_hash: bytes, rows: int, pairs: Sequence[Pair]) -> list[bytes | None]:
         """2096 bytes for each (row < 2R, column); None where not held, CORRUPT where damaged.
 
-        Raises InvalidRequest (too many, out of range), NotFound, Expired.
+        `rows` is the batch's R. Raises InvalidRequest (too many, out of range), NotFound, Expired.
         """
-        rows = record.header.row_count
         if len(pairs) > self._context.config.records_per_read_max:
             raise InvalidRequest(
                 f"{len(pairs)} cells in one request, at most {self._context.config.records_per_read_max}"
@@ -85,7 +83,6 @@ class RecordReader:
                     f"no cell ({row}, {column}) in a matrix of {2 * rows} x {CELLS_PER_EXT_BLOB}"
                 )
         answers: dict[Pair, bytes | None] = {}
-        header_hash = record.header.hash
         await self._read_data(header_hash, [pair for pair in pairs if pair[0] < rows], answers)
         wanted: dict[int, list[int]] = defaultdict(list)
         for row, column in pairs:

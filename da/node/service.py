@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from da import bls
 from da.disperser.batcher import Batcher
 from da.disperser.dispersal import Dispersal
-from da.errors import ColumnNotHeld, InvalidRequest, NotCertified, NotReconstructable
+from da.errors import ColumnNotHeld, InvalidRequest, NotCertified, NotFound, NotReconstructable
 from da.member.fetch import ColumnFetcher, RowRange
 from da.member.follow import LogFollower
 from da.member.ingest import Ingest
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HASH_BYTES = 32
+_ROW_COUNTS_MAX = 10_000
 
 
 class Node:
@@ -136,6 +137,8 @@ class Node:
         self._reader = PayloadReader(context, fetcher)
         self._records = RecordReader(context)
         self._operation = Operation(context, outbox, self._batcher, self._dispersal, self._repair)
+        # Of batches that samplers asked for: R never changes, and spares a look into the store a cell.
+        self._row_counts: dict[bytes, int] = {}
         self._stopping = False
 
     async def start(self) -> None:
@@ -314,8 +317,17 @@ class Node:
 
         Raises InvalidRequest, NotFound, Expired, NotReconstructable.
         """
-        record = await self.batch(header_hash)
-        return await _readable(self._records.records(record, pairs))
+        rows = self._row_counts.get(header_hash)
+        if rows is None:
+            rows = (await self.batch(header_hash)).header.row_count
+            if len(self._row_counts) >= _ROW_COUNTS_MAX:
+                self._row_counts.clear()
+            self._row_counts[header_hash] = rows
+        try:
+            return await _readable(self._records.records(header_hash, rows, pairs))
+        except NotFound:
+            await self.batch(header_hash)  # known before: say what has become of it
+            raise
 
     async def column(self, header_hash: bytes, column: int) -> bytes:
         """R x 2096 bytes. Raises InvalidRequest, ColumnNotHeld, NotFound, Expired, NotReconstructable."""
