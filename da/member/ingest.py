@@ -153,7 +153,9 @@ class Ingest:
         context = self._context
         columns = [push.columns[position] for position in positions]
         records = push.records if len(positions) == len(push.columns) else push.records[positions]
-        bad = await context.workers.compute(bad_columns, context.engine, push.commitments, columns, records)
+        bad = await context.workers.compute(
+            bad_columns, context.engine, push.commitments, columns, records, first_only=True
+        )
         if bad:
             column = min(bad)
             raise RejectedColumn(column, *bad[column])
