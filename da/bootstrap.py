@@ -18,6 +18,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -182,6 +183,26 @@ def open_outbox(settings: Settings) -> Outbox:
         raise StartupError(f"outbox in {settings.data_dir}: {error}") from None
 
 
+def bind(settings: Settings) -> socket.socket:
+    """A socket bound to the node's address; it listens only when the node is ready to serve.
+
+    Raises:
+        StartupError: the address is not this machine's, or is in use.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise StartupError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
+            "is another node running? choose host and port in the settings, or --host and --port"
+        ) from None
+    return listener
+
+
 class NodeServer(uvicorn.Server):
     """uvicorn without its own signal handling, and with word to the streams before it waits for them."""
 
@@ -224,9 +245,10 @@ def run(
             logger.warning("store: %s %s: %s", finding.kind, finding.path, finding.detail)
         outbox = open_outbox(settings)
         stack.callback(outbox.close)
+        listener = stack.enter_context(bind(settings))
         engine = stack.enter_context(open_node_engine(settings))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, identity, engine, store, outbox, wrap, stop_with_stdin))
+            runner.run(_serve(settings, identity, engine, store, outbox, listener, wrap, stop_with_stdin))
 
 
 async def _serve(
@@ -235,6 +257,7 @@ async def _serve(
     engine: Engine,
     store: EmbeddedStore,
     outbox: Outbox,
+    listener: socket.socket,
     wrap: Wrap | None,
     stop_with_stdin: bool,
 ) -> None:
@@ -260,7 +283,7 @@ async def _serve(
         await node.start()
         try:
             log_start(settings, identity, engine)
-            await server.serve()
+            await server.serve(sockets=[listener])
         finally:
             await node.stop()
             logger.info("stopped")

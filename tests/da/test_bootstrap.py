@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from da import bls, keystore
 from da.bootstrap import (
     EARLIEST_CLOCK_MS,
     StartupError,
+    bind,
     check_surroundings,
     identify,
     open_node_engine,
@@ -134,6 +136,19 @@ def test_a_data_directory_that_is_a_file_is_refused(
     (tmp_path / "data").write_text("")
     with pytest.raises(StartupError, match="data directory"):
         open_store(settings_of())
+
+
+def test_an_address_in_use_or_not_ours_is_refused(settings_of: Callable[..., Settings]) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        pytest.raises(StartupError, match="is another node running"),
+    ):
+        bind(settings_of(port=other.getsockname()[1]))
+    for host in ("192.0.2.1", "no such host"):
+        with pytest.raises(StartupError, match="cannot listen on"):
+            bind(settings_of(host=host, port=0))
+    with bind(settings_of(port=0)) as bound:
+        assert bound.getsockname()[0] == "127.0.0.1"
 
 
 def test_log_lines_for_machines() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from da.client import Batch, CellarClient, NotKnown, NotNow
+from da.client import Batch, CellarClient, NodeUnreachable, NotKnown, NotNow
 from da.commands.output import CommandError
 from da.devnet import Devnet, DevnetError, files
 from da.devnet.adversary import Lies, bent, columns_of_text
@@ -163,13 +163,13 @@ def test_a_member_that_is_killed_stalls_nobody_and_catches_up(net: Devnet, clien
     def caught_up() -> bool:
         with CellarClient(net.nodes[3].url, timeout_s=1.0) as restarted:
             try:
-                return restarted.batch(batch.header.hash).certificate is not None
-            except (NotKnown, NotNow):
+                certificate = restarted.batch(batch.header.hash).certificate
+                cells = restarted.cells(batch.header.hash, [(0, column) for column in range(128)])
+            except (NotKnown, NotNow, NodeUnreachable):
                 return False
+            return certificate is not None and None not in cells
 
     wait_until(caught_up, "node-3 to catch up")
-    with CellarClient(net.nodes[3].url) as restarted:
-        assert None not in restarted.cells(batch.header.hash, [(0, column) for column in range(128)])
 
 
 @pytest.mark.process
