@@ -13,13 +13,12 @@ from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.text import Text
 
 from light_client.client import Observer
 from light_client.log import VerdictRecord
 from light_client.picture import draw_matrix, legend
-from light_client.report import BatchReport, Report, RoundReport, SamplingReport, Status
+from light_client.report import AccusationReport, BatchReport, Report, RoundReport, SamplingReport, Status
 from sampling import CellState, Coordinates, Sampler, Verdict
 
 _STYLES = {Verdict.AVAILABLE: "bold green", Verdict.UNAVAILABLE: "bold red", Verdict.UNDECIDED: "bold yellow"}
@@ -117,24 +116,27 @@ def print_round(console: Console, seen: RoundReport) -> None:
 
 def _print_faults(console: Console, faults: Report | RoundReport) -> None:
     """Who did wrong, who was silent."""
+    accused: dict[tuple[str, str], list[AccusationReport]] = {}
     for accusation in faults.accusations:
-        where = f" row {accusation.row} column {accusation.column}:" if accusation.row is not None else ""
-        console.print(
-            f"[red]accused[/] {escape(accusation.member)} ({accusation.fault}):{where}"
-            f" {escape(accusation.reason)}; it sent {accusation.sent_bytes} bytes,"
-            f" sha256 {accusation.sent_sha256}"
+        accused.setdefault((accusation.member, accusation.fault), []).append(accusation)
+    for (member, fault), found in accused.items():
+        first = found[0]
+        where = f"row {first.row} column {first.column} " if first.row is not None else ""
+        times = f", {len(found)} times; the first" if len(found) > 1 else ""
+        sent = f"it sent {first.sent_bytes} bytes, sha256 {first.sent_sha256}"
+        kept = f", kept in {first.evidence}" if first.evidence else ""
+        _print_line(
+            console, "red", "accused", f"{member} ({fault}){times}: {where}{first.reason}; {sent}{kept}"
         )
-        if accusation.evidence:
-            console.print(Text(f"  kept in {accusation.evidence}"), soft_wrap=True)
     for silence in faults.silences:
-        console.print(
-            f"[yellow]silent[/] {escape(silence.member)}, {silence.times} times: {escape(silence.reason)}"
-        )
-    for evidence in faults.equivocations:
-        console.print(
-            f"[red]equivocation[/] of {escape(evidence.disperser)} at height {evidence.height}:"
-            f" {evidence.first_hash} and {evidence.second_hash}"
-        )
+        _print_line(console, "yellow", "silent", f"{silence.member}, {silence.times} times: {silence.reason}")
+    for each in faults.equivocations:
+        what = f"{each.disperser} signed two headers at height {each.height}"
+        _print_line(console, "red", "equivocation", f"{what}: {each.first_hash} and {each.second_hash}")
+
+
+def _print_line(console: Console, style: str, name: str, value: str) -> None:
+    console.print(Text.assemble((f"{name:<12} ", style), value), soft_wrap=True)
 
 
 def _print_batch(console: Console, batch: BatchReport, sampling: SamplingReport | None) -> None:
@@ -153,7 +155,7 @@ def _print_batch(console: Console, batch: BatchReport, sampling: SamplingReport 
         confidence = sampling.confidence
         facts["confidence"] = f"{confidence:.6%}" if confidence is not None else "none is claimed"
     for name, value in facts.items():
-        console.print(Text(f"{name:<12} {value}"), soft_wrap=True)
+        _print_line(console, "bold", name, value)
 
 
 def _print_open_cells(console: Console, sampling: SamplingReport) -> None:

@@ -19,6 +19,7 @@ engine: for some dozens of cells kzg's own verifier is done before an engine wou
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
@@ -104,15 +105,16 @@ class SamplingRun:
         """
         tasks: set[asyncio.Task[_Reply]] = set()
         try:
-            async with asyncio.timeout(deadline_s):
-                await self._until_finished(tasks)
-        except TimeoutError:
-            self.sampler.give_up()
+            with contextlib.suppress(TimeoutError):  # whatever is open is given up below
+                async with asyncio.timeout(deadline_s):
+                    await self._until_finished(tasks)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        self.sampler.give_up()
         await self._verify_arrived()
+        self._on_change(self.sampler)
 
     async def _until_finished(self, tasks: set[asyncio.Task[_Reply]]) -> None:
         while not self.sampler.finished:

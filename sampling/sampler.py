@@ -208,9 +208,10 @@ class Sampler:
         self._answer(position, answer, reason)
 
     def give_up(self) -> None:
-        """The deadline: what is in flight stays unanswered, and nobody is asked any more.
+        """The end, at a deadline or because the verdict stands: nobody is asked any more.
 
-        Cells that arrived can still be verified.
+        What is in flight stays unanswered; each cell is settled by the answers that there are. Cells that
+        arrived can still be verified.
         """
         self._closed = True
         for position in self._positions(CellState.IN_FLIGHT):

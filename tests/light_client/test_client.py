@@ -148,13 +148,11 @@ def test_withheld_columns_are_unavailable_with_what_each_holder_said(world: Worl
     assert report.sampling is not None
     assert report.accusations == ()
     for cell in report.sampling.cells:
-        assert (cell.state == "withheld") == (cell.column < 65)
+        assert cell.state == ("withheld" if cell.column < 65 else "valid")
         if cell.state == "withheld":
             holders = {world.committee.members[i].name for i in holders_of(world.committee, cell.column)}
             assert {asked.member for asked in cell.asked} == holders
             assert all("not-held" in asked.answers for asked in cell.asked)
-        else:
-            assert cell.state == "valid"
 
 
 def test_one_holder_that_serves_is_enough(world: World, tmp_path: Path) -> None:
