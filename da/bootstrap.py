@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -51,6 +52,7 @@ logger = logging.getLogger("cellar.node")
 VERIFY_PRECOMPUTE = 0  # a node that never proves needs no table, and saves 96 MiB a worker
 # A clock before this (2025-01-01) was never set; headers stamped with it would be refused by everybody.
 EARLIEST_CLOCK_MS = 1_735_689_600_000
+OPEN_FILES_WANTED = 65_536
 Wrap = Callable[[ASGIApp], ASGIApp]
 
 
@@ -183,6 +185,17 @@ def open_outbox(settings: Settings) -> Outbox:
         raise StartupError(f"outbox in {settings.data_dir}: {error}") from None
 
 
+def raise_file_limit() -> None:
+    """Let the process open as many files as it may: each connection and each batch being read is one.
+
+    The soft limit is 1024 on most systems, of which `requests_max` connections alone would be all.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES_WANTED if hard == resource.RLIM_INFINITY else min(OPEN_FILES_WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def bind(settings: Settings) -> socket.socket:
     """A socket bound to the node's address; it listens only when the node is ready to serve.
 
@@ -234,6 +247,7 @@ def run(
     """
     identity = identify(settings, password)
     check_surroundings(settings, identity, system_clock())
+    raise_file_limit()
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(keystore.lock(settings.keystore_file))

@@ -1,6 +1,7 @@
 """Routes for rollups: post a payload, follow it, read it back, open a point of it.
 
 Flow of a post:
+- a node that is no disperser refuses at once;
 - the token's right to the namespace is checked before a byte of the body is read;
 - the declared length is checked against the limit and charged to the token's byte rate;
 - the body waits for memory, is read against the clock, and goes to the node, which stores it durably;
@@ -12,6 +13,7 @@ Does not: pack, commit or batch anything; the node does.
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -21,12 +23,13 @@ from da.api import answers, bodies, parameters
 from da.api.context import ApiContext, context_of
 from da.api.errors import InvalidParameter
 from da.api.schemas import OpeningBody, PayloadBody, PayloadProofBody
-from da.errors import EmptyPayload, PayloadFailed
+from da.errors import EmptyPayload, NotADisperser, PayloadFailed
 from da.node import PayloadStatus, Receipt, Status
 from da.protocol import namespace as namespaces
 from da.tokens import Grant
 from erasure.constants import FIELD_ELEMENTS_PER_BLOB, MAX_ROWS
 
+logger = logging.getLogger("cellar.api")
 router = APIRouter(prefix="/v1/payloads", tags=["payloads"])
 
 MAX_ELEMENT_INDEX = MAX_ROWS * FIELD_ELEMENTS_PER_BLOB - 1
@@ -70,6 +73,8 @@ async def post_payload(
     """Post a payload. The same bytes in the same namespace always give the same id; posting again is safe."""
     context = context_of(request)
     settings = context.settings
+    if not context.node.is_disperser:
+        raise NotADisperser
     namespace_bytes = parameters.namespace(namespace)
     wait_s = settings.certified_wait_s_max
     if timeout_s is not None:
@@ -95,7 +100,16 @@ async def _take_payload(request: Request, context: ApiContext, grant: Grant, nam
         payload = bytes(await bodies.read(request, limit_bytes=limit, pace=context.pace))
         if declared is None:
             context.rights.charge(grant, len(payload))
-        return await context.node.post(namespace, payload)
+        receipt = await context.node.post(namespace, payload)
+    logger.info(
+        "%s posted %d bytes under %s: 0x%s%s",
+        grant.token_name or "somebody",
+        receipt.length,
+        namespaces.label(namespace),
+        receipt.payload_id.hex(),
+        "" if receipt.created else " (again)",
+    )
+    return receipt
 
 
 async def _answer_waiting(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +15,14 @@ import pytest
 from da import bls, keystore
 from da.bootstrap import (
     EARLIEST_CLOCK_MS,
+    OPEN_FILES_WANTED,
     StartupError,
     bind,
     check_surroundings,
     identify,
     open_node_engine,
     open_store,
+    raise_file_limit,
 )
 from da.commands.logs import JsonFormatter
 from da.protocol.committee import Committee, Member
@@ -149,6 +152,20 @@ def test_an_address_in_use_or_not_ours_is_refused(settings_of: Callable[..., Set
             bind(settings_of(host=host, port=0))
     with bind(settings_of(port=0)) as bound:
         assert bound.getsockname()[0] == "127.0.0.1"
+
+
+def test_the_limit_of_open_files_is_raised_to_what_is_allowed() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        raise_file_limit()
+        raised, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert raised > 256
+        assert raised in (hard, OPEN_FILES_WANTED)
+        raise_file_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (raised, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_log_lines_for_machines() -> None:

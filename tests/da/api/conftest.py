@@ -104,6 +104,7 @@ class FakeNode:
     status: Status = Status.CERTIFIED
     readiness: Readiness = field(default_factory=lambda: Readiness(True))
     healthy: bool = True
+    is_disperser: bool = True
     asked: list[tuple[Any, ...]] = field(default_factory=list)
 
     def _ask(self, *call: Any) -> None:

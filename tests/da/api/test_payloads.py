@@ -54,6 +54,25 @@ async def test_a_bad_namespace_is_refused(node, client: httpx.AsyncClient, names
     assert node.posted == []
 
 
+async def test_a_node_that_is_no_disperser_reads_nothing(
+    node, make_client: Callable[..., httpx.AsyncClient]
+) -> None:
+    """Whatever the rest: a client must learn that it talks to the wrong node, not that its token is bad."""
+    node.is_disperser = False
+    answer = await make_client(open_posting=False).post(POST, content=b"abc")
+    assert (answer.status_code, answer.json()["error"]) == (403, "NotADisperser")
+    assert node.posted == []
+
+
+async def test_who_posted_what_is_logged(
+    node, guarded: httpx.AsyncClient, token: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "cellar.api")
+    await guarded.post(POST, content=b"abc", headers={"authorization": f"Bearer {token}"})
+    assert f"rollup posted 3 bytes under rollup-a: {ID}" in caplog.text
+    assert token not in caplog.text
+
+
 async def test_an_empty_payload_is_refused(node, client: httpx.AsyncClient) -> None:
     answer = await client.post(POST, content=b"")
     assert (answer.status_code, answer.json()["error"]) == (400, "EmptyPayload")
