@@ -44,6 +44,7 @@ POSTERS = 2
 ALL_DIE_IN = 8  # one round in so many kills the whole committee
 CERTIFY_TIMEOUT_S = 120.0
 SERVE_TIMEOUT_S = 60.0
+SURVIVOR_TIMEOUT_S = 10.0  # for a node that may lack peers just then
 CUSTODY_TIMEOUT_S = 120.0
 FIRST_GUESS_S = 1.0  # of the time from a post to its certificate
 LATEST_KILL = 1.3  # in units of that time
@@ -134,6 +135,12 @@ class Chaos:
         self._payload_bytes_max = payload_bytes_max
         self._say = say
         self._log_ends = {node.name: 0 for node in devnet.nodes}
+        self._clients = {
+            node.name: CellarClient(node.url, timeout_s=SERVE_TIMEOUT_S) for node in devnet.nodes
+        }
+        self._hasty = {
+            node.name: CellarClient(node.url, timeout_s=SURVIVOR_TIMEOUT_S) for node in devnet.nodes
+        }
         self.ledger = Ledger()
 
     def run(self, rounds: int) -> None:
@@ -205,7 +212,7 @@ class Chaos:
         """Of what was certified, nobody who lives denies anything, and somebody who lives serves it."""
         living = [node for node in self._devnet.nodes if node.running]
         for payload_id in payload_ids:
-            served = [self._serves(node, payload_id, timeout_s=10.0) for node in living]
+            served = [self._serves(node, payload_id, self._hasty) for node in living]
             if not any(served):
                 raise ChaosError(f"no survivor serves payload 0x{payload_id.hex()}, which is certified")
 
@@ -213,19 +220,18 @@ class Chaos:
         """Every node serves every one of these payloads and its certificate."""
         for payload_id in payload_ids:
             for node in self._devnet.nodes:
-                if not self._serves(node, payload_id, timeout_s=SERVE_TIMEOUT_S):
+                if not self._serves(node, payload_id, self._clients):
                     raise ChaosError(f"{node.name} does not serve payload 0x{payload_id.hex()}")
-                with CellarClient(node.url, timeout_s=SERVE_TIMEOUT_S) as client:
-                    client.wait(payload_id)
-                    certificate = client.certificate(payload_id)
+                client = self._clients[node.name]
+                client.wait(payload_id)
+                certificate = client.certificate(payload_id)
                 Certificate.decode(certificate).verify(self._committee)
                 self.ledger.certified(payload_id, certificate)
 
-    def _serves(self, node: NodeProcess, payload_id: bytes, timeout_s: float) -> bool:
+    def _serves(self, node: NodeProcess, payload_id: bytes, clients: dict[str, CellarClient]) -> bool:
         """Whether the node gives the payload's bytes. Raises ChaosError when it lies about them."""
         try:
-            with CellarClient(node.url, timeout_s=timeout_s) as client:
-                payload = client.payload(payload_id)
+            payload = clients[node.name].payload(payload_id)
         except NotKnown as error:
             raise ChaosError(
                 f"{node.name} denies payload 0x{payload_id.hex()}, which is certified: {error}"
@@ -240,16 +246,15 @@ class Chaos:
         """All nodes agree, now and with all that was ever seen; each header's parent is the one before."""
         for node in self._devnet.nodes:
             parent, height = ZERO_HASH, 0
-            with CellarClient(node.url, timeout_s=SERVE_TIMEOUT_S) as client:
-                while page := client.batches(height + 1, PAGE):
-                    for batch in page:
-                        header = batch.header
-                        if (header.height, header.parent) != (height + 1, parent):
-                            raise ChaosError(f"{node.name}: height {header.height} does not follow {height}")
-                        known = self.ledger.heights.setdefault(header.height, header.hash)
-                        if known != header.hash:
-                            raise ChaosError(f"{node.name}: a second header at height {header.height}")
-                        parent, height = header.hash, header.height
+            while page := self._clients[node.name].batches(height + 1, PAGE):
+                for batch in page:
+                    header = batch.header
+                    if (header.height, header.parent) != (height + 1, parent):
+                        raise ChaosError(f"{node.name}: height {header.height} does not follow {height}")
+                    known = self.ledger.heights.setdefault(header.height, header.hash)
+                    if known != header.hash:
+                        raise ChaosError(f"{node.name}: a second header at height {header.height}")
+                    parent, height = header.hash, header.height
 
     def check_node_logs(self) -> None:
         """Nothing in a node's log that may never be there."""
@@ -264,19 +269,22 @@ class Chaos:
         """Every node holds a cell of each of its columns of each batch, sooner or later."""
         deadline_s = time.monotonic() + CUSTODY_TIMEOUT_S
         for node in self._devnet.nodes:
-            with CellarClient(node.url, timeout_s=SERVE_TIMEOUT_S) as client:
-                columns = client.node()["columns"]
-                for header_hash in self.ledger.heights.values():
-                    while missing := [
-                        column
-                        for column, record in zip(
-                            columns, client.cells(header_hash, [(0, c) for c in columns]), strict=True
-                        )
-                        if record is None
-                    ]:
-                        if time.monotonic() > deadline_s:
-                            raise ChaosError(f"{node.name} lacks columns {missing} of 0x{header_hash.hex()}")
-                        time.sleep(0.5)
+            client = self._clients[node.name]
+            columns = client.node()["columns"]
+            for header_hash in self.ledger.heights.values():
+                while missing := self._missing(client, header_hash, columns):
+                    if time.monotonic() > deadline_s:
+                        raise ChaosError(f"{node.name} lacks columns {missing} of 0x{header_hash.hex()}")
+                    time.sleep(0.5)
+
+    def _missing(self, client: CellarClient, header_hash: bytes, columns: Sequence[int]) -> list[int]:
+        records = client.cells(header_hash, [(0, column) for column in columns])
+        return [column for column, record in zip(columns, records, strict=True) if record is None]
+
+    def close(self) -> None:
+        """Close connections."""
+        for client in (*self._clients.values(), *self._hasty.values()):
+            client.close()
 
 
 def main(
@@ -302,6 +310,8 @@ def main(
         except (ChaosError, ClientError, DevnetError) as error:
             print(f"FAILED with seed {chosen}: {error}\nfiles are kept in {directory}", file=sys.stderr)
             sys.exit(1)
+        finally:
+            chaos.close()
     shutil.rmtree(directory)
     print(f"{len(chaos.ledger.certificates)} certificates, all served by all {nodes} nodes")
 
