@@ -104,7 +104,8 @@ class SettlementContract:
 
         Args:
             guardian: the account that may veto; None for nobody.
-            sampling_delay_s: seconds after a header's timestamp before anything of its batch settles.
+            sampling_delay_s: seconds from when a batch was first handed to `settle`, which answers TOO_EARLY, to
+                when anything of it settles.
 
         Raises:
             EvmError: the contract refused a member or the committee hash.
@@ -136,7 +137,10 @@ class SettlementContract:
         return SettlementStatus(self.chain.call(self.address, _CHECK, *_arguments(certificate)))
 
     def settle(self, certificate: Certificate, payloads: PayloadList, index: int) -> Settlement:
-        """Settle the payload at `index` of the batch's list; only status OK records it."""
+        """Settle the payload at `index` of the batch's list; only status OK records it.
+
+        With a sampling delay the first call answers TOO_EARLY and starts it; call again when it is over.
+        """
         entry = payloads.entries[index]
         proof = payloads.prove(index)
         receipt = self.chain.transact(

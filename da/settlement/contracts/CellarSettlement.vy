@@ -9,7 +9,9 @@
 #           proof of possession; `seal` recomputes the committee hash from what is stored and freezes it for good
 #         - the guardian (the rollup's own light client; none if the zero address) may `veto` a header that it
 #           sampled and found unavailable, until the payload is recorded
-#         - `settle` checks the certificate, the payload's Merkle proof, the sampling delay and the veto
+#         - `settle` checks the certificate, the payload's Merkle proof, the sampling delay and the veto. The delay
+#           counts from the block in which the batch was first presented here: a header's own timestamp is the
+#           disperser's word, and those that the delay is a defence against could sign an old one.
 #         Facts relied on: a CALL to a precompile that does not exist succeeds with empty output, so every answer's
 #         length is checked; G1ADD does not check the subgroup, the pairing does, and it sees each key at
 #         registration; an identity aggregate key with an identity signature would verify, so both are refused.
@@ -79,6 +81,9 @@ event Settled:
     header_hash: indexed(bytes32)
     namespace: bytes32
 
+event Presented:
+    header_hash: indexed(bytes32)
+
 event Vetoed:
     header_hash: indexed(bytes32)
     evidence: bytes32
@@ -109,6 +114,8 @@ weights: HashMap[uint256, uint256]
 
 settled: public(HashMap[bytes32, bytes32])
 vetoed: public(HashMap[bytes32, bytes32])
+# when a batch with a good certificate was first presented; kept only if there is a sampling delay
+presented: public(HashMap[bytes32, uint256])
 
 
 @deploy
@@ -249,7 +256,8 @@ def settle(
     @param entry  the payload's canonical entry: namespace, payload id, first row, rows, length
     @param index  its position among the batch's `count` entries
     @param proof  sibling hashes, from the leaf up
-    @return       a status code; only STATUS_OK changes anything
+    @return       a status code. STATUS_OK records the payload; the first STATUS_TOO_EARLY of a batch that is not
+                  from the future starts its sampling delay; no other changes anything
     """
     status: uint8 = self._check(header, signers, signature)
     if status != STATUS_OK:
@@ -258,13 +266,21 @@ def settle(
         return STATUS_BAD_PAYLOAD_PROOF
 
     seconds: uint256 = convert(slice(header, 50, 8), uint256) // 1000
-    if block.timestamp < seconds + convert(sampling_delay_s, uint256):
+    if block.timestamp < seconds:
         return STATUS_TOO_EARLY
     if block.timestamp > seconds + convert(retention_s, uint256):
         return STATUS_EXPIRED
     header_hash: bytes32 = self._header_hash(header)
     if self.vetoed[header_hash] != empty(bytes32):
         return STATUS_VETOED
+    if sampling_delay_s > 0:
+        since: uint256 = self.presented[header_hash]
+        if since == 0:
+            since = block.timestamp
+            self.presented[header_hash] = since
+            log Presented(header_hash=header_hash)
+        if block.timestamp < since + convert(sampling_delay_s, uint256):
+            return STATUS_TOO_EARLY
 
     payload_id: bytes32 = convert(slice(entry, 32, 32), bytes32)
     if self.settled[payload_id] == empty(bytes32):

@@ -210,8 +210,35 @@ def test_settle_waits_for_the_sampling_delay(chain: Chain, committee: Committee)
     batch = make_batch(committee, timestamp_s=chain.timestamp_s)
     certificate = certify(committee, batch.header, EVERYONE)
     assert contract.settle(certificate, batch.payloads, 0).status is SettlementStatus.TOO_EARLY
-    chain.set_time(chain.timestamp_s + 700)
+    chain.set_time(chain.timestamp_s + 500)
+    assert contract.settle(certificate, batch.payloads, 1).status is SettlementStatus.TOO_EARLY
+    chain.set_time(chain.timestamp_s + 200)
     assert contract.settle(certificate, batch.payloads, 0).status is SettlementStatus.OK
+    assert contract.settle(certificate, batch.payloads, 1).status is SettlementStatus.OK, "one delay a batch"
+
+
+def test_an_old_timestamp_does_not_shorten_the_sampling_delay(chain: Chain, committee: Committee) -> None:
+    contract = SettlementContract.deploy(chain, committee, guardian=chain.accounts[1], sampling_delay_s=600)
+    batch = make_batch(committee, timestamp_s=chain.timestamp_s - 3600)
+    certificate = certify(committee, batch.header, EVERYONE)
+    assert contract.settle(certificate, batch.payloads, 0).status is SettlementStatus.TOO_EARLY
+    contract.veto(batch.header.hash, b"\1" * 32)
+    chain.set_time(chain.timestamp_s + 700)
+    assert contract.settle(certificate, batch.payloads, 0).status is SettlementStatus.VETOED
+
+
+def test_a_refused_batch_starts_no_delay(chain: Chain, committee: Committee) -> None:
+    contract = SettlementContract.deploy(chain, committee, sampling_delay_s=600)
+    batch = make_batch(committee, timestamp_s=chain.timestamp_s)
+    weak = certify(committee, batch.header, (0, 1))
+    assert contract.settle(weak, batch.payloads, 0).status is SettlementStatus.BELOW_THRESHOLD
+    future = make_batch(committee, timestamp_s=chain.timestamp_s + 650)
+    early = certify(committee, future.header, EVERYONE)
+    assert contract.settle(early, future.payloads, 0).status is SettlementStatus.TOO_EARLY
+    chain.set_time(chain.timestamp_s + 700)
+    certificate = certify(committee, batch.header, EVERYONE)
+    assert contract.settle(certificate, batch.payloads, 0).status is SettlementStatus.TOO_EARLY
+    assert contract.settle(early, future.payloads, 0).status is SettlementStatus.TOO_EARLY
 
 
 def test_settle_refuses_after_the_retention(
