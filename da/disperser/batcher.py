@@ -109,7 +109,12 @@ class Batcher:
         return len(self._waiting)
 
     def add(self, namespace: bytes, payload_id: bytes, rows: int, length: int) -> None:
-        """Queue a payload that the outbox holds durably."""
+        """Queue a payload that the outbox holds durably; nothing happens when it is queued already.
+
+        After a start both the poster and the look through the outbox may bring the same one.
+        """
+        if self.holds((namespace, payload_id)):
+            return
         since = asyncio.get_running_loop().time()
         self._waiting.append(Waiting(namespace, payload_id, rows, length, since))
         self._context.metrics.waiting.set(len(self._waiting))

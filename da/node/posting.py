@@ -136,19 +136,28 @@ class Posting:
         known = await lookup.local_status(id_bytes, namespace)
         created = False
         if known is None or known.status in (Status.FAILED, Status.EXPIRED):
-            # Of two posts of the same bytes at the same time the outbox takes one.
-            try:
-                created = await context.workers.io(
-                    self._outbox.put, namespace, id_bytes, payload, commitments
-                )
-            except StoreReadOnly as error:
-                raise ReadOnly(error.reason) from error
+            # Of two posts of the same bytes at the same time the outbox takes one. Once it has, the payload
+            # must reach the batcher, even if the poster hung up: no later post of it would be a new one.
+            created = await asyncio.shield(self._accept(namespace, id_bytes, payload, commitments))
             known = None
         if created:
-            self._batcher.add(namespace, id_bytes, rows, len(payload))
             context.metrics.posts.inc()
             context.metrics.post_bytes.inc(len(payload))
         else:
             context.metrics.posts_repeated.inc()
         status = Status.QUEUED if known is None else known.status
         return Receipt(id_bytes, namespace, rows, len(payload), status, created)
+
+    async def _accept(
+        self, namespace: bytes, id_bytes: bytes, payload: bytes, commitments: NDArray[np.uint8]
+    ) -> bool:
+        """Make a payload durable and queue it; whether it was not queued before."""
+        try:
+            created = await self._context.workers.io(
+                self._outbox.put, namespace, id_bytes, payload, commitments
+            )
+        except StoreReadOnly as error:
+            raise ReadOnly(error.reason) from error
+        if created:
+            self._batcher.add(namespace, id_bytes, len(commitments), len(payload))
+        return created

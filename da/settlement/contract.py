@@ -104,8 +104,8 @@ class SettlementContract:
 
         Args:
             guardian: the account that may veto; None for nobody.
-            sampling_delay_s: seconds from when a batch was first handed to `settle`, which answers TOO_EARLY, to
-                when anything of it settles.
+            sampling_delay_s: seconds after a batch was first handed to `settle` (which answers TOO_EARLY)
+                before anything of it settles.
 
         Raises:
             EvmError: the contract refused a member or the committee hash.

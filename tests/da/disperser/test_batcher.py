@@ -132,3 +132,37 @@ def test_an_engine_that_breaks_down_is_tried_again(
         assert world.node(0).metrics.loop_failures.labels("batcher")._value.get() == 2
 
     alone(tmp_path, engine, test)
+
+
+def test_a_payload_that_is_brought_twice_is_batched_once(tmp_path: Path, engine: Engine) -> None:
+    async def test(world: World) -> None:
+        node = world.node(0)
+        receipt = await node.post(NAMESPACE, b"once")
+        node._batcher.add(NAMESPACE, receipt.payload_id, receipt.rows, receipt.length)
+        assert node._batcher.waiting == 1
+        assert (await node.wait_certified(NAMESPACE, receipt.payload_id, 60)).status is Status.CERTIFIED
+        assert node.metrics.loop_failures.labels("batcher")._value.get() == 0
+
+    alone(tmp_path, engine, test, batch_interval_ms=1000)
+
+
+def test_a_payload_whose_poster_hung_up_is_batched(tmp_path: Path, engine: Engine) -> None:
+    async def test(world: World) -> None:
+        node, outbox = world.node(0), world.seats[0].outbox
+        assert outbox is not None
+        posting = asyncio.create_task(node.post(NAMESPACE, b"hung up"))
+        put, task = outbox.put, posting
+
+        def put_then_hang_up(*arguments: Any) -> bool:
+            world.loop.call_soon_threadsafe(task.cancel)
+            return put(*arguments)
+
+        outbox.put = put_then_hang_up  # type: ignore[method-assign]
+        with pytest.raises(asyncio.CancelledError):
+            await posting
+        outbox.put = put  # type: ignore[method-assign]
+        again = await node.post(NAMESPACE, b"hung up")
+        assert not again.created
+        assert (await node.wait_certified(NAMESPACE, again.payload_id, 60)).status is Status.CERTIFIED
+
+    alone(tmp_path, engine, test, batch_interval_ms=1000)
