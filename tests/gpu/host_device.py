@@ -1,0 +1,127 @@
+"""A device made of this machine: the kernels compiled by g++ and run block by block, in order, at once.
+
+It implements `gpu.device.Device`, so whatever runs on it is what a GPU would run: the same source, the same
+launches, the same arrays in memory. With emulation (`-DPTX_EMU`) the field is that of a CUDA thread too,
+carry flag and all; without, it is plain 64-bit words, which compute the same and are ten times faster.
+
+Memory is filled with a pattern when it is allocated, so that nothing passes by reading zeros that nobody
+wrote.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from gpu.device import ALIGNMENT, Argument, Array, DeviceMemoryError, Region
+from gpu.source import device_source, kernels
+
+_EXTRA = """
+extern "C" void cellar_run(int block, int threads) { cellar::host_block = {block, threads}; }
+"""
+
+
+def compile_kernels(directory: Path, *flags: str) -> ctypes.CDLL:
+    """All kernels as a shared library for the host."""
+    source, library = directory / "kernels.cpp", directory / "kernels.so"
+    source.write_text(device_source() + _EXTRA)
+    # One flag of warnings is off: constants of the other kind of words are not used.
+    command = [
+        "g++",
+        "-std=c++17",
+        "-O3",
+        "-funroll-loops",
+        "-shared",
+        "-fPIC",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        *flags,
+    ]
+    subprocess.run([*command, str(source), "-o", str(library)], check=True, capture_output=True, text=True)
+    return ctypes.CDLL(str(library))
+
+
+class HostQueue:
+    """Does everything at once."""
+
+    def __init__(self, device: HostDevice) -> None:
+        self._device = device
+
+    def upload(self, to: Region, array: Array) -> None:
+        assert array.nbytes <= to.size
+        self._device.check(to)
+        ctypes.memmove(to.address, np.ascontiguousarray(array).ctypes.data, array.nbytes)
+
+    def download(self, source: Region, out: Array) -> None:
+        assert out.nbytes <= source.size
+        self._device.check(source)
+        data = ctypes.string_at(source.address, out.nbytes)
+        out[...] = np.frombuffer(data, dtype=out.dtype).reshape(out.shape)
+
+    def copy(self, to: Region, source: Region) -> None:
+        assert to.size == source.size
+        self._device.check(to)
+        self._device.check(source)
+        ctypes.memmove(to.address, source.address, to.size)
+
+    def clear(self, region: Region) -> None:
+        self._device.check(region)
+        ctypes.memset(region.address, 0, region.size)
+
+    def launch(self, kernel: str, blocks: int, *arguments: Argument) -> None:
+        function = getattr(self._device.library, kernel)
+        values = []
+        for argument in arguments:
+            if isinstance(argument, Region):
+                self._device.check(argument)
+            address = argument.address if isinstance(argument, Region) else None
+            values.append(ctypes.c_int(argument) if isinstance(argument, int) else ctypes.c_void_p(address))
+        self._device.launched[kernel] = self._device.launched.get(kernel, 0) + 1
+        for block in range(blocks):
+            self._device.library.cellar_run(block, kernels()[kernel].threads)
+            function(*values)
+
+    def wait(self) -> None:
+        pass
+
+
+class HostDevice:
+    """See the module. `limit`: bytes that may be allocated at a time."""
+
+    def __init__(self, library: ctypes.CDLL, limit: int = 1 << 32) -> None:
+        self.name = "host"
+        self.library = library
+        self.limit = limit
+        self.launched: dict[str, int] = {}
+        self._memory: dict[int, np.ndarray] = {}
+
+    def free_bytes(self) -> int:
+        return self.limit - sum(array.nbytes for array in self._memory.values())
+
+    def allocate(self, size: int) -> Region:
+        if size + ALIGNMENT > self.free_bytes():
+            raise DeviceMemoryError(f"{size} bytes are not free")
+        array = np.full(size + ALIGNMENT, 0xA5, dtype=np.uint8)
+        address = -(-array.ctypes.data // ALIGNMENT) * ALIGNMENT
+        self._memory[address] = array
+        return Region(address, size)
+
+    def release(self, region: Region) -> None:
+        del self._memory[region.address]
+
+    def check(self, region: Region) -> None:
+        """Asserts that the region lies in memory that is allocated."""
+        for start, array in self._memory.items():
+            if start <= region.address and region.address + region.size <= start + array.nbytes - ALIGNMENT:
+                return
+        raise AssertionError(f"{region} is not allocated")
+
+    def queue(self) -> HostQueue:
+        return HostQueue(self)
+
+    def close(self) -> None:
+        self._memory.clear()

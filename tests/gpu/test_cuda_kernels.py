@@ -1,0 +1,355 @@
+"""The `cuda` engine without a GPU: its kernels compiled for this machine, its engine on top, against c-kzg.
+
+The device is `tests.gpu.host_device`. What only a GPU can show (registers, races, the driver) is in
+test_nvrtc.py and in the tests of tests/kzg, whose `engine` is this one where a device is there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import threading
+from collections.abc import Callable, Iterator
+
+import ckzg
+import numpy as np
+import pytest
+
+from gpu.device import DeviceError, DeviceMemoryError
+from gpu.kernel_engine import KernelEngine
+from gpu.operations import CompleteRows
+from kzg import trusted_setup
+from kzg.engine import Engine
+from kzg.errors import (
+    EngineClosed,
+    EngineFailed,
+    InvalidBlob,
+    InvalidCell,
+    InvalidPoint,
+    LengthMismatch,
+    NotEnoughCells,
+)
+from kzg.types import Bytes
+from tests.gpu.host_device import HostDevice, compile_kernels
+from tests.kzg.conftest import structured_blobs
+
+WINDOWS = (6, 6)
+MODULUS_BYTES = np.frombuffer(
+    bytes.fromhex("73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001"), dtype=np.uint8
+)
+
+Row = tuple[Bytes, Bytes, Bytes]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    return compile_kernels(tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture(scope="module")
+def engine(library: ctypes.CDLL) -> Iterator[KernelEngine]:
+    with KernelEngine("kernels", [HostDevice(library)], windows=WINDOWS) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def prove_row(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Bytes], Row]:
+    """c-kzg: a blob to its commitment, cells and proofs."""
+    path = tmp_path_factory.mktemp("setup") / "setup.txt"
+    path.write_bytes(trusted_setup.load().to_text())
+    setup = ckzg.load_trusted_setup(str(path), 0)
+
+    def prove(blob: Bytes) -> Row:
+        commitment = ckzg.blob_to_kzg_commitment(blob.tobytes(), setup)
+        cells, proofs = ckzg.compute_cells_and_kzg_proofs(blob.tobytes(), setup)
+        parts = (commitment, b"".join(cells), b"".join(proofs))
+        commitment_u8, cells_u8, proofs_u8 = (np.frombuffer(part, dtype=np.uint8) for part in parts)
+        return commitment_u8, cells_u8.reshape(128, 2048), proofs_u8.reshape(128, 48)
+
+    return prove
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Nine rows of every kind, as c-kzg proves them."""
+
+    blobs: Bytes
+    commitments: Bytes
+    cells: Bytes
+    proofs: Bytes
+
+
+@pytest.fixture(scope="module")
+def batch(prove_row: Callable[[Bytes], Row]) -> Batch:
+    blobs = np.stack(list(structured_blobs().values()))
+    commitments, cells, proofs = (np.stack(arrays) for arrays in zip(*map(prove_row, blobs), strict=True))
+    return Batch(blobs, commitments, cells, proofs)
+
+
+def test_it_is_an_engine_and_says_what_it_is(engine: KernelEngine) -> None:
+    assert isinstance(engine, Engine)
+    description = engine.describe()
+    assert description["engine"] == "kernels"
+    assert description["devices"] == ["host"]
+
+
+def test_rows_of_every_kind_give_the_bytes_of_ckzg(engine: KernelEngine, batch: Batch) -> None:
+    assert (engine.commit(batch.blobs) == batch.commitments).all()
+    assert (engine.extend(batch.blobs) == batch.cells).all()
+    cells, proofs = engine.prove(batch.blobs)
+    assert (cells == batch.cells).all()
+    assert (proofs == batch.proofs).all()
+
+
+@pytest.mark.parametrize("known", [range(64), range(64, 128), range(1, 128, 2), range(128), range(3, 80)])
+def test_any_half_of_the_columns_gives_back_the_rows(
+    engine: KernelEngine, batch: Batch, known: range
+) -> None:
+    assert (engine.recover(known, batch.cells[:, list(known)]) == batch.cells).all()
+
+
+def test_recovery_with_proofs(engine: KernelEngine, batch: Batch) -> None:
+    known = sorted(set(range(1, 128, 2)) | {0, 64})
+    cells, proofs = engine.recover_with_proofs(known, batch.cells[-2:, known])
+    assert (cells == batch.cells[-2:]).all()
+    assert (proofs == batch.proofs[-2:]).all()
+
+
+def test_rows_in_which_points_meet_are_proved_again(engine: KernelEngine, batch: Batch) -> None:
+    """Unblinded, a row of zeros is infinity everywhere: the incomplete formulas must notice."""
+    worker = engine._workers[0]
+    blinded = worker.tables
+    device = worker.device
+    worker.tables = dataclasses.replace(blinded, blinding=None, blinding_image=None)
+    device.launched.clear()
+    try:
+        rows = [0, 1, 8]  # zero, constant, random
+        _, proofs = engine.prove(batch.blobs[rows])
+    finally:
+        worker.tables = blinded
+    assert device.launched["convolve_complete"] == 1
+    assert (proofs == batch.proofs[rows]).all()
+
+
+def test_blinded_rows_are_not_proved_again(engine: KernelEngine, batch: Batch) -> None:
+    device = engine._workers[0].device
+    device.launched.clear()
+    engine.prove(batch.blobs[:2])
+    assert "convolve_complete" not in device.launched
+
+
+def test_complete_formulas_give_the_same_proofs(engine: KernelEngine, batch: Batch) -> None:
+    cells, proofs = np.empty_like(batch.cells[:1]), np.empty_like(batch.proofs[:1])
+    given = batch.blobs[:1].reshape(-1, 64, 2048)
+    engine._run(CompleteRows(None, given, cells, proofs, complete=True), 1, 1)
+    assert (proofs == batch.proofs[:1]).all()
+
+
+def test_little_memory_makes_chunks_not_errors(engine: KernelEngine, batch: Batch) -> None:
+    device = engine._workers[0].device
+    _release(engine)
+    limit = device.limit
+    device.limit = limit - device.free_bytes() + 8 * 2**20
+    device.launched.clear()
+    try:
+        assert (engine.extend(batch.blobs) == batch.cells).all()
+        assert (engine.commit(batch.blobs) == batch.commitments).all()
+        assert device.launched["comb_sums"] > 1
+        _release(engine)
+        device.limit -= 7 * 2**20
+        with pytest.raises(EngineFailed, match="no memory"):
+            engine.prove(batch.blobs[:1])
+    finally:
+        device.limit = limit
+    assert (engine.commit(batch.blobs[:1]) == batch.commitments[:1]).all()
+
+
+def _release(engine: KernelEngine) -> None:
+    for slot in engine._workers[0]._slots:
+        slot.release()
+
+
+def test_memory_that_is_gone_when_it_is_asked_for_halves_the_chunks(
+    engine: KernelEngine, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = engine._workers[0].device
+    _release(engine)
+    allocate = device.allocate
+    asked: list[int] = []
+
+    def refuse_twice(size: int) -> object:
+        asked.append(size)
+        if len(asked) <= 2:
+            raise DeviceMemoryError("gone")
+        return allocate(size)
+
+    monkeypatch.setattr(device, "allocate", refuse_twice)
+    assert (engine.extend(batch.blobs) == batch.cells).all()
+    assert asked[0] > asked[1] > asked[2]
+
+
+def test_a_device_that_breaks_down_fails_the_call_and_no_other(
+    engine: KernelEngine, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = engine._workers[0]._slots[0].queue
+
+    def break_down() -> None:
+        raise DeviceError("the device fell off the bus")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "wait", break_down)
+        with pytest.raises(EngineFailed, match="fell off the bus"):
+            engine.extend(batch.blobs[:1])
+    assert (engine.extend(batch.blobs[:1]) == batch.cells[:1]).all()
+
+
+@pytest.mark.parametrize("operation", ["commit", "extend", "prove"])
+def test_elements_of_a_blob_are_canonical(engine: KernelEngine, operation: str) -> None:
+    blobs = np.zeros((2, 131072), dtype=np.uint8)
+    blobs[1, 32 * 4095 :] = MODULUS_BYTES
+    with pytest.raises(InvalidBlob) as caught:
+        getattr(engine, operation)(blobs)
+    assert (caught.value.row, caught.value.element) == (1, 4095)
+
+
+def test_zero_rows(engine: KernelEngine) -> None:
+    nothing = np.empty((0, 131072), dtype=np.uint8)
+    assert engine.commit(nothing).shape == (0, 48)
+    assert engine.extend(nothing).shape == (0, 128, 2048)
+    assert engine.recover(range(64), np.empty((0, 64, 2048), dtype=np.uint8)).shape == (0, 128, 2048)
+    no_points = np.empty((0, 48), dtype=np.uint8)
+    assert engine.verify_cells(no_points, [], np.empty((0, 2048), dtype=np.uint8), no_points) is True
+
+
+# --- verification
+
+
+def _sample(batch: Batch, count: int = 40) -> list[Bytes]:
+    rng = np.random.default_rng(5)
+    rows, columns = rng.integers(0, 9, count), rng.integers(0, 128, count)
+    columns[:20] = columns[0]  # more cells of one column than a thread adds up
+    return [batch.commitments[rows], columns, batch.cells[rows, columns], batch.proofs[rows, columns]]
+
+
+def test_cells_of_many_rows_in_any_order_verify(engine: KernelEngine, batch: Batch) -> None:
+    assert engine.verify_cells(*_sample(batch)) is True
+
+
+@pytest.mark.parametrize("changed", ["commitment", "column", "cell", "proof"])
+def test_one_wrong_item_makes_the_batch_wrong(engine: KernelEngine, batch: Batch, changed: str) -> None:
+    commitments, columns, cells, proofs = (array.copy() for array in _sample(batch))
+    if changed == "commitment":
+        commitments[7] = batch.commitments[8] if (commitments[7] != batch.commitments[8]).any() else 0xC0
+    elif changed == "column":
+        columns[39] = (columns[39] + 1) % 128
+        cells[39, 31] ^= 1
+    elif changed == "cell":
+        cells[0, 2047] ^= 1
+    else:
+        proofs[39] = batch.proofs[8, (columns[39] + 1) % 128]
+    assert engine.verify_cells(commitments, columns, cells, proofs) is False
+
+
+@pytest.mark.parametrize("name", ["commitment", "proof"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        bytes(48),
+        b"\xff" * 48,
+        b"\xc0" + bytes(46) + b"\x01",
+        b"\xe0" + bytes(47),
+        b"\x80" + bytes(46) + b"\x01",  # not on the curve, or not in the subgroup
+        b"\x40" + bytes(47),
+    ],
+)
+def test_malformed_points_are_named(engine: KernelEngine, batch: Batch, name: str, point: bytes) -> None:
+    commitments, columns, cells, proofs = (array.copy() for array in _sample(batch))
+    points = commitments if name == "commitment" else proofs
+    points[30] = np.frombuffer(point, dtype=np.uint8)
+    with pytest.raises(InvalidPoint) as caught:
+        engine.verify_cells(commitments, columns, cells, proofs)
+    assert (caught.value.name, caught.value.position) == (name, 30)
+
+
+def test_points_outside_the_subgroup_are_malformed(engine: KernelEngine, batch: Batch) -> None:
+    """x = 4 is on the curve (c-kzg refuses it too), and its point is not in G1."""
+    commitments, columns, cells, proofs = (array.copy() for array in _sample(batch, 20))
+    proofs[3] = np.frombuffer(b"\x80" + bytes(46) + b"\x04", dtype=np.uint8)
+    with pytest.raises(InvalidPoint) as caught:
+        engine.verify_cells(commitments, columns, cells, proofs)
+    assert caught.value.position == 3
+
+
+def test_malformed_cells_are_refused(engine: KernelEngine, batch: Batch) -> None:
+    commitments, columns, cells, proofs = (array.copy() for array in _sample(batch, 20))
+    with pytest.raises(LengthMismatch):
+        engine.verify_cells(commitments[:-1], columns, cells, proofs)
+    cells[1, 32:64] = MODULUS_BYTES
+    with pytest.raises(InvalidCell) as caught:
+        engine.verify_cells(commitments, columns, cells, proofs)
+    assert (caught.value.position, caught.value.element) == (1, 1)
+    with pytest.raises(NotEnoughCells):
+        engine.recover(range(63), batch.cells[:, :63])
+
+
+# --- several devices, closing
+
+
+def test_rows_are_divided_among_devices(engine: KernelEngine, library: ctypes.CDLL, batch: Batch) -> None:
+    worker = engine._workers[0]
+    engine._workers = [worker, _twin(worker)]
+    try:
+        assert (engine.commit(batch.blobs) == batch.commitments).all()
+        assert engine.verify_cells(*_sample(batch)) is True
+        assert worker.device.launched["comb_sums"] >= 1
+    finally:
+        engine._workers = [worker]
+
+
+def _twin(worker: object) -> object:
+    """A worker on the same device with slots of its own: what a second device would be."""
+    twin = object.__new__(type(worker))
+    slot = type(worker._slots[0])
+    twin.__dict__.update(worker.__dict__, _slots=[slot(worker.device) for _ in range(2)])
+    twin._lock, twin.waiting = threading.Lock(), 0
+    return twin
+
+
+def test_a_closed_engine_says_so(library: ctypes.CDLL, engine: KernelEngine, batch: Batch) -> None:
+    closed = object.__new__(KernelEngine)
+    closed.__dict__.update(engine.__dict__, _closed=threading.Event(), _workers=[])
+    closed.close()
+    closed.close()
+    with pytest.raises(EngineClosed):
+        closed.commit(batch.blobs)
+
+
+def test_an_engine_of_another_process_says_so(engine: KernelEngine, batch: Batch) -> None:
+    foreign = object.__new__(KernelEngine)
+    foreign.__dict__.update(engine.__dict__, _process=0)
+    with pytest.raises(EngineClosed, match="another process"):
+        foreign.commit(batch.blobs)
+
+
+# --- the arithmetic of a CUDA thread
+
+
+@pytest.mark.slow
+def test_carry_chains_give_the_same_proofs(
+    engine: KernelEngine, batch: Batch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A row by the same kernels with the emulated carry flag, on the tables that plain words made."""
+    worker = engine._workers[0]
+    device = worker.device
+    plain = device.library
+    device.library = compile_kernels(tmp_path_factory.mktemp("emulated"), "-DPTX_EMU")
+    try:
+        rows = [0, 8]
+        assert (engine.commit(batch.blobs[rows]) == batch.commitments[rows]).all()
+        cells, proofs = engine.prove(batch.blobs[rows])
+        verified = engine.verify_cells(*_sample(batch, 24))
+    finally:
+        device.library = plain
+    assert (cells == batch.cells[rows]).all()
+    assert (proofs == batch.proofs[rows]).all()
+    assert verified is True
