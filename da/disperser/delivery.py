@@ -94,15 +94,16 @@ class Delivery:
         return pause_s * self._context.rng.uniform(0.5, 1.0)  # so that retries do not come in step
 
     async def _record(self, height: int) -> BatchRecord | None:
-        """The batch of this node's log at a height; None when it has expired."""
+        """The batch of this node's log at a height; None when it has expired, or is of another epoch."""
         context = self._context
         header_hash = await context.store.at_height(context.member.id, height)
         if header_hash is None:
             return None
         try:
-            return await context.store.batch(header_hash)
+            record = await context.store.batch(header_hash)
         except Expired:
             return None
+        return record if record.header.committee_hash == context.committee.hash else None
 
     async def _send_certificate(self, height: int) -> None:
         record = await self._record(height)

@@ -23,7 +23,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from da.errors import DaError, HeaderConflict, NotFound, PeerError, RejectedCertificate, StaleCommittee
+from da.errors import DaError, HeaderConflict, NotFound, PeerError, RejectedCertificate
 from da.member.verification import check_certificate, check_signature
 from da.protocol.contents import check_contents
 from da.protocol.errors import ProtocolError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from da.node.context import NodeContext
     from da.protocol.committee import Committee, Member
-    from da.transport import RemoteBatch
+    from da.transport import BatchPage, RemoteBatch
 
 log = logging.getLogger("da.follow")
 
@@ -121,6 +121,8 @@ class LogFollower:
                 )
                 for batch in page.batches:
                     await self._learn(source, disperser, batch)
+                if source is disperser:
+                    self._pass_gap(disperser.id, height, page)
             except PeerError as error:
                 log.info("log of %s: %s", disperser.name, error)
                 return False
@@ -132,6 +134,12 @@ class LogFollower:
                 return False
             height = page.next_height
         return True
+
+    def _pass_gap(self, disperser_id: bytes, height: int, page: BatchPage) -> None:
+        """Heights that the disperser itself has nothing live at are not asked for again in every round."""
+        first = page.batches[0].header.height if page.batches else page.next_height
+        if first is not None and first > height and self._complete.get(disperser_id, 0) < height:
+            self._complete[disperser_id] = first - 1
 
     async def _first_unknown(self, disperser_id: bytes) -> int:
         """The lowest height of which this node has no certified batch, above what is known complete."""
@@ -155,9 +163,11 @@ class LogFollower:
         if header.disperser_id != disperser.id:
             raise RejectedCertificate("the batch is of another log than asked for")
         if header.committee_hash != context.committee.hash:
-            raise StaleCommittee(context.committee.hash, header.committee_hash)
+            return  # of another epoch: this committee cannot vouch for it
         if batch.certificate is None:
             raise RejectedCertificate("the batch has no certificate")
+        if await self._is_certified(header_hash):
+            return
         await context.workers.compute(_check_batch, context.committee, batch, batch.certificate)
         async with context.log_lock(disperser.id):
             known = await context.store.at_height(disperser.id, header.height)
@@ -177,6 +187,12 @@ class LogFollower:
         context.changed.announce()
         if new:
             self._on_batch(header_hash)
+
+    async def _is_certified(self, header_hash: bytes) -> bool:
+        try:
+            return (await self._context.store.any_batch(header_hash)).certificate is not None
+        except (NotFound, CorruptBatch):
+            return False
 
     async def _readable(self, header_hash: bytes) -> bool:
         """Whether a batch that was stored is still served, or has expired."""

@@ -43,6 +43,7 @@ class Repair:
         self._fetcher = fetcher
         self._wanted: dict[bytes, set[int]] = {}  # header hash -> columns known to be damaged
         self._news = asyncio.Event()
+        self._resting: set[bytes] = set()  # tried without success; not again before the interval is over
 
     @property
     def waiting(self) -> int:
@@ -52,13 +53,14 @@ class Repair:
     def request(self, header_hash: bytes, damaged: Collection[int] = ()) -> None:
         """Repair a batch: columns missing from this node's custody, and the `damaged` ones."""
         self._wanted.setdefault(header_hash, set()).update(damaged)
-        self._news.set()
+        if header_hash not in self._resting:
+            self._news.set()
 
     async def run(self) -> None:
         """Repair what was asked for; what does not succeed is tried again after an interval."""
         while True:
             self._news.clear()
-            for header_hash in list(self._wanted):
+            for header_hash in [wanted for wanted in self._wanted if wanted not in self._resting]:
                 damaged = self._wanted.pop(header_hash)
                 try:
                     done = await self.repair(header_hash, damaged)
@@ -71,13 +73,14 @@ class Repair:
                     self.request(header_hash, damaged)
                     raise
                 if not done:
+                    self._resting.add(header_hash)
                     self._wanted.setdefault(header_hash, set()).update(damaged)
             timeout_s = self._context.config.repair_retry_s if self._wanted else None
             try:
                 async with asyncio.timeout(timeout_s):
                     await self._news.wait()
             except TimeoutError:
-                continue
+                self._resting.clear()
 
     def should_hold(self, record: BatchRecord) -> Collection[int]:
         """Columns that are this node's to hold: all of its own batches, its custody of others'."""

@@ -3,7 +3,8 @@
     UnknownBatch -> NotFound      ExpiredBatch -> Expired       Equivocation, PrunedHeight -> HeaderConflict
     StoreReadOnly, StoreFull -> ReadOnly
 
-CorruptRecord, CorruptBatch and CorruptIndex pass as they are; the first is told to the repair on its way.
+CorruptRecord, CorruptBatch and CorruptIndex pass as they are; the repair and the follower are told of the
+first two on their way.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from da.errors import Expired, HeaderConflict, NotFound, ReadOnly
 from da.protocol.header import ZERO_HASH
 from da.store.errors import (
+    CorruptBatch,
     CorruptRecord,
     Equivocation,
     ExpiredBatch,
@@ -40,12 +42,18 @@ class AsyncStore:
     """Awaitable twins of the BatchStore methods that the node uses."""
 
     def __init__(
-        self, store: BatchStore, workers: Workers, on_corrupt: Callable[[bytes, int, int], None]
+        self,
+        store: BatchStore,
+        workers: Workers,
+        on_corrupt: Callable[[bytes, int, int], None],
+        on_lost: Callable[[], None],
     ) -> None:
-        """`on_corrupt` is told (header hash, row, column) of every record that fails its checksum."""
+        """`on_corrupt` is told (header hash, row, column) of every record that fails its checksum, `on_lost`
+        when a batch as a whole cannot be read any more."""
         self.sync = store
         self._workers = workers
         self._on_corrupt = on_corrupt
+        self._on_lost = on_lost
 
     async def call(self, method: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one method of the store (`self.sync`) with the errors mapped."""
@@ -61,6 +69,9 @@ class AsyncStore:
             raise HeaderConflict(ZERO_HASH) from error
         except StoreReadOnly as error:
             raise ReadOnly(error.reason) from error
+        except CorruptBatch:
+            self._on_lost()
+            raise
 
     async def put_batch(
         self,

@@ -116,7 +116,7 @@ class Node:
             index=index,
             secret=secret,
             engine=engine,
-            store=AsyncStore(store, self._workers, self._on_corrupt),
+            store=AsyncStore(store, self._workers, self._on_corrupt, self._on_lost),
             transport=transport,
             workers=self._workers,
             metrics=self.metrics,
@@ -169,6 +169,9 @@ class Node:
         """Called in the event loop by the store's async face."""
         self.metrics.corrupt_records.inc()
         self._repair.request(header_hash, {column})
+
+    def _on_lost(self) -> None:
+        self._follower.doubt()
 
     # --- rollups: posting -----------------------------------------------------------------
     async def post(self, namespace: bytes, payload: bytes) -> Receipt:
