@@ -46,6 +46,7 @@ CERTIFY_TIMEOUT_S = 120.0
 SERVE_TIMEOUT_S = 60.0
 SURVIVOR_TIMEOUT_S = 10.0  # for a node that may lack peers just then
 CUSTODY_TIMEOUT_S = 120.0
+CUSTODY_PAUSE_S = 0.2
 FIRST_GUESS_S = 1.0  # of the time from a post to its certificate
 LATEST_KILL = 1.3  # in units of that time
 REREAD_EACH_ROUND = 6  # payloads of earlier rounds that are read again in each
@@ -269,22 +270,31 @@ class Chaos:
         """Every node holds a cell of each of its columns of each batch, sooner or later."""
         deadline_s = time.monotonic() + CUSTODY_TIMEOUT_S
         for node in self._devnet.nodes:
-            client = self._clients[node.name]
-            columns = client.node()["columns"]
             for header_hash in self.ledger.heights.values():
-                while missing := self._missing(client, header_hash, columns):
-                    if time.monotonic() > deadline_s:
-                        raise ChaosError(f"{node.name} lacks columns {missing} of 0x{header_hash.hex()}")
-                    time.sleep(0.5)
-
-    def _missing(self, client: CellarClient, header_hash: bytes, columns: Sequence[int]) -> list[int]:
-        records = client.cells(header_hash, [(0, column) for column in columns])
-        return [column for column, record in zip(columns, records, strict=True) if record is None]
+                wait_for_custody(self._clients[node.name], header_hash, deadline_s - time.monotonic())
 
     def close(self) -> None:
         """Close connections."""
         for client in (*self._clients.values(), *self._hasty.values()):
             client.close()
+
+
+def wait_for_custody(client: CellarClient, header_hash: bytes, timeout_s: float = CUSTODY_TIMEOUT_S) -> None:
+    """Wait until a node serves a cell of each of its columns of a batch. Raises ChaosError, ClientError."""
+    deadline_s = time.monotonic() + timeout_s
+    about = client.node()
+    columns = about["columns"]
+    while True:
+        try:
+            records = client.cells(header_hash, [(0, column) for column in columns])
+        except NotKnown:
+            records = [None] * len(columns)
+        missing = [column for column, record in zip(columns, records, strict=True) if record is None]
+        if not missing:
+            return
+        if time.monotonic() > deadline_s:
+            raise ChaosError(f"{about['name']} lacks columns {missing} of 0x{header_hash.hex()}")
+        time.sleep(CUSTODY_PAUSE_S)
 
 
 def main(

@@ -19,7 +19,7 @@ import ckzg
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.measure import in_turns, table
+from benchmarks.measure import Table, in_turns
 from erasure.constants import BYTES_PER_BLOB, BYTES_PER_CELL, CELLS_PER_EXT_BLOB
 from gpu import open_engine
 from gpu.select import ENGINE_NAMES, why_not
@@ -30,10 +30,15 @@ from kzg.errors import EngineUnavailable
 Bytes = NDArray[np.uint8]
 PRECOMPUTE = 8
 COLUMN_ROWS = 64
+NOTE = (
+    "Milliseconds a row: median (fastest-slowest). `host` and `ckzg` are the engines as a node opens"
+    " them, on all cores and on one; best ratio is c-kzg on one core over the fastest column. `cuda`: not"
+    " measured, no GPU here."
+)
 _setup: Any = None
 
 
-def _load(precompute: int) -> None:
+def load_setup(precompute: int) -> None:
     global _setup
     with tempfile.NamedTemporaryFile(suffix=".txt") as file:
         file.write(trusted_setup.load().to_text())
@@ -49,7 +54,7 @@ def _extend(blob: bytes) -> bytes:
     return b"".join(ckzg.compute_cells(blob, _setup))
 
 
-def _prove(blob: bytes) -> tuple[bytes, bytes]:
+def prove_row(blob: bytes) -> tuple[bytes, bytes]:
     cells, proofs = ckzg.compute_cells_and_kzg_proofs(blob, _setup)
     return b"".join(cells), b"".join(proofs)
 
@@ -111,7 +116,7 @@ def _as_lists(
 def _check(engine: Engine, m: Matrix) -> None:
     """Every operation of `engine` against plain ckzg on the same rows."""
     blob = m.blobs[0].tobytes()
-    cells, proofs = _prove(blob)
+    cells, proofs = prove_row(blob)
     assert m.commitments[0].tobytes() == _commit(blob), engine.name
     assert (m.cells[0].tobytes(), m.proofs[0].tobytes()) == (cells, proofs), engine.name
     assert engine.extend(m.blobs[:1]).tobytes() == cells == _extend(blob), engine.name
@@ -147,11 +152,11 @@ def _engines() -> Iterator[dict[str, Engine]]:
             engine.close()
 
 
-def run(batches: tuple[int, ...] = (1, 8, 64)) -> str:
-    """The table, as Markdown."""
+def run(batches: tuple[int, ...] = (1, 8, 64)) -> list[Table]:
+    """One table."""
     cores = len(os.sched_getaffinity(0))
-    _load(PRECOMPUTE)
-    pool = ProcessPoolExecutor(cores, get_context("spawn"), initializer=_load, initargs=(PRECOMPUTE,))
+    load_setup(PRECOMPUTE)
+    pool = ProcessPoolExecutor(cores, get_context("spawn"), initializer=load_setup, initargs=(PRECOMPUTE,))
     rows: list[tuple[str, ...]] = []
     with pool, _engines() as engines:
         matrix = Matrix.random(max(*batches, COLUMN_ROWS), next(iter(engines.values())))
@@ -162,7 +167,7 @@ def run(batches: tuple[int, ...] = (1, 8, 64)) -> str:
         rows.append(_measure_column(matrix.head(COLUMN_ROWS), engines))
     names = list(engines)
     header = ("operation, ms a row", "rows", "c-kzg, 1 core", f"c-kzg, {cores} cores", *names, "best ratio")
-    return table(header, rows)
+    return [Table("Engines", header, rows, NOTE)]
 
 
 def _measure(m: Matrix, engines: dict[str, Engine], pool: ProcessPoolExecutor) -> list[tuple[str, ...]]:
@@ -175,7 +180,7 @@ def _measure(m: Matrix, engines: dict[str, Engine], pool: ProcessPoolExecutor) -
     operations: dict[str, tuple[Callable[[Any], object], list[Any], Callable[[Engine], object]]] = {
         "extend": (_extend, blobs, lambda e: e.extend(m.blobs)),
         "commit": (_commit, blobs, lambda e: e.commit(m.blobs)),
-        "prove": (_prove, blobs, lambda e: e.prove(m.blobs)),
+        "prove": (prove_row, blobs, lambda e: e.prove(m.blobs)),
         "verify 128 cells": (_verify, [_as_lists(c) for c in checks], lambda e: e.verify_cells(*merged)),
         "recover cells": (_recover, recoveries, lambda e: e.recover(KEPT, kept)),
         "recover cells and proofs": (_recover, recoveries, lambda e: e.recover_with_proofs(KEPT, kept)),

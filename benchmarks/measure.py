@@ -7,12 +7,13 @@ peer's taken in turns in one process, so that the ratio holds better than either
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,12 +79,36 @@ def machine() -> str:
     )
 
 
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A Markdown table, padded so that it also reads well on a terminal."""
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in (header, *rows)
-    ]
-    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]])
+@dataclass(frozen=True)
+class Table:
+    """One table of the document: text cells, figures with their units in the header or beside them."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    note: str = ""
+
+    def markdown(self) -> str:
+        """The table, padded so that it also reads well on a terminal."""
+        widths = [max(len(row[i]) for row in (self.header, *self.rows)) for i in range(len(self.header))]
+        lines = [
+            "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+            for row in (self.header, *self.rows)
+        ]
+        rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+        parts = [f"### {self.title}", "\n".join([lines[0], rule, *lines[1:]])]
+        return "\n\n".join([*parts, self.note] if self.note else parts)
+
+    def as_json(self) -> dict[str, object]:
+        """The same for a script: rows as objects under the header's names."""
+        return {
+            "title": self.title,
+            "rows": [dict(zip(self.header, row, strict=True)) for row in self.rows],
+            "note": self.note,
+        }
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """The smallest value that at least a part q of all values does not pass."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(q * len(ordered)) - 1)]

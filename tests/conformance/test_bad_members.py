@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.chaos import wait_for_custody
 from benchmarks.observe import Metrics
 from da.client import CellarClient, StillWaiting
 from da.devnet import Devnet, NodeProcess
@@ -84,6 +85,9 @@ def test_a_lying_member_is_named_and_the_verdict_stands(devnet: Devnet, tmp_path
     devnet.restart_node(LIAR, adversary=("--corrupt", "0-127"))
     with CellarClient(devnet.disperser.url, token=devnet.token, timeout_s=WAIT_S) as client:
         info = client.post_and_wait("conformance", payload)
+    assert info.header_hash is not None
+    with CellarClient(devnet.nodes[LIAR].url, timeout_s=WAIT_S) as client:
+        wait_for_custody(client, info.header_hash, WAIT_S)
     # So many samples that the liar, who holds two thirds of the columns, is certain to be asked.
     report = _sample(devnet, tmp_path, info.batch_height, "0.999999999")
     assert report["verdict"] == "available"

@@ -1,0 +1,52 @@
+"""`python -m benchmarks [SECTION ...]`: one document of tables, each with its peer from the same run.
+
+Sections: engine, devnet, cells, light-client, settlement; all of them when none is named. Takes about ten
+minutes on two idle cores.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.measure import machine
+
+SECTIONS = {
+    "engine": "benchmarks.engine",
+    "devnet": "benchmarks.devnet",
+    "cells": "benchmarks.cells",
+    "light-client": "benchmarks.light_client",
+    "settlement": "benchmarks.settlement",
+}
+
+
+def main(
+    sections: Annotated[
+        list[str] | None, typer.Argument(help=f"Any of {', '.join(SECTIONS)}; all when none is given.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the tables there, too.")] = None,
+) -> None:
+    """Measure, and print one document of tables."""
+    chosen = sections or list(SECTIONS)
+    unknown = [name for name in chosen if name not in SECTIONS]
+    if unknown:
+        raise typer.BadParameter(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    described = machine()
+    print(f"{described}\n\n`python -m benchmarks {' '.join(chosen)}`", flush=True)
+    found: dict[str, list[dict[str, object]]] = {}
+    for name in chosen:
+        # Imported when it is run: each needs other extras, and a worker process imports none of the others.
+        tables = importlib.import_module(SECTIONS[name]).run()
+        found[name] = [table.as_json() for table in tables]
+        for table in tables:
+            print(f"\n{table.markdown()}", flush=True)
+    if json_file is not None:
+        json_file.write_text(json.dumps({"machine": described, "sections": found}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
