@@ -130,20 +130,29 @@ class EmbeddedStore:
     def expire(self, now_ms: int, retention_ms: int) -> int:
         """See BatchStore.expire."""
         limit_ms = now_ms - retention_ms
-        with self._write_lock:
-            self._check_open()
-            due = [bucket for bucket in self._files.buckets() if bucket.end_ms <= limit_ms]
-            if due:
-                self._space.release_reserve()
-            try:
-                dropped = sum(
-                    expiry.expire_bucket(self._files, self._index, self._space, bucket, self._reader.forget)
-                    for bucket in due
-                )
-                expiry.prune(self._files, self._index, self._space, limit_ms - self._tombstone_ms)
-            finally:
-                self._writer.not_before_ms = self._newest_tombstone_ms()
-                self._space.restore_reserve()
+        dropped = 0
+        doomed: list[Path] = []
+        self._check_open()
+        try:
+            with self._write_lock:
+                self._check_open()
+                due = [bucket for bucket in self._files.buckets() if bucket.end_ms <= limit_ms]
+                if due:
+                    self._space.release_reserve()
+                try:
+                    for bucket in due:
+                        dropped += expiry.expire_bucket(
+                            self._files, self._index, self._space, bucket, self._reader.forget, doomed
+                        )
+                    expiry.prune(self._files, self._index, self._space, limit_ms - self._tombstone_ms)
+                finally:
+                    self._writer.not_before_ms = self._newest_tombstone_ms()
+        finally:
+            with self._space.writing():  # not under the lock: a day of files takes its time
+                for path in doomed:
+                    self._files.fs.remove_tree(path)
+                if not self._closed:
+                    self._space.restore_reserve()
         return dropped
 
     def rebuild_index(self) -> None:

@@ -2,12 +2,13 @@
 
 Flow, for each bucket:
 - the tombstone file (headers, certificates, payload lists) becomes durable; from here on, a crash is finished
-by
-  the next opening of the store;
+  by the next opening of the store;
 - the index marks the bucket's rows expired, in one commit;
 - cached descriptors are closed, for an open file keeps its blocks;
-- the directory is moved out of sight and removed. Then tombstones older than `tombstone_ms` go, with their
-rows: first the pruned heights become durable, so that a forgotten height is never signed for again.
+- the directory is moved out of sight, and removed when no lock is held any more.
+
+Then tombstones older than `tombstone_ms` go, with their rows: first the pruned heights become durable, so
+that a forgotten height is never signed for again.
 
 Invariants: a disperser's latest batch, and its latest certified one, keep their tombstones for ever, so that
 its log can be continued. When there is no room even for tombstones, the bucket's batch files go first, which
@@ -19,6 +20,7 @@ Does not: decide when (see da.member.retention).
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from da.protocol.payload_list import PayloadList
 from da.store.bucket import Bucket, parse_bucket
@@ -30,9 +32,17 @@ from da.store.tombstones import Tombstone, encode_pruned, encode_tombstones
 
 
 def expire_bucket(
-    files: StoreFiles, index: Index, space: SpaceGuard, bucket: Bucket, forget: Callable[[list[bytes]], None]
+    files: StoreFiles,
+    index: Index,
+    space: SpaceGuard,
+    bucket: Bucket,
+    forget: Callable[[list[bytes]], None],
+    doomed: list[Path],
 ) -> int:
-    """Drops a bucket; returns how many live batches were in it. `forget` empties caches of header hashes."""
+    """Drops a bucket; returns how many live batches were in it.
+
+    `forget` empties caches of header hashes; to `doomed` goes the directory that the caller is to remove.
+    """
     rows = index.in_bucket(bucket.name)
     hashes = [row.header_hash for row in rows]
     try:
@@ -45,7 +55,9 @@ def expire_bucket(
         _bury(files, index, space, bucket, rows)
     forget(hashes)
     with space.writing():
-        files.drop_bucket(bucket.name)
+        path = files.detach_bucket(bucket.name)
+    if path is not None:
+        doomed.append(path)
     return sum(row.state == "live" for row in rows)
 
 

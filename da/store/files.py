@@ -170,15 +170,15 @@ class StoreFiles:
         self.fs.rename(staged, target)
         self.fs.sync_directory(target.parent)
 
-    def drop_bucket(self, bucket: str) -> None:
-        """Removes a bucket's directory: out of sight at once, then its files."""
+    def detach_bucket(self, bucket: str) -> Path | None:
+        """Moves a bucket's directory out of sight, durably; the caller removes it at leisure."""
         directory = self._buckets / bucket
         if not directory.exists():
-            return
+            return None
         doomed = self.staging_path()
         self.fs.rename(directory, doomed)
         self.fs.sync_directory(self._buckets)
-        self.fs.remove_tree(doomed)
+        return doomed
 
     def quarantine(self, path: Path) -> None:
         """Moves a file out of the way, under a name that is free."""

@@ -100,7 +100,9 @@ def _finish_expiry(files: StoreFiles, index: Index, bucket: str) -> Iterator[Scr
     for problem in problems:
         yield ScrubFinding("tombstone", files.relative(path), problem)
     if not problems:  # else the batches stay, and the next expiry writes the tombstones again
-        files.drop_bucket(bucket)
+        doomed = files.detach_bucket(bucket)
+        if doomed is not None:
+            files.fs.remove_tree(doomed)
 
 
 def _tombstone_row(tombstone: Tombstone, bucket: str) -> tuple[IndexRow, list[PayloadEntry]] | None:

@@ -193,6 +193,19 @@ def test_removed_bytes_are_gone_and_the_entry_stays(
         outbox = open_outbox()
 
 
+def test_a_removal_that_was_cut_off_is_finished(open_outbox: Callable[..., Outbox], tmp_path: Path) -> None:
+    outbox = open_outbox()
+    _put(outbox, 1)
+    path = _payload_file(tmp_path, 1)
+    data = path.read_bytes()
+    outbox.remove_payload(_key(1))
+    outbox.close()
+    path.write_bytes(data)  # the row said so, the file was still there
+    outbox = open_outbox()
+    assert not path.exists()
+    assert not outbox.entry(*_key(1)).has_payload
+
+
 @pytest.mark.parametrize("end", [State.CERTIFIED, State.FAILED])
 def test_a_finished_payload_gives_its_bytes_back_and_may_come_again(outbox: Outbox, end: State) -> None:
     _put(outbox, 1)

@@ -75,7 +75,7 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
         child.send("ready")
         child.recv()
 
-    process = context.Process(target=wait)
+    process = context.Process(target=wait, daemon=True)
     process.start()
     assert parent.recv() == "ready"
     with pytest.raises(StoreLocked):  # the parent's own lock is as it was

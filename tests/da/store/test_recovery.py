@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from da.store import CorruptBatch, CorruptIndex, EmbeddedStore, Equivocation, ExpiredBatch, UnknownBatch
+from da.store import (
+    CorruptBatch,
+    CorruptIndex,
+    EmbeddedStore,
+    Equivocation,
+    ExpiredBatch,
+    PrunedHeight,
+    UnknownBatch,
+)
 from tests.da.store.conftest import Clock
 from tests.da.store.support import (
     DISPERSER,
@@ -106,6 +114,27 @@ def test_a_rebuilt_index_equals_the_original(
     store.rebuild_index()
     assert store.findings == []
     _check_filled(store, filled)
+    store.close()
+    assert dump_index(directory) == before
+
+
+def test_a_lost_index_does_not_free_forgotten_heights(
+    open_store: Callable[..., Any], directory: Path, clock: Clock
+) -> None:
+    store = open_store()
+    for height in (1, 2):
+        make_batch(height).put(store)
+        clock.forward(DAY_S)
+    store.expire(clock.now_ms + 100 * DAY_S * 1000, 0)
+    store.expire(clock.now_ms + 100 * DAY_S * 1000, 0)
+    store.close()
+    before = dump_index(directory)
+    assert len(before["pruned"]) == 1
+    _remove_index(directory)
+    store = open_store()
+    assert store.findings == []
+    with pytest.raises(PrunedHeight):
+        make_batch(1, seed=99).put(store)
     store.close()
     assert dump_index(directory) == before
 
