@@ -176,11 +176,16 @@ class PostingRights:
 
 def covers(pattern: str, namespace: bytes) -> bool:
     """Whether a pattern of the settings (exact label, 0x-hex, or prefix ending in "*") covers a namespace."""
-    checked = namespaces.Namespace(namespace)
-    spellings = (namespaces.label(checked), "0x" + namespace.hex())
-    if pattern.endswith("*"):
-        return any(text.startswith(pattern[:-1]) for text in spellings)
-    return pattern in spellings
+    label, spelled_out = namespaces.label(namespaces.Namespace(namespace)), "0x" + namespace.hex()
+    if not pattern.endswith("*"):
+        return pattern in (label, spelled_out)
+    prefix = pattern[:-1]
+    if not prefix:
+        return True
+    if prefix.startswith("0x"):
+        return spelled_out.startswith(prefix)
+    # "0*" means names that begin with a zero, not every namespace for being "0x..." in hex.
+    return label != spelled_out and label.startswith(prefix)
 
 
 def new_token() -> str:
