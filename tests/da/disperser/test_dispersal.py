@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from da.disperser.dispersal import Dispersal
 from da.errors import ReadOnly
 from da.node import Status
 from da.protocol.attestation import Attestation
@@ -171,5 +172,29 @@ def test_a_member_that_knows_another_header_makes_the_disperser_unready(
                 return any("node-1" in reason for reason in (await world.node(0).ready()).reasons)
 
             await world.until(told)
+
+    run(main())
+
+
+def test_attestations_that_come_before_the_gathering_count(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a restart the members may have answered before the disperser has looked through its outbox."""
+    real = Dispersal._reconcile
+
+    async def slowly(self: Dispersal) -> None:
+        await asyncio.sleep(20)
+        await real(self)
+
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4) as world:
+            await world.start()
+            world.disperser.cut = ("before", "put_certificate")
+            receipt = await world.node(0).post(NAMESPACE, b"some bytes")
+            await world.disperser.dead.wait()
+            monkeypatch.setattr(Dispersal, "_reconcile", slowly)
+            node = await world.disperser.restart()
+            status = await node.wait_certified(NAMESPACE, receipt.payload_id, 60)
+            assert status.status is Status.CERTIFIED
 
     run(main())
