@@ -50,7 +50,14 @@ class BodyPace:
 
 
 def check_media_type(request: Request, wanted: str = OCTET_STREAM) -> None:
-    """Refuse a content type other than the wanted one; none at all is taken as meant."""
+    """Refuse a content type other than the wanted one (none at all is taken as meant), and compressed bodies.
+
+    Nothing here decompresses, and bytes that are stored as they came would not be what the sender meant.
+    """
+    for header, plain in (("content-encoding", "identity"), ("transfer-encoding", "chunked")):
+        coding = request.headers.get(header, plain).strip().lower()
+        if coding != plain:
+            raise UnsupportedMediaType(f"send the body without the {header} {coding[:40]!r}")
     given = request.headers.get("content-type")
     if given is not None and given.split(";")[0].strip().lower() != wanted:
         raise UnsupportedMediaType(f"send the body as {wanted}, not {given}")

@@ -2,7 +2,7 @@
 
 ApiError
 ├── InvalidParameter(parameter)      a path or query parameter, or a JSON body, that cannot be read
-├── UnsupportedMediaType             a body that is not application/octet-stream
+├── UnsupportedMediaType             a body of another type, or a compressed one
 ├── InvalidContentLength             a Content-Length that is no number
 ├── BodyTooLarge(limit_bytes)        more bytes than the route takes, said or sent
 ├── BodyTooSlow(received_bytes)      the sender is slower than the settings allow

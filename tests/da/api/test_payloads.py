@@ -255,3 +255,16 @@ async def test_without_tokens_and_without_leave_posting_is_closed(
 ) -> None:
     answer = await make_client(open_posting=False).post(POST, content=b"abc")
     assert (answer.status_code, answer.json()["error"]) == (403, "PostingClosed")
+
+
+@pytest.mark.parametrize("header", ["content-encoding", "transfer-encoding"])
+async def test_a_compressed_body_is_refused_rather_than_stored(
+    node, client: httpx.AsyncClient, header: str
+) -> None:
+    coding = {"content-encoding": "gzip", "transfer-encoding": "gzip, chunked"}[header]
+    answer = await client.post("/v1/payloads?namespace=a", content=b"abc", headers={header: coding})
+    assert (answer.status_code, answer.json()["error"]) == (415, "UnsupportedMediaType")
+    assert node.posted == []
+    plain = {"content-encoding": "identity", "transfer-encoding": "chunked"}[header]
+    answer = await client.post("/v1/payloads?namespace=a", content=b"abc", headers={header: plain})
+    assert answer.status_code == 202
