@@ -22,7 +22,7 @@ import os
 import platform
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -31,18 +31,35 @@ import numpy as np
 from py_arkworks_bls12381 import GT, G1Point, G2Point
 
 import gpu
+from erasure.columns import parity_weight_row
 from erasure.constants import (
     BLS_MODULUS,
     BYTES_PER_BLOB,
     BYTES_PER_CELL,
     BYTES_PER_FIELD_ELEMENT,
     CELLS_PER_EXT_BLOB,
+    MAX_ROWS,
 )
 from gpu.convolution import convolution_digits, proof_transform, root_digits
 from kzg import trusted_setup
 from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
-from kzg.engine import check_blobs, check_bytes, check_cell_indices, check_cells, check_recovery
-from kzg.errors import EngineClosed, EngineFailed, EngineUnavailable, InvalidPoint, LengthMismatch
+from kzg.engine import (
+    check_blobs,
+    check_bytes,
+    check_cell_indices,
+    check_cells,
+    check_indices,
+    check_recovery,
+)
+from kzg.errors import (
+    EngineClosed,
+    EngineFailed,
+    EngineUnavailable,
+    InvalidArray,
+    InvalidPoint,
+    InvalidRowIndex,
+    LengthMismatch,
+)
 from kzg.types import Bytes, IndexArray, Indices
 
 TABLES: Final = {"small": (256, 8, 8), "medium": (64, 9, 10), "large": (64, 10, 10)}
@@ -99,8 +116,8 @@ def available() -> str | None:
         return "it was not built: a C++17 compiler was missing when the package was installed"
     try:
         missing = _library().cellar_missing_feature()
-    except OSError as error:
-        return f"its library cannot be loaded: {error}"
+    except (OSError, AttributeError) as error:
+        return f"its library cannot be loaded, install the package again: {error}"
     return f"the processor or the system lacks {missing.decode()}" if missing else None
 
 
@@ -129,6 +146,11 @@ def _library() -> ctypes.CDLL:
             c_int,
             [Pointer, ctypes.POINTER(_CellBatch), Pointer, ctypes.POINTER(c_int), c_int],
         ),
+        "cellar_combine": (
+            c_int,
+            [Pointer, Pointer, c_int, Pointer, c_int, ctypes.c_char_p, Pointer, ctypes.POINTER(c_int), c_int],
+        ),
+        "cellar_parity": (c_int, [Pointer, Pointer, c_int, ctypes.c_uint64, Pointer, c_int]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)
@@ -266,20 +288,71 @@ class HostEngine:
             return True
 
         first, row = _distinct(commitments)
-        factors = np.frombuffer(secrets.token_bytes(16 * len(columns)), dtype="<u4").reshape(-1, 4).copy()
-        factors[:, 0] |= 1
+        factors = _random_factors(len(columns))
         weights = _sums(factors, row, len(first))
-        distinct = np.ascontiguousarray(commitments[first])
+        try:
+            return self._verify(
+                np.ascontiguousarray(commitments[first]), weights, factors, columns, cells, proofs
+            )
+        except InvalidPoint as error:
+            if error.name != "commitment":
+                raise
+            raise InvalidPoint(error.name, int(first[error.position])) from None
+
+    def verify_matrix_cells(
+        self, commitments: Bytes, row_indices: Indices, cell_indices: Indices, cells: Bytes, proofs: Bytes
+    ) -> bool:
+        """`kzg.verification.verify_matrix_cells`, with the parity weights folded into the one equation.
+
+        Args:
+            commitments: u8[R, 48] of the data rows; no others are derived.
+            row_indices: k integers in 0..2R-1; R and above are parity rows.
+            cell_indices, cells, proofs: as of `verify_cells`.
+        """
+        commitments = check_bytes("commitments", commitments, (None, BYTES_PER_COMMITMENT))
+        rows = check_indices("row_indices", row_indices)
+        count = len(commitments)
+        outside = np.flatnonzero((rows < 0) | (rows >= 2 * count))
+        if outside.size:
+            raise InvalidRowIndex(int(outside[0]), int(rows[outside[0]]), count)
+        columns = check_cell_indices(cell_indices)
+        cells = check_bytes("cells", cells, (None, BYTES_PER_CELL))
+        proofs = check_bytes("proofs", proofs, (None, BYTES_PER_PROOF))
+        for name, actual in (("row_indices", rows), ("cells", cells), ("proofs", proofs)):
+            if len(actual) != len(columns):
+                raise LengthMismatch(name, len(actual), len(columns))
+        if not len(columns):
+            return True
+
+        factors = _random_factors(len(columns))
+        sums = _sums(factors, rows, 2 * count)
+        totals = sums[:count]
+        for j in sorted(set(rows[rows >= count].tolist())):
+            parity = parity_weight_row(count, j - count)
+            totals = [total + sums[j] * weight for total, weight in zip(totals, parity, strict=True)]
+        return self._verify(commitments, totals, factors, columns, cells, proofs)
+
+    def _verify(
+        self,
+        commitments: Bytes,
+        weights: list[int],
+        factors: np.ndarray[Any, np.dtype[np.uint32]],
+        columns: IndexArray,
+        cells: Bytes,
+        proofs: Bytes,
+    ) -> bool:
+        """The equation of host/verifier.hpp: weights[c] of commitment c, factors[k] of cell k."""
+        weights_bytes = _scalars([weight % BLS_MODULUS for weight in weights])
         columns32 = columns.astype(np.int32)
         batch = _CellBatch(
-            distinct.ctypes.data,
-            weights.ctypes.data,
-            len(distinct),
+            commitments.ctypes.data,
+            weights_bytes.ctypes.data,
+            len(commitments),
             columns32.ctypes.data,
             cells.ctypes.data,
             proofs.ctypes.data,
             factors.ctypes.data,
-            secrets.token_bytes(_NOISE_PER_POINT * (-(-len(distinct) // 8) + -(-len(columns) // 8)) * 8),
+            _noise(len(commitments), len(columns)),
             len(columns),
         )
         sides = np.empty((2, _BYTES_PER_SIDE), dtype=np.uint8)
@@ -289,7 +362,7 @@ class HostEngine:
                 handle, ctypes.byref(batch), _at(sides), ctypes.byref(position), self._workers
             )
         if status == _BAD_COMMITMENT:
-            raise InvalidPoint("commitment", int(first[position.value]))
+            raise InvalidPoint("commitment", position.value)
         if status == _BAD_PROOF:
             raise InvalidPoint("proof", position.value)
         if status == _INVALID:
@@ -297,6 +370,58 @@ class HostEngine:
         self._check(status)
         left, right = (_point(side.tobytes()) for side in sides)
         return bool(GT.pairing_check([left, -right], [self._tau64, G2Point()]))
+
+    def parity_cells(self, cells: Bytes) -> Bytes:
+        """`erasure.columns.parity_cells`: u8[R, k, 2048], the data cells of k columns, to parity cells."""
+        cells = check_bytes("cells", cells, (None, None, BYTES_PER_CELL))
+        rows, width = cells.shape[:2]
+        if not 1 <= rows <= MAX_ROWS:
+            raise InvalidArray("cells", f"u8[1..{MAX_ROWS}, k, {BYTES_PER_CELL}]", f"u8{list(cells.shape)}")
+        out = np.empty_like(cells)
+        with self._call() as handle:
+            status = self._library.cellar_parity(
+                handle, _at(cells), rows, width * BYTES_PER_CELL, _at(out), self._workers
+            )
+        if status == _INVALID:
+            check_cells(cells.reshape(-1, BYTES_PER_CELL))
+        self._check(status)
+        return out
+
+    def parity_points(self, name: str, points: Bytes, parity_rows: Sequence[int] | None = None) -> Bytes:
+        """`kzg.parity.parity_proofs` (or `parity_commitments`): weighted sums of R points of the group.
+
+        Args:
+            name: what an InvalidPoint calls them.
+            points: u8[R, 48], 1 <= R <= 256.
+            parity_rows: which, each in 0..R-1; None means all.
+        """
+        points = check_bytes(f"{name}s", points, (None, BYTES_PER_PROOF))
+        count = len(points)
+        rows = range(count) if parity_rows is None else parity_rows
+        for position_of, row in enumerate(rows):
+            if not 0 <= row < count:
+                raise InvalidRowIndex(position_of, count + row, count)
+        sums = np.empty((len(rows), BYTES_PER_PROOF), dtype=np.uint8)
+        if not len(rows):
+            return sums
+        weights = _scalars([weight for row in rows for weight in parity_weight_row(count, row)])
+        position = ctypes.c_int(0)
+        with self._call() as handle:
+            status = self._library.cellar_combine(
+                handle,
+                _at(points),
+                count,
+                _at(weights),
+                len(rows),
+                _noise(count),
+                _at(sums),
+                ctypes.byref(position),
+                self._workers,
+            )
+        if status == _BAD_PROOF:
+            raise InvalidPoint(name, position.value)
+        self._check(status)
+        return sums
 
     def close(self) -> None:
         with self._idle:
@@ -352,7 +477,7 @@ class HostEngine:
         if status == _NO_MEMORY:
             raise EngineFailed("there is not enough memory for this call")
         if status == _COLLISION:
-            raise EngineFailed("two random points met, a chance of 2^-240; try again")
+            raise EngineFailed("two points met that never should; try again")
         if status != _OK:
             raise EngineFailed("the input changed during this call")
 
@@ -395,13 +520,23 @@ def _distinct(commitments: Bytes) -> tuple[IndexArray, IndexArray]:
     return first[order], rank[inverse.reshape(-1)]
 
 
-def _sums(factors: np.ndarray[Any, np.dtype[np.uint32]], group: IndexArray, groups: int) -> Bytes:
-    """The sum of 128-bit factors u32[k, 4] in each group, as scalars. Exact: words are summed as doubles, and
-    fewer than 2^21 of them come together."""
+def _random_factors(count: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    """u32[count, 4]: odd numbers below 2^128, little-endian words."""
+    factors = np.frombuffer(secrets.token_bytes(16 * count), dtype="<u4").reshape(-1, 4).copy()
+    factors[:, 0] |= 1
+    return factors
+
+
+def _noise(*counts: int) -> bytes:
+    """Random bytes for the membership test of lists of points, each filled up to whole vectors."""
+    return secrets.token_bytes(_NOISE_PER_POINT * sum(-(-count // 8) * 8 for count in counts))
+
+
+def _sums(factors: np.ndarray[Any, np.dtype[np.uint32]], group: IndexArray, groups: int) -> list[int]:
+    """The sum of 128-bit factors u32[k, 4] in each group. Exact: words are summed as doubles, and fewer than
+    2^21 of them come together."""
     words = [np.bincount(group, weights=factors[:, i], minlength=groups) for i in range(4)]
-    return _scalars(
-        [sum(int(word[g]) << 32 * i for i, word in enumerate(words)) % BLS_MODULUS for g in range(groups)]
-    )
+    return [sum(int(word[g]) << 32 * i for i, word in enumerate(words)) for g in range(groups)]
 
 
 def _point(side: bytes) -> G1Point:

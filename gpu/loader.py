@@ -128,7 +128,7 @@ def word_params(name: str, modulus: int, bits: int) -> str:
     R = 1 << bits * count
     inverse = -pow(modulus, -1, 1 << bits) % (1 << bits)
     functions = "\n".join(
-        f"  CELLAR_HD static constexpr u{bits} {label}(int i) {{\n"
+        f"  CELLAR_CONSTANT static constexpr u{bits} {label}(int i) {{\n"
         f"    constexpr u{bits} w[{count}] = {words(value, bits, count)};\n    return w[i];\n  }}"
         for label, value in (("modulus", modulus), ("one", R % modulus), ("r2", R * R % modulus))
     )
@@ -159,7 +159,7 @@ def curve_params() -> str:
         ("cell_elements_inverse", pow(CELL_ELEMENTS, -1, r), 4, "1/64 in Fr"),
     )
     functions = "\n".join(
-        f"  CELLAR_HD static constexpr u64 {name}(int i) {{  // {note or 'see above'}\n"
+        f"  CELLAR_CONSTANT static constexpr u64 {name}(int i) {{  // {note or 'see above'}\n"
         f"    constexpr u64 w[{count}] = {words(value, 64, count)};\n    return w[i];\n  }}"
         for name, value, count, note in entries
     )

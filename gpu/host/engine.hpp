@@ -132,9 +132,9 @@ class Engine {
 
   int prove(const u8* blobs, int n, u8* cells, u8* proofs, int threads) {
     return each_row(n, threads, [&](int i, RowMemory& m) {
-      if (!prover.extend(blobs + size_t(i) * BLOB_BYTES, cells + size_t(i) * 2 * BLOB_BYTES, m)) return false;
-      prover.prove(proofs + size_t(i) * CELLS * BYTES_PER_POINT, prover.domain.half_inverse64, m);
-      return true;
+      const RowResult extended = prover.extend(blobs + size_t(i) * BLOB_BYTES, cells + size_t(i) * 2 * BLOB_BYTES, m);
+      if (extended != RowResult::done) return extended;
+      return prover.prove(proofs + size_t(i) * CELLS * BYTES_PER_POINT, prover.domain.half_inverse64, m);
     });
   }
 
@@ -144,9 +144,9 @@ class Engine {
     return each_row(n, threads, [&](int i, RowMemory& m) {
       const u8* from = cells + size_t(i) * count * BYTES_PER_CELL;
       u8* out = all_cells + size_t(i) * 2 * BLOB_BYTES;
-      if (!recovery.run(from, out, m.row.get(), proofs != nullptr)) return false;
-      if (proofs) prover.prove(proofs + size_t(i) * CELLS * BYTES_PER_POINT, prover.domain.half, m);
-      return true;
+      if (!recovery.run(from, out, m.row.get(), proofs != nullptr)) return RowResult::bad_element;
+      if (!proofs) return RowResult::done;
+      return prover.prove(proofs + size_t(i) * CELLS * BYTES_PER_POINT, prover.domain.half, m);
     });
   }
 
@@ -174,6 +174,32 @@ class Engine {
     return OK;
   }
 
+  // points: [count][48]; weights: [outputs][count][32]; out: [outputs][48], the weighted sums.
+  int combine(const u8* points, int count, const u8* weights, int outputs, const u8* noise, u8* out, int threads,
+              int* position) {
+    switch (verifier.combine(points, count, weights, outputs, noise, out, threads, *position)) {
+      case Verdict::done: return OK;
+      case Verdict::collision: return COLLISION;
+      default: return BAD_PROOF;
+    }
+  }
+
+  // cells, out: [rows][row_bytes], row_bytes a multiple of 256: the parity rows of `rows` data rows, element by element.
+  int parity(const u8* cells, int rows, u64 row_bytes, u8* out, int threads) {
+    int n = 1;
+    while (n < rows) n *= 2;
+    u64 words[4] = {u64(n), 0, 0, 0};
+    const Fr inverse_n = Fr::from_montgomery(Fr::inverse(Fr::to_montgomery(plain(words))));
+    std::vector<Array<Fr>> columns;
+    for (int i = 0; i < threads; i++) columns.emplace_back(n);
+    constexpr int STEP = LANES * BYTES_PER_ELEMENT;
+    const bool ok = run_tasks(threads, int(row_bytes / STEP), [&](int i, int slot) {
+      const size_t at = size_t(i) * STEP;
+      return prover.domain.parity(cells + at, out + at, row_bytes, rows, n, inverse_n, columns[slot].get());
+    });
+    return ok ? OK : INVALID;
+  }
+
  private:
   static constexpr size_t BLOB_BYTES = size_t(BLOB_ELEMENTS) * BYTES_PER_ELEMENT;
 
@@ -190,8 +216,9 @@ class Engine {
         status = STOPPED;
         return false;
       }
-      if (row(i, leases[slot]->get())) return true;
-      status = INVALID;
+      const RowResult result = row(i, leases[slot]->get());
+      if (result == RowResult::done) return true;
+      status = result == RowResult::collision ? COLLISION : INVALID;
       return false;
     });
     return status;

@@ -40,6 +40,9 @@ struct RowMemory {
         proof_bits{CombBits(proof), CombBits(proof), CombBits(proof), CombBits(proof)} {}
 };
 
+// What became of a row. `collision` is for sums that cannot meet and did: a damaged table, say.
+enum class RowResult { done, bad_element, collision };
+
 class Prover {
  public:
   const Domain domain;
@@ -51,40 +54,39 @@ class Prover {
   Prover(int t, int b, int commitment_b, const i16* convolution_digits)
       : commitment_table(commitment_shape(commitment_b)), proof_table(proof_shape(t, b)), convolution(convolution_digits) {}
 
-  // False if an element is >= r.
-  bool commit(const u8* blob, u8* commitment, RowMemory& m) const {
+  RowResult commit(const u8* blob, u8* commitment, RowMemory& m) const {
     for (int i = 0; i < BLOB_ELEMENTS / LANES; i++) {
       Fr integer = load_scalars(blob + size_t(i) * LANES * BYTES_PER_ELEMENT, BYTES_PER_ELEMENT);
-      if (Fr::below(integer, FrLanes::MODULUS) != 0xff) return false;
+      if (Fr::below(integer, FrLanes::MODULUS) != 0xff) return RowResult::bad_element;
       recode(integer, &m.words[4 * i]);
     }
     m.commitment_bits.set(m.words.get());
     const CombBits* bits = &m.commitment_bits;
     Xyzz<Fp> sum;
-    if (!commitment_table.multiply(&sum, 0, 1, &bits, m.sums.get(), m.batch)) __builtin_trap();
+    if (!commitment_table.multiply(&sum, 0, 1, &bits, m.sums.get(), m.batch)) return RowResult::collision;
     sum = sum_of_lanes(sum);
     Fp scratch;
     Affine<Fp> affine;
     Fp::Mask infinite;
     to_affine(&affine, &sum, 1, &scratch, &infinite);
     compress(&commitment, 1, affine, infinite);
-    return true;
+    return RowResult::done;
   }
 
-  // The row's remainders into m.row (64..127 times 64), and its cells. False if an element is >= r.
-  bool extend(const u8* blob, u8* cells, RowMemory& m) const {
+  // The row's remainders into m.row (64..127 times 64), and its cells.
+  RowResult extend(const u8* blob, u8* cells, RowMemory& m) const {
     for (int i = 0; i < CELLS / 2; i++)
-      if (!domain.from_cell(blob + size_t(i) * BYTES_PER_CELL, i, m.row[i])) return false;
+      if (!domain.from_cell(blob + size_t(i) * BYTES_PER_CELL, i, m.row[i])) return RowResult::bad_element;
     domain.extend(m.row.get());
     memcpy(cells, blob, size_t(BLOB_ELEMENTS) * BYTES_PER_ELEMENT);
     for (int i = CELLS / 2; i < CELLS; i++)
       domain.to_cell(m.row[i], i, domain.inverse64, cells + size_t(i) * BYTES_PER_CELL);
-    return true;
+    return RowResult::done;
   }
 
   // Proofs of all cells from the remainders in m.row. The plain integer `upper_half` is 1/2 divided by the factor
   // that remainders 64..127 carry: domain.half_inverse64 after `extend`.
-  void prove(u8* proofs, const Fr& upper_half, RowMemory& m) const {
+  RowResult prove(u8* proofs, const Fr& upper_half, RowMemory& m) const {
     for (int first = 0, step = proof_table.groups_per_batch(); first < proof_table.groups(); first += step) {
       const CombBits* bits[SCALAR_BITS / 64];
       for (int i = 0; i < step; i++) {
@@ -92,7 +94,8 @@ class Prover {
         bits[i] = &m.proof_bits[i];
       }
       // Sums of independent points of the setup never meet: see kernels/comb.cuh.
-      if (!proof_table.multiply(&m.u[first], first, step, bits, m.sums.get(), m.batch)) __builtin_trap();
+      if (!proof_table.multiply(&m.u[first], first, step, bits, m.sums.get(), m.batch))
+        return RowResult::collision;
     }
     Fp scratch[PROOF_VECTORS];
     Fp::Mask infinite[PROOF_VECTORS];
@@ -109,6 +112,7 @@ class Prover {
       for (int lane = 0; lane < LANES; lane++) out[lane] = proofs + size_t(cell_of(v * LANES + lane)) * BYTES_PER_POINT;
       compress(out, LANES, m.affine[v], infinite[v]);
     }
+    return RowResult::done;
   }
 
  private:

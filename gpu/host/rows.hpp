@@ -152,6 +152,27 @@ class Domain {
                     Fr::canonical(Fr::mul(a[l], scale)));
   }
 
+  // Parity of 8 elements a row: the values of data rows, at the first places of a domain of 2n places (n the power of
+  // two that fits them; zeros fill up), to those of as many parity rows at the places from n on, in place. `column` has
+  // n elements; `inverse_n` is the plain integer 1/n. False if an element is >= r.
+  bool parity(const u8* data, u8* out, size_t row_bytes, int rows, int n, const Fr& inverse_n, Fr* column) const {
+    __mmask8 canonical = 0xff;
+    for (int i = 0; i < n; i++) {
+      if (i < rows) {
+        const Fr integer = load_scalars(data + i * row_bytes, BYTES_PER_ELEMENT);
+        canonical &= Fr::below(integer, FrLanes::MODULUS);
+        column[i] = Fr::to_montgomery(integer);
+      } else {
+        column[i] = Fr::zero();
+      }
+    }
+    up(column, n, 0);
+    down(column, n, 1);
+    for (int i = 0; i < rows; i++)
+      store_scalars(out + i * row_bytes, BYTES_PER_ELEMENT, Fr::canonical(Fr::mul(column[i], inverse_n)));
+    return canonical == 0xff;
+  }
+
   // Remainders 64..127, times 64, from 0..63.
   void extend(Remainder* row) const {
     constexpr int HALF = CELLS / 2;

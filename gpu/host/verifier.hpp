@@ -47,6 +47,7 @@ enum class Verdict { done, bad_commitment, bad_proof, bad_cell, collision };
 class Verifier {
   static constexpr int DIGIT_BITS = 5, LEVELS = DIGIT_BITS - 1, MULTIPLES = 1 << LEVELS;
   static constexpr int SHORT_DIGITS = 26, LONG_DIGITS = 52, SUMS = SHORT_DIGITS + LONG_DIGITS;
+  static constexpr size_t PACKED_VECTOR_BYTES = size_t(LANES) * MULTIPLES * PACKED_POINT_BYTES;
   static constexpr int CHUNK = 16;  // vectors of points whose multiples are tabled together
   static constexpr int TESTS = 48, FEW_VECTORS = 12;  // sums of the membership test; from when on it pays
 
@@ -82,7 +83,7 @@ class Verifier {
     std::vector<State> states;
     for (int i = 0; i < threads; i++) states.emplace_back(start);
     const bool few = proof_vectors + commitment_vectors < FEW_VECTORS;
-    if (few || !random_sums_are_members(batch, commitments, proofs, threads, states)) {
+    if (few || !random_sums_are_members(batch.noise, commitments, proofs, threads, states)) {
       position = first_outsider(commitments, threads);
       if (position < batch.commitment_count) return Verdict::bad_commitment;
       position = first_outsider(proofs, threads);
@@ -111,8 +112,53 @@ class Verifier {
       for (int v = 0; v < CELL_VECTORS; v++) interpolant.v[v] = Fr::add(interpolant.v[v], state.interpolants.v[v]);
     }
     left = sum_of_lanes(left);
-    right = sum_of_lanes(add(right, cneg(0xff, commit(interpolant, states[0]))));
+    Xyzz<Fp> commitment;
+    if (!commit(interpolant, states[0], commitment)) return Verdict::collision;
+    right = sum_of_lanes(add(right, cneg(0xff, commitment)));
     return Verdict::done;
+  }
+
+  // out[j] = the sum over i of weights[j][i] points[i], compressed. weights: [outputs][count][32], big-endian.
+  Verdict combine(const u8* bytes, int count, const u8* weights, int outputs, const u8* noise, u8* out, int threads,
+                  int& position) const {
+    const int vectors = (count + LANES - 1) / LANES;
+    Points points(vectors);
+    position = read(bytes, count, points, threads);
+    if (position < count) return Verdict::bad_proof;
+    std::vector<State> states;
+    for (int i = 0; i < threads; i++) states.emplace_back(start);
+    if (vectors < FEW_VECTORS || !random_sums_are_members(noise, points, Points(0), threads, states)) {
+      position = first_outsider(points, threads);
+      if (position < count) return Verdict::bad_proof;
+    }
+    Array<u8> packed(PACKED_VECTOR_BYTES * vectors);
+    bool ok = run_tasks(threads, (vectors + CHUNK - 1) / CHUNK, [&](int chunk, int slot) {
+      int some, tabled;
+      if (!tabulate(points, chunk * CHUNK, states[slot], some, tabled)) return false;
+      for (int v = 0; v < some; v++)
+        pack(&states[slot].multiple[v], tabled, &packed[PACKED_VECTOR_BYTES * (chunk * CHUNK + v)]);
+      return true;
+    });
+    ok = ok && run_tasks(threads, outputs, [&](int j, int slot) {
+      State& state = states[slot];
+      for (int i = 0; i < LONG_DIGITS; i++) state.sums[i] = start;
+      DigitSource source;
+      for (int v = 0; v < vectors; v++) {
+        source.absent_lanes = points.absent[v];
+        set_weight_digits(weights + size_t(j) * count * BYTES_PER_ELEMENT, count, v * LANES, source, 0,
+                          &packed[PACKED_VECTOR_BYTES * v]);
+        if (!accumulate(state.sums.get(), LONG_DIGITS, source, state.batch.get())) return false;
+      }
+      const Xyzz<Fp> sum = sum_of_lanes(add(horner(state.sums.get(), LONG_DIGITS), long_excess));
+      Affine<Fp> affine;
+      Fp scratch;
+      Fp::Mask infinite;
+      to_affine(&affine, &sum, 1, &scratch, &infinite);
+      u8* to = out + size_t(j) * BYTES_PER_POINT;
+      compress(&to, 1, affine, infinite);
+      return true;
+    });
+    return ok ? Verdict::done : Verdict::collision;
   }
 
  private:
@@ -128,7 +174,7 @@ class Verifier {
     Remainder interpolants{};
     Array<Affine<Fp>> multiple{size_t(MULTIPLES) * CHUNK};
     PowerMemory powers{CHUNK, LEVELS};
-    Array<u8> packed{size_t(LANES) * MULTIPLES * PACKED_POINT_BYTES};
+    Array<u8> packed{PACKED_VECTOR_BYTES};
     BatchMemory batch;
     explicit State(const Affine<Fp>& start) {
       for (int i = 0; i < SUMS; i++) sums[i] = start;
@@ -204,7 +250,7 @@ class Verifier {
   };
 
   // The sums begin at a random point of G1, which changes nothing for the test and keeps points from meeting.
-  bool random_sums_are_members(const CellBatch& batch, const Points& commitments, const Points& proofs, int threads,
+  bool random_sums_are_members(const u8* noise, const Points& commitments, const Points& proofs, int threads,
                                std::vector<State>& states) const {
     const int first_proof = int(commitments.absent.size());
     bool ok = run_tasks(threads, first_proof + int(proofs.absent.size()), [&](int v, int slot) {
@@ -214,7 +260,7 @@ class Verifier {
         for (int i = 0; i < TESTS; i++) state.tests[i] = start;
       }
       SignSource source{v < first_proof ? commitments.point[v] : proofs.point[v - first_proof],
-                        batch.noise + size_t(v) * TESTS * LANES};
+                        noise + size_t(v) * TESTS * LANES};
       return accumulate(state.tests.get(), TESTS, source, state.batch.get());
     });
     if (!ok) return false;
@@ -277,34 +323,51 @@ class Verifier {
     bits[4] = _mm512_set1_epi64(1ll << (LONG_DIGITS * DIGIT_BITS - 1 - 256));
   }
 
-  template <bool PROOFS>
-  bool add_chunk(const CellBatch& batch, const Points& points, int first, State& state) const {
-    const int vectors = int(points.absent.size()) - first < CHUNK ? int(points.absent.size()) - first : CHUNK;
-    int tabled = 1;  // a power of two, filled up with repetitions
+  // state.multiple[k * tabled + v] = (2k + 1) points[first + v], for v < vectors.
+  static bool tabulate(const Points& points, int first, State& state, int& vectors, int& tabled) {
+    const int rest = int(points.absent.size()) - first;
+    vectors = rest < CHUNK ? rest : CHUNK;
+    tabled = 1;  // a power of two, filled up with repetitions
     while (tabled < vectors) tabled *= 2;
     Affine<Fp> chunk[CHUNK];
     for (int v = 0; v < tabled; v++) chunk[v] = points.point[first + (v < vectors ? v : 0)];
-    if (!odd_multiples(state.multiple.get(), chunk, tabled, LEVELS, state.powers)) return false;
+    return odd_multiples(state.multiple.get(), chunk, tabled, LEVELS, state.powers);
+  }
+
+  // The multiples of one vector, multiple[k * stride], by lane.
+  static void pack(const Affine<Fp>* multiple, int stride, u8* packed) {
+    for (int k = 0; k < MULTIPLES; k++) {
+      u8* entries[LANES];
+      for (int lane = 0; lane < LANES; lane++)
+        entries[lane] = packed + size_t(lane * MULTIPLES + k) * PACKED_POINT_BYTES;
+      store_packed(entries, multiple[k * stride]);
+    }
+  }
+
+  // Digits of the weights of points at .. at + 7 (32 big-endian bytes each; beyond the end they are 0).
+  static void set_weight_digits(const u8* all_weights, int count, int at, DigitSource& source, int first,
+                                const u8* packed) {
+    alignas(64) u8 weights[LANES][BYTES_PER_ELEMENT] = {};
+    const int some = count - at < LANES ? count - at : LANES;
+    memcpy(weights, all_weights + size_t(at) * BYTES_PER_ELEMENT, size_t(some) * BYTES_PER_ELEMENT);
+    V bits[5];
+    long_bits(load_scalars(weights[0], BYTES_PER_ELEMENT), bits);
+    source.set(first, LONG_DIGITS, bits, packed);
+  }
+
+  template <bool PROOFS>
+  bool add_chunk(const CellBatch& batch, const Points& points, int first, State& state) const {
+    int vectors, tabled;
+    if (!tabulate(points, first, state, vectors, tabled)) return false;
     DigitSource source;
     for (int v = 0; v < vectors; v++) {
-      for (int k = 0; k < MULTIPLES; k++) {
-        u8* entries[LANES];
-        for (int lane = 0; lane < LANES; lane++)
-          entries[lane] = &state.packed[size_t(lane * MULTIPLES + k) * PACKED_POINT_BYTES];
-        store_packed(entries, state.multiple[k * tabled + v]);
-      }
+      pack(&state.multiple[v], tabled, state.packed.get());
       source.absent_lanes = points.absent[first + v];
-      V bits[5];
       if constexpr (PROOFS) {
         set_proof_digits(batch, (first + v) * LANES, source, state.packed.get());
         if (!accumulate(state.sums.get(), SUMS, source, state.batch.get())) return false;
       } else {
-        alignas(64) u8 weights[LANES][BYTES_PER_ELEMENT] = {};
-        const int at = (first + v) * LANES, some = batch.commitment_count - at;
-        memcpy(weights, batch.weights + size_t(at) * BYTES_PER_ELEMENT,
-               size_t(some < LANES ? some : LANES) * BYTES_PER_ELEMENT);
-        long_bits(load_scalars(weights[0], BYTES_PER_ELEMENT), bits);
-        source.set(0, LONG_DIGITS, bits, state.packed.get());
+        set_weight_digits(batch.weights, batch.commitment_count, (first + v) * LANES, source, 0, state.packed.get());
         if (!accumulate(&state.sums[SHORT_DIGITS], LONG_DIGITS, source, state.batch.get())) return false;
       }
     }
@@ -347,17 +410,15 @@ class Verifier {
     return true;
   }
 
-  // [I(s)] as 8 partial sums: lane l of vector v is coefficient 8 v + l.
-  Xyzz<Fp> commit(const Remainder& interpolant, State& state) const {
+  // out = [I(s)] as 8 partial sums: lane l of vector v is coefficient 8 v + l.
+  bool commit(const Remainder& interpolant, State& state, Xyzz<Fp>& out) const {
     CombBits bits(table.shape);
     V words[CELL_VECTORS][4];
     for (int v = 0; v < CELL_VECTORS; v++) recode(Fr::from_montgomery(interpolant.v[v]), words[v]);
     bits.set(words[0]);
     const CombBits* pointer = &bits;
     Array<Affine<Fp>> sums(table.shape.t);
-    Xyzz<Fp> out;
-    if (!table.multiply(&out, 0, 1, &pointer, sums.get(), state.batch)) __builtin_trap();
-    return out;
+    return table.multiply(&out, 0, 1, &pointer, sums.get(), state.batch);
   }
 };
 

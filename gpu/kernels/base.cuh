@@ -6,8 +6,10 @@
 
 #ifdef __CUDACC__
 #define CELLAR_HD __host__ __device__ __forceinline__
+#define CELLAR_CONSTANT __host__ __device__
 #else
 #define CELLAR_HD inline __attribute__((always_inline))
+#define CELLAR_CONSTANT  // constants are handed around as functions, which cannot be inlined always
 #endif
 
 namespace cellar {

@@ -17,11 +17,21 @@ import ckzg
 import numpy as np
 import pytest
 
+from erasure import columns
 from erasure.constants import BLS_MODULUS, CELLS_PER_EXT_BLOB
 from gpu import host_engine
 from gpu.host_engine import HostEngine
+from kzg import parity as kzg_parity
 from kzg import trusted_setup
-from kzg.errors import EngineClosed, EngineUnavailable, InvalidBlob, InvalidCell, InvalidPoint
+from kzg.errors import (
+    EngineClosed,
+    EngineUnavailable,
+    InvalidArray,
+    InvalidBlob,
+    InvalidCell,
+    InvalidPoint,
+    InvalidRowIndex,
+)
 
 COLUMNS = np.arange(CELLS_PER_EXT_BLOB)
 
@@ -315,3 +325,78 @@ def test_a_damaged_library_is_a_reason_not_a_crash(monkeypatch: pytest.MonkeyPat
         assert "cannot be loaded" in str(host_engine.available())
     finally:
         host_engine._library.cache_clear()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 8, 13])
+def test_parity_of_columns(engine: HostEngine, rows: int) -> None:
+    """They equal those of the plain code, and what the parity rows give when they are proved."""
+    blobs = random_blobs(rows, rows)
+    cells, proofs = engine.prove(blobs)
+    commitments = engine.commit(blobs)
+    parity = engine.parity_cells(cells)
+    assert np.array_equal(parity, columns.parity_cells(cells))
+    parity_blobs = np.ascontiguousarray(parity[:, :64]).reshape(rows, -1)
+    _, want_proofs = engine.prove(parity_blobs)
+    assert np.array_equal(engine.parity_points("commitment", commitments), engine.commit(parity_blobs))
+    assert np.array_equal(engine.parity_points("proof", proofs[:, 77]), want_proofs[:, 77])
+    assert np.array_equal(
+        engine.parity_points("proof", proofs[:, 5], [rows - 1, 0]), want_proofs[[rows - 1, 0], 5]
+    )
+    assert engine.parity_points("proof", proofs[:, 5], []).shape == (0, 48)
+
+
+def test_parity_of_many_points_names_one_outside_of_the_group(engine: HostEngine) -> None:
+    blobs = random_blobs(1, 12)
+    _, proofs = engine.prove(blobs)
+    points = proofs[0].copy()
+    want = kzg_parity.parity_proofs(points, [3, 127])
+    assert np.array_equal(engine.parity_points("proof", points, [3, 127]), want)
+    points[100] = np.frombuffer(b"\x80" + bytes(47), dtype=np.uint8)
+    with pytest.raises(InvalidPoint) as caught:
+        engine.parity_points("proof", points, [3])
+    assert (caught.value.name, caught.value.position) == ("proof", 100)
+
+
+def test_malformed_parity_is_refused(engine: HostEngine) -> None:
+    cells = np.zeros((2, 3, 2048), dtype=np.uint8)
+    cells[1, 2, :32] = 0xFF
+    with pytest.raises(InvalidCell) as caught:
+        engine.parity_cells(cells)
+    assert (caught.value.position, caught.value.element) == (5, 0)
+    for malformed in (cells[:0], cells[0], cells.astype(np.uint16), np.zeros((257, 1, 2048), dtype=np.uint8)):
+        with pytest.raises(InvalidArray):
+            engine.parity_cells(malformed)
+    for row in (-1, 2):
+        with pytest.raises(InvalidRowIndex):
+            engine.parity_points("proof", np.zeros((2, 48), dtype=np.uint8), [row])
+
+
+def test_cells_of_the_whole_matrix_verify_against_the_data_commitments(engine: HostEngine) -> None:
+    rows = 3
+    blobs = random_blobs(rows, 13)
+    data_cells, data_proofs = engine.prove(blobs)
+    commitments = engine.commit(blobs)
+    parity = engine.parity_cells(data_cells)
+    parity_cells, parity_proofs = engine.prove(np.ascontiguousarray(parity[:, :64]).reshape(rows, -1))
+    cells, proofs = np.concatenate([data_cells, parity_cells]), np.concatenate([data_proofs, parity_proofs])
+    rng = np.random.default_rng(14)
+    row, column = rng.integers(0, 2 * rows, 60), rng.integers(0, 128, 60)
+    batch = [commitments, row, column, cells[row, column], proofs[row, column]]
+    assert engine.verify_matrix_cells(*batch)
+    assert engine.verify_matrix_cells(
+        commitments, [], [], np.empty((0, 2048), np.uint8), np.empty((0, 48), np.uint8)
+    )
+    for which in range(5):
+        wrong = [array.copy() for array in batch]
+        if which == 0:
+            wrong[0][[0, 1]] = wrong[0][[1, 0]]
+        elif which in (1, 2):
+            wrong[which][17] ^= 1
+        elif which == 3:
+            wrong[3][17, 40] ^= 1
+        else:
+            wrong[4][17] = wrong[4][16]
+        assert not engine.verify_matrix_cells(*wrong)
+    row[30] = 2 * rows
+    with pytest.raises(InvalidRowIndex):
+        engine.verify_matrix_cells(*batch)
