@@ -12,6 +12,7 @@
 #pragma once
 #include "constants.cuh"
 #include "group.cuh"
+#include "carry.cuh"
 
 #if defined(__CUDACC__) || defined(PTX_EMU)
 #include "words32.cuh"

@@ -1,0 +1,314 @@
+"""The `cuda` engine on a GPU: `python -m benchmarks.gpu [OUTPUT.json]`, or all checks with it:
+benchmarks/gpu.sh.
+
+Correctness first: a batch against c-kzg where it is installed, else against the same kernels compiled for
+this machine's processor in plain words. Then rows a second and bytes of blobs a second, from memory of the
+device and of the host, in batches of 1, 8, 64 and 256 rows; the ceilings that a micro-kernel reaches for
+multiplications, and how much of them the proofs use.
+
+Times are wall clock around work that was waited for; medians of several runs after a warm-up.
+
+`--touch` launches every kernel once, on small tables, for compute-sanitizer; it times nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import ckzg
+import numpy as np
+
+from erasure.constants import BYTES_PER_BLOB
+from gpu.cuda_device import CudaQueue
+from gpu.cuda_engine import CudaEngine
+from gpu.device import Arena, Device
+from gpu.kernel_engine import KernelEngine
+from gpu.operations import CompleteRows
+from gpu.pipeline import Commit, Prove, Rows
+from gpu.source import kernels
+from gpu.tables import LEAST_INVERTING_THREADS, POINTS_PER_INVERSION, Comb, Tables, each
+from kzg import trusted_setup
+from kzg.types import Bytes
+
+BATCHES: Final = (1, 8, 64, 256)
+WIDE_MULTIPLIES: Final = 12 * 12 * 2
+"""32 x 32 bit products in one product of the base field: 144 of the factors, 144 of the reduction."""
+
+_DOUBLE, _MIXED_ADD, _ADD, _NORMALISE, _INVERSE = 9, 10, 14, 7, 613  # products in each
+
+
+def products_of_a_proof(shape: Comb, rows: int) -> dict[str, float]:
+    """Products of the base field that the proofs of one row take, by kernel, in a batch of `rows`."""
+
+    def normalised(points: int) -> float:
+        count = points * rows
+        threads = min(count, max(LEAST_INVERTING_THREADS, -(-count // POINTS_PER_INVERSION)))
+        return points * _NORMALISE + threads * _INVERSE / rows
+
+    taps = 2 * 32 * (32 * 31 + 16 * 15 + 2 * 8 * 7)
+    return {
+        "comb_sums": 128 * shape.t * (shape.windows - 1) * _MIXED_ADD,
+        "comb_total": 128 * ((shape.t - 1) * (_DOUBLE + _ADD) + _MIXED_ADD),
+        "split_parts": 2 * (32 + 16 * 3 + 2 * 8 * 7) * _ADD,
+        "expand_points": 128 * 8 * _DOUBLE,
+        "comb_entries": 128 * 4 * 38 * _MIXED_ADD,
+        "normalise": 2 * normalised(1024) + normalised(16384) + normalised(128),
+        "convolve": taps * _MIXED_ADD,
+        "sum_digits": 128 * (128 * _DOUBLE + 32 * _ADD + 28),
+        "join_parts": 128 * (4 * _ADD + _MIXED_ADD),
+    }
+
+
+def random_blobs(rows: int) -> Bytes:
+    blobs = np.random.default_rng(7594).integers(0, 256, (rows, 4096, 32), dtype=np.uint8)
+    blobs[:, :, 0] &= 0x3F
+    return blobs.reshape(rows, BYTES_PER_BLOB)
+
+
+def median_s(work: Callable[[], object], runs: int = 5) -> float:
+    work()
+    taken = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def oracle() -> tuple[str, Callable[[Bytes], tuple[Bytes, Bytes, Bytes]]]:
+    """Its name, and blobs to commitments, cells and proofs."""
+    if hasattr(ckzg, "load_trusted_setup"):
+        with tempfile.NamedTemporaryFile() as text:
+            text.write(trusted_setup.load().to_text())
+            text.flush()
+            setup = ckzg.load_trusted_setup(text.name, 0)
+
+        def by_ckzg(blobs: Bytes) -> tuple[Bytes, Bytes, Bytes]:
+            commitments = b"".join(ckzg.blob_to_kzg_commitment(blob.tobytes(), setup) for blob in blobs)
+            proved = [ckzg.compute_cells_and_kzg_proofs(blob.tobytes(), setup) for blob in blobs]
+            cells, proofs = (b"".join(b"".join(of_row[i]) for of_row in proved) for i in range(2))
+            return (
+                np.frombuffer(commitments, np.uint8).reshape(-1, 48),
+                np.frombuffer(cells, np.uint8).reshape(-1, 128, 2048),
+                np.frombuffer(proofs, np.uint8).reshape(-1, 128, 48),
+            )
+
+        return "ckzg", by_ckzg
+
+    from tests.gpu.host_device import HostDevice, compile_kernels
+
+    with tempfile.TemporaryDirectory() as directory:
+        library = compile_kernels(Path(directory))
+    plain = KernelEngine("plain", [HostDevice(library)], windows=(6, 6))
+    return "the kernels in plain words on this processor (ckzg is not installed)", lambda blobs: (
+        plain.commit(blobs),
+        *plain.prove(blobs),
+    )
+
+
+def structured_blobs() -> Bytes:
+    """Zero, constant, all r - 1, one, and random rows."""
+    blobs = random_blobs(6).reshape(6, 4096, 32).copy()
+    blobs[0] = 0
+    blobs[1] = 0
+    blobs[1, :, 31] = 5
+    largest = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000000
+    blobs[2] = np.frombuffer(largest.to_bytes(32, "big"), np.uint8)
+    blobs[3, 1:] = 0
+    return blobs.reshape(6, BYTES_PER_BLOB)
+
+
+def check(engine: KernelEngine) -> str:
+    """Compares every operation with the oracle, whose name it returns."""
+    name, compute = oracle()
+    blobs = structured_blobs()
+    commitments, cells, proofs = compute(blobs)
+    assert (engine.commit(blobs) == commitments).all()
+    assert (engine.extend(blobs) == cells).all()
+    got_cells, got_proofs = engine.prove(blobs)
+    assert (got_cells == cells).all()
+    assert (got_proofs == proofs).all()
+    known = [*range(1, 128, 2), 126]
+    known.sort()
+    got_cells, got_proofs = engine.recover_with_proofs(known, cells[:, known])
+    assert (got_cells == cells).all()
+    assert (got_proofs == proofs).all()
+    return name
+
+
+def touch() -> None:
+    """Every kernel, on small tables and two rows."""
+    launched: set[str] = set()
+    launch = CudaQueue.launch
+
+    def noted(queue: CudaQueue, kernel: str, blocks: int, *arguments: Any) -> None:
+        launched.add(kernel)
+        launch(queue, kernel, blocks, *arguments)
+
+    CudaQueue.launch = noted  # type: ignore[method-assign, assignment]
+    with CudaEngine(workers=1, windows=(6, 6)) as engine:
+        blobs = structured_blobs()[[0, 5]]
+        commitments = engine.commit(blobs)
+        cells, proofs = engine.prove(blobs)
+        again = np.empty_like(proofs)
+        given = blobs.reshape(-1, 64, 2048)
+        engine._run(CompleteRows(None, given, np.empty_like(cells), again, complete=True), 2, 2)
+        assert (again == proofs).all()
+        assert (engine.recover(range(64, 128), cells[:, 64:]) == cells).all()
+        if can_pair():
+            four = cells[:, :4].reshape(-1, 2048), proofs[:, :4].reshape(-1, 48)
+            assert engine.verify_cells(np.repeat(commitments, 4, axis=0), [0, 1, 2, 3] * 2, *four)
+        device = engine._workers[0].device
+        ceilings(device, blocks=1, rounds=1)
+    print(f"launched {len(launched)} kernels; not launched: {sorted(set(kernels()) - launched) or 'none'}")
+
+
+def can_pair() -> bool:
+    """False with the stand-in of gpu.sh."""
+    import py_arkworks_bls12381
+
+    return not getattr(py_arkworks_bls12381, "STAND_IN", False)
+
+
+def ceilings(device: Device, blocks: int = 8192, rounds: int = 4096) -> dict[str, float]:
+    """32 x 32 bit multiplies a second, and products of the base field a second, at best."""
+    queue = device.queue()
+    count = 128 * blocks
+    region = device.allocate(count * 48)
+
+    def wide() -> None:
+        each(queue, "ceiling_wide", count, region, rounds, count)
+        queue.wait()
+
+    queue.clear(region)
+    wide_s = median_s(wide)
+
+    def products() -> None:
+        each(queue, "ceiling_products", count, region, rounds // 8, count)
+        queue.wait()
+
+    queue.clear(region)
+    products_s = median_s(products)
+    device.release(region)
+    return {"wide_per_s": 16 * rounds * count / wide_s, "products_per_s": rounds // 8 * count / products_s}
+
+
+def resident(engine: KernelEngine, rows: int) -> dict[str, float]:
+    """Seconds of each operation on rows that are on the device already."""
+    worker = engine._workers[0]
+    device, tables, queue = worker.device, worker.tables, worker._slots[0].queue
+    for slot in worker._slots:
+        slot.release()
+    arena = Arena()
+    _jobs(arena, tables, rows)
+    memory = device.allocate(arena.used)
+    extension, proof, commitment = _jobs(Arena(memory), tables, rows)
+    blobs = random_blobs(rows)
+    queue.upload(extension.cells, blobs)
+    queue.upload(commitment.blobs, blobs)
+
+    def waited(work: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            work()
+            queue.wait()
+
+        return run
+
+    def prove() -> None:
+        extension.extend(queue)
+        proof.run(queue, extension.remainders, tables.scales.half_inverse64)
+
+    times = {
+        "extend": median_s(waited(lambda: extension.extend(queue))),
+        "commit": median_s(waited(lambda: commitment.run(queue))),
+        "prove": median_s(waited(prove)),
+    }
+    device.release(memory)
+    return times
+
+
+def _jobs(arena: Arena, tables: Tables, rows: int) -> tuple[Rows, Prove, Commit]:
+    return Rows(arena, tables, rows, 64, 64), Prove(arena, tables, rows), Commit(arena, tables, rows)
+
+
+def from_host(engine: KernelEngine, rows: int) -> dict[str, float]:
+    """Seconds of each operation on arrays of this machine."""
+    blobs = random_blobs(rows)
+    commitments, (cells, proofs) = engine.commit(blobs), engine.prove(blobs)
+    known = list(range(0, 128, 2))
+    half = np.ascontiguousarray(cells[:, known])
+    column = [5] * rows
+    times = {
+        "extend": median_s(lambda: engine.extend(blobs)),
+        "commit": median_s(lambda: engine.commit(blobs)),
+        "prove": median_s(lambda: engine.prove(blobs)),
+        "recover": median_s(lambda: engine.recover(known, half)),
+        "recover_with_proofs": median_s(lambda: engine.recover_with_proofs(known, half)),
+    }
+    if can_pair():
+        cell_column, proof_column = np.ascontiguousarray(cells[:, 5]), np.ascontiguousarray(proofs[:, 5])
+        times["verify_column"] = median_s(
+            lambda: engine.verify_cells(commitments, column, cell_column, proof_column)
+        )
+    return times
+
+
+def _figures(rows: int, seconds: float | None) -> str:
+    if seconds is None:
+        return f"{'-':>10} {'-':>9} {'-':>7}"
+    rate = rows * BYTES_PER_BLOB / seconds / 1e9
+    return f"{seconds * 1e3:>10.2f} {rows / seconds:>9.0f} {rate:>7.3f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("output", nargs="?", type=Path)
+    parser.add_argument("--touch", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.touch:
+        touch()
+        return
+
+    start = time.perf_counter()
+    engine = CudaEngine(workers=1)
+    opened_s = time.perf_counter() - start
+    result: dict[str, Any] = {"engine": engine.describe(), "open_s": opened_s, "oracle": check(engine)}
+    print(f"{result['engine']}; opened in {opened_s:.1f} s; all bytes equal those of {result['oracle']}")
+    device = engine._workers[0].device
+    result["ceilings"] = ceilings(device)
+    wide, products = result["ceilings"].values()
+    print(f"ceilings: {wide / 1e12:.2f} T wide multiplies/s, {products / 1e9:.2f} G products of Fp/s")
+
+    columns = f"{'ms':>10} {'rows/s':>9} {'GB/s':>7}"
+    print(f"{'rows':>5} {'operation':>20} on the device: {columns}; from host memory: {columns}")
+    result["batches"] = {}
+    for rows in BATCHES:
+        on_device, on_host = resident(engine, rows), from_host(engine, rows)
+        result["batches"][rows] = {"device_s": on_device, "host_s": on_host}
+        for name, host_s in on_host.items():
+            figures = " ".join(_figures(rows, seconds) for seconds in (on_device.get(name), host_s))
+            print(f"{rows:>5} {name:>20} {figures}")
+    shape = engine._workers[0].tables.proof
+    most = BATCHES[-1]
+    per_row = products_of_a_proof(shape, most)
+    rate = most / result["batches"][most]["device_s"]["prove"] * sum(per_row.values())
+    result["products_per_row"] = per_row
+    result["fraction_of_wide"] = rate * WIDE_MULTIPLIES / wide
+    result["fraction_of_products"] = rate / products
+    print(f"proofs: {sum(per_row.values()) / 1e6:.2f} M products of Fp a row; at {most} rows")
+    print(f"  {result['fraction_of_wide']:.0%} of the ceiling of wide multiplies")
+    print(f"  {result['fraction_of_products']:.0%} of the ceiling of products of Fp")
+    if arguments.output:
+        arguments.output.write_text(json.dumps(result, indent=1, default=str) + "\n")
+    engine.close()
+
+
+if __name__ == "__main__":
+    main()
