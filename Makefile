@@ -4,7 +4,8 @@
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.12 2>/dev/null && python3.12 -c '' 2>/dev/null || command -v python3.11 2>/dev/null || command -v python3)
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+RUN_STAMP := $(VENV)/.installed
+STAMP := $(VENV)/.installed-dev
 PYTEST_WORKERS ?= auto
 
 .PHONY: help setup demo devnet test test-all test-gpu lint bench clean
@@ -19,17 +20,24 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml CMakeLists.txt $(wildcard gpu/host/*) $(wildcard gpu/kernels/*)
+SOURCES := pyproject.toml CMakeLists.txt $(wildcard gpu/host/*) $(wildcard gpu/kernels/*)
+
+# What the programs and the demonstration need; `make test` adds the tools of development.
+$(RUN_STAMP): $(SOURCES)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 12) else "Cellar needs Python 3.11 or 3.12 (blspy has no wheels for others); found %d.%d. Try: make PYTHON=python3.11" % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[settlement]'
+	@touch $(RUN_STAMP)
+
+$(STAMP): $(RUN_STAMP)
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
 	@touch $(STAMP)
 
-demo: $(STAMP)
+demo: $(RUN_STAMP)
 	$(BIN)/da demo
 
-devnet: $(STAMP)
+devnet: $(RUN_STAMP)
 	$(BIN)/da devnet
 
 lint: $(STAMP)
