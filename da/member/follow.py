@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("da.follow")
 
+# One source's log is read for so many request timeouts in a round; the next round goes on from there.
+_TIMEOUTS_PER_READ = 3
+
 
 class LogFollower:
     """Keeps this node's copy of every disperser's log complete."""
@@ -86,9 +89,9 @@ class LogFollower:
         if self._doubtful:
             self._complete.clear()
         own_too, self._doubtful = self._doubtful, False
-        results = [
-            await self.sync(disperser, own_too=own_too) for disperser in self._context.committee.dispersers
-        ]
+        # At once: a disperser that dawdles holds up nobody's log but its own.
+        dispersers = self._context.committee.dispersers
+        results = await asyncio.gather(*(self.sync(disperser, own_too=own_too) for disperser in dispersers))
         return all(results)
 
     async def close(self) -> None:
@@ -106,13 +109,19 @@ class LogFollower:
                 return True
         elif not own_too and await context.store.latest(disperser.id) is not None:
             return True  # this node's own log: only after the loss of its store do others know better
-        peers = [member for member in context.peers if member.id != disperser.id]
-        await asyncio.gather(*(self._read_log(member, disperser) for member in peers))
+        await self.ask_peers(disperser)
         return disperser.id == context.member.id
+
+    async def ask_peers(self, disperser: Member) -> None:
+        """Learn one log from everybody but its disperser, as far as they can be asked."""
+        peers = [member for member in self._context.peers if member.id != disperser.id]
+        await asyncio.gather(*(self._read_log(member, disperser) for member in peers))
 
     async def _read_log(self, source: Member, disperser: Member) -> bool:
         """Read the log from where it is complete here; whether `source` answered to its end."""
         context = self._context
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + _TIMEOUTS_PER_READ * context.config.peer_timeout_s
         height: int | None = await self._first_unknown(disperser.id)
         while height is not None:
             try:
@@ -133,6 +142,9 @@ class LogFollower:
                 log.warning("log of %s: %s does not get ahead", disperser.name, source.name)
                 return False
             height = page.next_height
+            if height is not None and loop.time() > until_s:
+                log.info("log of %s: %s has more than can be read in a round", disperser.name, source.name)
+                return False
         return True
 
     def _pass_gap(self, disperser_id: bytes, height: int, page: BatchPage) -> None:

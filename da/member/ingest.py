@@ -7,8 +7,10 @@ Flow of a push:
 - the store: header and columns durable; only then the signature.
 
 Invariants: no attestation without durable columns; never an attestation for a second header at one
-height (the store refuses it, and the check here says so before the work). The same push again gives the
-same attestation, without verifying what is stored already. Any push that is refused leaves nothing.
+height (the store refuses it, and the check here says so before the work). A store may have been lost or put
+back to an old state, so before the first new batch of a log after a start the peers are asked what of it is
+certified. The same push again gives the same attestation, without verifying what is stored already. Any
+push that is refused leaves nothing.
 
 Does not: bound the bytes of bodies being read (the API does), nor decide whether a push is asked for.
 """
@@ -18,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from da.errors import (
@@ -54,8 +57,11 @@ log = logging.getLogger("da.ingest")
 class Ingest:
     """Takes pushes and certificates for one node."""
 
-    def __init__(self, context: NodeContext) -> None:
+    def __init__(self, context: NodeContext, follower: LogFollower) -> None:
         self._context = context
+        self._follower = follower
+        self._asked: set[bytes] = set()  # dispersers about whose logs the peers were asked
+        self._asking: defaultdict[bytes, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._slots = asyncio.Semaphore(context.config.concurrent_verifications_max)
         self._running: dict[bytes, asyncio.Task[Attestation]] = {}
 
@@ -67,7 +73,17 @@ class Ingest:
         if header.committee_hash != context.committee.hash:
             raise StaleCommittee(context.committee.hash, header.committee_hash)
         await context.workers.compute(check_signature, context.committee, header, disperser_signature)
+        if await context.store.at_height(header.disperser_id, header.height) is None:
+            await self._ask_peers_once(header.disperser_id)
         await self._check_place(header)
+
+    async def _ask_peers_once(self, disperser_id: bytes) -> None:
+        async with self._asking[disperser_id]:
+            if disperser_id not in self._asked:
+                disperser = self._context.committee.member(disperser_id)
+                assert disperser is not None, "its signature was verified"
+                await self._follower.ask_peers(disperser)
+                self._asked.add(disperser_id)
 
     async def _check_place(self, header: Header) -> None:
         """The header is known here, or is the next of its log."""
@@ -166,9 +182,7 @@ class Ingest:
         except NotFound:
             return frozenset()
 
-    async def accept_certificate(
-        self, header_hash: bytes, certificate_bytes: bytes, follower: LogFollower
-    ) -> None:
+    async def accept_certificate(self, header_hash: bytes, certificate_bytes: bytes) -> None:
         """Check against the committee and store.
 
         Raises RejectedCertificate, NotFound (and the follower looks for the batch), Expired, ReadOnly.
@@ -178,7 +192,7 @@ class Ingest:
         try:
             record = await context.store.batch(header_hash)
         except NotFound:
-            follower.kick()
+            self._follower.kick()
             raise
         if record.certificate is None:
             await context.store.put_certificate(header_hash, certificate_bytes)

@@ -125,9 +125,9 @@ class Node:
             changed=Broadcast(),
         )
         fetcher = ColumnFetcher(context)
-        self._ingest = Ingest(context)
         self._repair = Repair(context, fetcher)
         self._follower = LogFollower(context, self._repair.request)
+        self._ingest = Ingest(context, self._follower)
         self._scrub = Scrub(context, self._repair, self._follower)
         self._retention = Retention(context)
         self._batcher = Batcher(context, outbox)
@@ -367,7 +367,7 @@ class Node:
 
     async def accept_certificate(self, header_hash: bytes, certificate: bytes) -> None:
         """Raises RejectedCertificate, NotFound (unknown here; it is looked for), Expired, ReadOnly."""
-        await self._ingest.accept_certificate(header_hash, certificate, self._follower)
+        await self._ingest.accept_certificate(header_hash, certificate)
 
     # --- operators ------------------------------------------------------------------------
     async def info(self) -> dict[str, object]:

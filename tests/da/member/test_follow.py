@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -109,5 +110,24 @@ def test_a_member_that_comes_after_the_first_batches_expired_joins_above_the_gap
             assert (await node.payload_status(new_id)).status == "certified"
             third_id = await world.certify(b"third")
             assert (await node.payload_status(third_id)).batch_height == 3
+
+    run(main())
+
+
+def test_a_disperser_whose_log_never_ends_holds_up_nobody(tmp_path: Path, engine: Engine) -> None:
+    heights = count(2)
+
+    def endless(method: str, answer: Any) -> Any:
+        return BatchPage((), next(heights)) if method == "get_batches" else answer
+
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4, dispersers=2, **LIMITS) as world:
+            await world.start()
+            world.seats[1].link.tamper = endless
+            world.seats[1].link.delay_s = 1.0
+            start = world.loop.time()
+            with pytest.raises(NotReconstructable):
+                await world.node(3).payload_status(bytes(32))
+            assert world.loop.time() - start < 100
 
     run(main())

@@ -216,3 +216,26 @@ def test_certificates(tmp_path: Path, engine: Engine) -> None:
         assert (await node.payload_certificate(batch.payload_list.entries[0].payload_id)) == certificate
 
     with_member(tmp_path, engine, test)
+
+
+def test_a_member_that_lost_its_store_signs_no_second_header(tmp_path: Path, engine: Engine) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, follow_interval_s=1e6) as world:
+            for seat in world.seats[1:]:
+                await seat.start()
+            first = make_batch(world)
+            for index in (1, 2, 3):
+                await world.node(index).accept_push(first.push_to(world, index))
+                await world.node(index).accept_certificate(first.header.hash, first.certificate(world))
+            await world.seats[1].stop()
+            world.seats[1].lose_disk()
+            for seat in world.seats[2:]:
+                seat.link.delay_s = 1.0
+            node = await world.seats[1].start()
+            other = make_batch(world, b"another first batch")
+            with pytest.raises(errors.HeaderConflict) as conflict:
+                await node.accept_push(other.push_to(world, 1))
+            assert conflict.value.existing_hash == first.header.hash
+            await node.accept_push(make_batch(world, b"second", first).push_to(world, 1))
+
+    run(main())
