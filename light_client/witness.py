@@ -8,7 +8,7 @@ A member's answers over HTTP are not signed, so the file convinces its owner, no
 headers at one height convince everybody.
 
 Invariants: a file is complete or not there (written aside, synced, renamed); a run keeps at most
-`EVIDENCE_MAX` of them, so that a liar cannot fill the disk.
+`EVIDENCE_MAX` of them, and all runs together `EVIDENCE_BYTES_MAX`, so that a liar cannot fill the disk.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from light_client.errors import StateError
 from sampling import Coordinates
 
 EVIDENCE_MAX = 64
+EVIDENCE_BYTES_MAX = 64 * 2**20
 
 
 class Fault(StrEnum):
@@ -71,6 +72,7 @@ class Witness:
         self.equivocations: list[tuple[SignedHeader, SignedHeader]] = []
         self._directory = directory.expanduser()
         self._kept = 0
+        self._bytes: int | None = None  # in the directory, once looked at
 
     def accuse(
         self, member: int, fault: Fault, reason: str, sent: bytes, cell: Coordinates | None = None
@@ -82,7 +84,7 @@ class Witness:
         """
         digest = sha256(sent).hexdigest()
         evidence = None
-        if self._kept < EVIDENCE_MAX:
+        if self._kept < EVIDENCE_MAX and self._has_room(len(sent)):
             evidence = self._keep(digest, sent)
             self._kept += 1
         self.accusations.append(Accusation(member, fault, reason, cell, len(sent), digest, evidence))
@@ -94,6 +96,16 @@ class Witness:
     def name(self, member: int) -> str:
         """The member's name in the committee file."""
         return self.committee.members[member].name
+
+    def _has_room(self, size: int) -> bool:
+        if self._bytes is None:
+            try:
+                self._bytes = sum(entry.stat().st_size for entry in os.scandir(self._directory))
+            except FileNotFoundError:
+                self._bytes = 0
+            except OSError as error:
+                raise StateError(f"{self._directory}: {error}") from error
+        return self._bytes + size <= EVIDENCE_BYTES_MAX
 
     def _keep(self, digest: str, sent: bytes) -> Path:
         target = self._directory / f"{digest}.bin"
@@ -107,6 +119,7 @@ class Witness:
                 file.flush()
                 os.fsync(file.fileno())
             Path(staged).replace(target)
+            self._bytes = (self._bytes or 0) + len(sent)
         except OSError as error:
             raise StateError(f"{self._directory}: {error}") from error
         return target

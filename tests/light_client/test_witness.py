@@ -1,0 +1,35 @@
+"""Evidence is kept, up to a bound that no liar can pass however long it is watched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from light_client import witness
+from light_client.witness import Fault, Witness
+from tests.light_client.conftest import World
+
+
+def test_evidence_is_kept_under_its_digest(world: World, tmp_path: Path) -> None:
+    keeper = Witness(world.committee, tmp_path / "evidence")
+    keeper.accuse(1, Fault.MALFORMED_ANSWER, "nonsense", b"sent")
+    (accusation,) = keeper.accusations
+    assert accusation.evidence is not None
+    assert accusation.evidence.read_bytes() == b"sent"
+    assert accusation.evidence.stem == accusation.sent_sha256
+
+
+def test_all_runs_together_keep_a_bounded_number_of_bytes(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(witness, "EVIDENCE_BYTES_MAX", 1000)
+    accusations = []
+    for run in range(5):  # a watch makes a witness a round
+        keeper = Witness(world.committee, tmp_path / "evidence")
+        for lie in range(3):
+            keeper.accuse(1, Fault.MALFORMED_ANSWER, "nonsense", bytes([run, lie]) * 100)
+        accusations += keeper.accusations
+    assert [accusation.evidence is not None for accusation in accusations] == [True] * 5 + [False] * 10
+    assert sum(path.stat().st_size for path in (tmp_path / "evidence").iterdir()) == 1000
+    assert all(accusation.sent_bytes == 200 for accusation in accusations), "told, if not kept"
