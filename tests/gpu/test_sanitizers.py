@@ -1,0 +1,51 @@
+"""The host library under the address and undefined-behaviour sanitizers."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -g"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_all_operations_are_clean_under_sanitizers(library: ctypes.CDLL, tmp_path: Path) -> None:
+    if shutil.which("cmake") is None or shutil.which("g++") is None:
+        pytest.skip("cmake and g++ are needed to build the library with sanitizers")
+    runtimes = [
+        subprocess.run(
+            ["g++", f"-print-file-name={name}"], check=True, capture_output=True, text=True
+        ).stdout.strip()
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    build = tmp_path / "build"
+    options = [
+        "-DCMAKE_CXX_COMPILER=g++",
+        f"-DCMAKE_CXX_FLAGS={SANITIZERS}",
+        f"-DPython_EXECUTABLE={sys.executable}",
+    ]
+    subprocess.run(["cmake", "-S", ROOT, "-B", build, *options], check=True, capture_output=True)
+    subprocess.run(["cmake", "--build", build], check=True, capture_output=True)
+    environment = {
+        **os.environ,
+        "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter's own
+        "LD_PRELOAD": " ".join(runtimes),
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("exercise_host_engine.py"), build],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout == "exercised\n"
