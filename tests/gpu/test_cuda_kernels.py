@@ -10,11 +10,13 @@ import ctypes
 import dataclasses
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import ckzg
 import numpy as np
 import pytest
 
+from gpu import kernel_engine
 from gpu.device import DeviceError, DeviceMemoryError
 from gpu.kernel_engine import KernelEngine
 from gpu.operations import CompleteRows
@@ -292,7 +294,45 @@ def test_malformed_cells_are_refused(engine: KernelEngine, batch: Batch) -> None
         engine.recover(range(63), batch.cells[:, :63])
 
 
-# --- several devices, closing
+def test_cells_are_verified_in_chunks(
+    engine: KernelEngine, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_engine, "MOST_CELLS", 16)
+    commitments, columns, cells, proofs = (array.copy() for array in _sample(batch))
+    assert engine.verify_cells(commitments, columns, cells, proofs) is True
+    cells[17, 31] ^= 1
+    assert engine.verify_cells(commitments, columns, cells, proofs) is False
+    proofs[35] = 0
+    with pytest.raises(InvalidPoint) as caught:
+        engine.verify_cells(commitments, columns, cells, proofs)
+    assert (caught.value.name, caught.value.position) == ("proof", 35)
+
+
+# --- threads, several devices, closing
+
+
+def test_threads_share_an_engine(engine: KernelEngine, batch: Batch) -> None:
+    def work(row: int) -> bool:
+        one = slice(row, row + 1)
+        return bool(
+            (engine.extend(batch.blobs[one]) == batch.cells[one]).all()
+            and (engine.commit(batch.blobs[one]) == batch.commitments[one]).all()
+        )
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(work, range(8)))
+
+
+def test_closing_ends_a_call_between_chunks(
+    engine: KernelEngine, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_engine, "MOST_ROWS", 2)
+    worker = engine._workers[0]
+    closed = threading.Event()
+    monkeypatch.setattr(worker, "_closed", closed)
+    monkeypatch.setattr(worker._slots[0].queue, "wait", closed.set)
+    with pytest.raises(EngineClosed, match="during this call"):
+        engine.extend(batch.blobs)
 
 
 def test_rows_are_divided_among_devices(engine: KernelEngine, library: ctypes.CDLL, batch: Batch) -> None:
