@@ -38,6 +38,10 @@ def device_count() -> int:
         return int(cupy.cuda.runtime.getDeviceCount())
 
 
+def cupy_version() -> str:
+    return str(cupy.__version__)
+
+
 def why_unusable(index: int) -> str | None:
     """None when the kernels can be compiled for a device, else the reason."""
     try:

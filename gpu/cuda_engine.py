@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from gpu.device import DeviceError, DeviceMemoryError
+from gpu.device import Device, DeviceError, DeviceMemoryError
 from gpu.kernel_engine import KernelEngine
+from gpu.tables import CollisionError
 from kzg.errors import EngineUnavailable
 
 _NAME: Final = "cuda"
@@ -53,10 +54,17 @@ class CudaEngine(KernelEngine):
 
         count = cuda_device.device_count()
         usable = [index for index in range(count) if cuda_device.why_unusable(index) is None]
+        devices: list[Device] = []
         try:
-            devices = [cuda_device.CudaDevice(index) for index in usable[:workers]]
+            devices.extend(cuda_device.CudaDevice(index) for index in usable[:workers])
             super().__init__(_NAME, devices, windows=windows)
-        except DeviceMemoryError as error:
-            raise EngineUnavailable(_NAME, f"not enough device memory: {error}") from error
-        except DeviceError as error:
-            raise EngineUnavailable(_NAME, str(error)) from error
+        except (DeviceError, CollisionError) as error:
+            for device in devices:
+                device.close()
+            kind = "not enough device memory: " if isinstance(error, DeviceMemoryError) else ""
+            raise EngineUnavailable(_NAME, f"{kind}{error}") from error
+
+    def describe(self) -> dict[str, object]:
+        from gpu import cuda_device
+
+        return {**super().describe(), "cupy": cuda_device.cupy_version()}

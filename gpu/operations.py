@@ -123,20 +123,29 @@ class _CompleteJob:
         self._found = np.empty((count, len(operation.lost), CELL_BYTES), np.uint8)
 
     def start(self, queue: Queue, part: slice) -> None:
-        operation, rows, scales = self._operation, self._rows, self._tables.scales
+        operation, rows = self._operation, self._rows
         queue.upload(rows.cells, operation.given[part])
         if operation.known is None:
             rows.extend(queue)
         else:
-            known, lost = self._places
-            queue.upload(known, operation.known)
-            queue.upload(lost, operation.lost)
+            known_region, lost_region = self._places
+            queue.upload(known_region, operation.known)
+            queue.upload(lost_region, operation.lost)
             if operation.matrix is not None:
                 queue.upload(self._matrix, operation.matrix)
-            rows.recover(queue, known, lost, self._matrix)
+            rows.recover(queue, known_region, lost_region, self._matrix)
         queue.download(rows.invalid, self._invalid)
-        if self._found.size:
+        if operation.known is None:
+            queue.download(rows.out, operation.cells[part, _DATA_CELLS:])
+        elif self._found.size:
             queue.download(rows.out, self._found)
+        self._start_proofs(queue, part)
+        # The device is busy now; what is known already is copied meanwhile.
+        known = slice(0, _DATA_CELLS) if operation.known is None else operation.known
+        operation.cells[part, known] = operation.given[part]
+
+    def _start_proofs(self, queue: Queue, part: slice) -> None:
+        operation, rows, scales = self._operation, self._rows, self._tables.scales
         if self._prove is None or operation.proofs is None:
             return
         upper = scales.half_inverse64 if operation.known is None else scales.half
@@ -147,9 +156,8 @@ class _CompleteJob:
 
     def finish(self, part: slice) -> None:
         operation = self._operation
-        known = slice(0, _DATA_CELLS) if operation.known is None else operation.known
-        operation.cells[part, known] = operation.given[part]
-        operation.cells[part, operation.lost] = self._found
+        if operation.known is not None:
+            operation.cells[part, operation.lost] = self._found
         operation.invalid |= bool(self._invalid.any())
         operation.impossible |= bool(self._impossible.any())
         operation.failed.extend(int(i) + part.start for i in np.flatnonzero(self._failed))

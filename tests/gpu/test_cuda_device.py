@@ -198,6 +198,15 @@ def test_a_machine_without_a_gpu_says_why(cuda: FakeCuda) -> None:
     assert "compute capability 5.2" in cuda_engine.available()
 
 
+def test_an_engine_that_cannot_open_gives_its_devices_back(
+    cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda, "memGetInfo", lambda: (1 << 20, 1 << 31))
+    with pytest.raises(EngineUnavailable, match="not enough device memory"):
+        cuda_engine.CudaEngine()
+    assert cuda.synchronized == 1
+
+
 def test_without_cupy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "gpu.cuda_device")
     monkeypatch.delattr("gpu.cuda_device")
