@@ -43,13 +43,11 @@ from da.settings import Settings
 from da.store import EmbeddedStore
 from da.store.errors import StoreError
 from gpu import open_engine
-from kzg.ckzg_engine import DEFAULT_PRECOMPUTE
 from kzg.engine import Engine
 from kzg.errors import EngineUnavailable
 
 logger = logging.getLogger("cellar.node")
 
-VERIFY_PRECOMPUTE = 0  # a node that never proves needs no table, and saves 96 MiB a worker
 # A clock before this (2025-01-01) was never set; headers stamped with it would be refused by everybody.
 EARLIEST_CLOCK_MS = 1_735_689_600_000
 OPEN_FILES_WANTED = 65_536
@@ -150,7 +148,7 @@ def open_node_engine(settings: Settings) -> Engine:
         return open_engine(
             settings.engine,
             workers=settings.engine_workers,
-            precompute=DEFAULT_PRECOMPUTE if proves else VERIFY_PRECOMPUTE,
+            proving=proves,
         )
     except (EngineUnavailable, ValueError) as error:
         raise StartupError(f"engine: {error}") from None

@@ -26,16 +26,14 @@ _ACCELERATED: Final = {"cuda": ("gpu.cuda_engine", "CudaEngine"), "host": ("gpu.
 ENGINE_NAMES: Final = ("auto", *_ACCELERATED, "ckzg")
 
 
-def open_engine(
-    name: str = "auto", *, workers: int | None = None, precompute: int = DEFAULT_PRECOMPUTE
-) -> Engine:
+def open_engine(name: str = "auto", *, workers: int | None = None, proving: bool = True) -> Engine:
     """Opens an engine; the caller closes it.
 
     Args:
         name: "auto", "cuda", "host" or "ckzg".
         workers: processes or threads on the CPU; None means one for each core.
-        precompute: the window of ckzg's fixed-base table: 8 to prove (96 MiB), 0 to verify only. Other
-            engines size their own tables.
+        proving: False for a program that proves rarely or never, and would rather have the memory of the
+            tables (about 96 MiB); it still can.
 
     Raises:
         EngineUnavailable: the engine asked for cannot run here.
@@ -47,13 +45,13 @@ def open_engine(
     candidates = tuple(_ACCELERATED) if name == "auto" else () if name == "ckzg" else (name,)
     for candidate in candidates:
         try:
-            return _logged(_open(candidate, workers), passed_over)
+            return _logged(_open(candidate, workers, proving), passed_over)
         except EngineUnavailable as error:
             if name != "auto":
                 hint = f"{error.reason}; choose another engine, or 'auto'"
                 raise EngineUnavailable(name, hint) from error
             passed_over.append(f"{candidate}: {error.reason}")
-    return _logged(CkzgEngine(workers=workers, precompute=precompute), passed_over)
+    return _logged(CkzgEngine(workers=workers, precompute=DEFAULT_PRECOMPUTE if proving else 0), passed_over)
 
 
 def why_not(name: str) -> str | None:
@@ -65,12 +63,13 @@ def why_not(name: str) -> str | None:
     return reason
 
 
-def _open(name: str, workers: int | None) -> Engine:
+def _open(name: str, workers: int | None, proving: bool) -> Engine:
     reason = why_not(name)
     if reason is not None:
         raise EngineUnavailable(name, reason)
     module_name, class_name = _ACCELERATED[name]
-    engine: Engine = getattr(importlib.import_module(module_name), class_name)(workers=workers)
+    options = {"table": "small"} if name == "host" and not proving else {}
+    engine: Engine = getattr(importlib.import_module(module_name), class_name)(workers=workers, **options)
     return engine
 
 

@@ -129,8 +129,7 @@ def _write_config(node: NodeFiles, port: int, disperser: bool, token: str, batch
         "batch_interval_ms": batch_interval_ms,
     }
     if not disperser:
-        # It verifies and never proves: of the engines this one needs no tables for that.
-        values |= {"engine": "ckzg", "engine_workers": 1}
+        values["engine_workers"] = 1  # it verifies, with six on one machine
     lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
     text = f"# {node.name} of a devnet; its keys guard nothing\n" + "\n".join(lines) + "\n"
     if disperser:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import logging
 import subprocess
 import sys
@@ -17,8 +18,8 @@ from kzg.errors import EngineUnavailable
 class FakeEngine:
     """Stands for an accelerated engine; remembers how it was opened."""
 
-    def __init__(self, name: str, workers: int | None) -> None:
-        self.name, self.workers = name, workers
+    def __init__(self, name: str, workers: int | None, table: str = "medium") -> None:
+        self.name, self.workers, self.table = name, workers, table
 
     def describe(self) -> dict[str, object]:
         return {"engine": self.name, "workers": self.workers}
@@ -34,7 +35,7 @@ def engines(monkeypatch: pytest.MonkeyPatch):
             module_name, class_name = select._ACCELERATED[name]
             module = types.ModuleType(module_name)
             module.available = lambda reason=reason: reason
-            setattr(module, class_name, lambda workers, name=name: FakeEngine(name, workers))
+            setattr(module, class_name, functools.partial(FakeEngine, name))
             modules[module_name] = module
         util = types.SimpleNamespace(find_spec=modules.get)
         fake = types.SimpleNamespace(util=util, import_module=modules.__getitem__)
@@ -57,9 +58,15 @@ def test_auto_takes_the_fastest_that_can_run(engines, installed, chosen: str) ->
     assert (opened.name, opened.workers) == (chosen, 3)
 
 
+def test_host_takes_small_tables_where_nothing_is_proved(engines) -> None:
+    engines(host=None)
+    assert gpu.open_engine(proving=False).table == "small"
+    assert gpu.open_engine().table == "medium"
+
+
 def test_without_others_auto_is_ckzg_and_the_log_says_why(engines, caplog: pytest.LogCaptureFixture) -> None:
     engines(host="no AVX-512 IFMA")
-    with caplog.at_level(logging.INFO, "cellar.engine"), gpu.open_engine(workers=1, precompute=0) as opened:
+    with caplog.at_level(logging.INFO, "cellar.engine"), gpu.open_engine(workers=1, proving=False) as opened:
         assert isinstance(opened, CkzgEngine)
         assert isinstance(opened, Engine)
     [record] = caplog.records
@@ -75,7 +82,7 @@ def test_a_forced_engine_is_that_one_or_an_error(engines) -> None:
     with pytest.raises(EngineUnavailable, match="no device; choose another") as caught:
         gpu.open_engine("cuda")
     assert caught.value.engine == "cuda"
-    with gpu.open_engine("ckzg", workers=1, precompute=0) as opened:
+    with gpu.open_engine("ckzg", workers=1, proving=False) as opened:
         assert opened.name == "ckzg"
 
     engines(cuda=None)

@@ -29,7 +29,7 @@ def _engine_params() -> list[object]:
 @pytest.fixture(scope="session", params=_engine_params())
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """An engine of two workers; ckzg without its table, which takes longer to build than the tests save."""
-    with gpu.open_engine(request.param, workers=2, precompute=0) as opened:
+    with gpu.open_engine(request.param, workers=2, proving=False) as opened:
         yield opened
 
 
