@@ -109,13 +109,27 @@ class LogFollower:
                 return True
         elif not own_too and await context.store.latest(disperser.id) is not None:
             return True  # this node's own log: only after the loss of its store do others know better
-        await self.ask_peers(disperser)
+        peers = [member for member in context.peers if member.id != disperser.id]
+        await asyncio.gather(*(self._read_log(member, disperser) for member in peers))
         return disperser.id == context.member.id
 
     async def ask_peers(self, disperser: Member) -> None:
-        """Learn one log from everybody but its disperser, as far as they can be asked."""
-        peers = [member for member in self._context.peers if member.id != disperser.id]
-        await asyncio.gather(*(self._read_log(member, disperser) for member in peers))
+        """Learn one log from others than its disperser, until a third of all stake or everybody was asked.
+
+        Whatever is certified was signed for by more than the others. Slow ones are not waited for.
+        """
+        context = self._context
+        peers = [member for member in context.peers if member.id != disperser.id]
+        asked = {asyncio.create_task(self._read_log(member, disperser)): member for member in peers}
+        waiting, told = set(asked), 0
+        try:
+            while waiting and 3 * told <= context.committee.total_stake:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                told += sum(asked[task].stake for task in done if task.result())
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _read_log(self, source: Member, disperser: Member) -> bool:
         """Read the log from where it is complete here; whether `source` answered to its end."""
