@@ -51,7 +51,7 @@ class Delivery:
         self._columns = custody.columns_of(context.committee, index)
         self._next_push = 1
         self._next_certificate = 1
-        self._gap: int | None = None  # what the member said it expects, until a push succeeds
+        self._rewinds = 0  # since the member last had everything
         self._failures = 0
         self.conflict = ""
 
@@ -67,6 +67,7 @@ class Delivery:
             self._context.metrics.member_behind.labels(self.member.name).set(behind)
             send_certificate = self._next_certificate <= min(self._next_push - 1, dispersal.certified_height)
             if not send_certificate and not behind:
+                self._rewinds = 0
                 await ticket.wait()
                 continue
             try:
@@ -90,7 +91,7 @@ class Delivery:
 
     def _pause_s(self) -> float:
         config = self._context.config
-        pause_s = min(config.backoff_max_s, config.backoff_initial_s * 2 ** min(self._failures - 1, 32))
+        pause_s = min(config.backoff_max_s, config.backoff_initial_s * 2.0 ** min(self._failures - 1, 32))
         return pause_s * self._context.rng.uniform(0.5, 1.0)  # so that retries do not come in step
 
     async def _record(self, height: int) -> BatchRecord | None:
@@ -115,7 +116,7 @@ class Delivery:
                 )
             except PeerRejected as error:
                 if error.error == "NotFound":
-                    self._next_push = height
+                    self._rewind(height, error)
                     return
                 if error.error != "Expired":
                     raise
@@ -128,25 +129,31 @@ class Delivery:
                 await self._push_batch(record)
             except PeerRejected as error:
                 if error.error == "HeightGap":
-                    self._rewind(height, error)
+                    self._rewind_to_expected(height, error)
                     return
                 if error.error == "HeaderConflict":
                     # Evidence against this disperser: its store was lost or put back to an old state.
                     self.conflict = f"{self.member.name} knows another header at height {height}"
                 if error.error != "Expired":
                     raise
-            self._gap = None
         self._next_push = height + 1
 
-    def _rewind(self, height: int, error: PeerRejected) -> None:
-        """Go to the height that the member expects; pause when that was of no help before."""
+    def _rewind_to_expected(self, height: int, error: PeerRejected) -> None:
         expected = error.answer.get("expected")
         if not isinstance(expected, int) or not 1 <= expected <= self._dispersal.top_height:
             raise PeerMisbehaved(self.member.name, f"expects height {expected} at {height}") from error
-        again, self._gap = self._gap == expected, expected
-        self._next_push = expected
         self._next_certificate = min(self._next_certificate, expected)
-        if again:
+        self._rewind(expected, error)
+
+    def _rewind(self, height: int, error: PeerRejected) -> None:
+        """Push from this height on.
+
+        Once is what a member that was away needs. For one that sends this node to and fro it raises, and so
+        pauses.
+        """
+        self._next_push = height
+        self._rewinds += 1
+        if self._rewinds > 1:
             raise error
 
     async def _push_batch(self, record: BatchRecord) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from da.disperser.dispersal import Dispersal
-from da.errors import ReadOnly
+from da.errors import HeightGap, NotFound, ReadOnly
 from da.node import Status
 from da.protocol.attestation import Attestation
 from da.protocol.certificate import Certificate
@@ -196,5 +197,36 @@ def test_attestations_that_come_before_the_gathering_count(
             node = await world.disperser.restart()
             status = await node.wait_certified(NAMESPACE, receipt.payload_id, 60)
             assert status.status is Status.CERTIFIED
+
+    run(main())
+
+
+@pytest.mark.parametrize("lie", ["to and fro", "never got it"])
+def test_a_member_that_sends_the_disperser_to_and_fro_is_served_slowly(
+    tmp_path: Path, engine: Engine, lie: str
+) -> None:
+    expected = cycle((1, 2))
+
+    def tamper(method: str, answer: Any) -> Any:
+        if method == "push" and lie == "to and fro":
+            raise HeightGap(next(expected))
+        if method == "put_certificate" and lie == "never got it":
+            raise NotFound("batch", "1")
+        return answer
+
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4, follow_interval_s=1e6) as world:
+            await world.start()
+            await world.certify(b"one")
+            await world.certify(b"two")
+            await world.settle()
+            world.seats[3].link.tamper = tamper
+            world.seats[3].link.delay_s = 0.001
+            calls = len(world.network.calls)
+            await world.certify(b"three")
+            await asyncio.sleep(20)
+            liar = world.seats[3].name
+            tried = [call for call in world.network.calls[calls:] if call[1] == liar]
+            assert 5 < len(tried) < 500
 
     run(main())
