@@ -111,7 +111,9 @@ class WrongCustody(InvalidPush):
     """The columns pushed are not exactly those of this member's custody."""
 
     def __init__(self, expected: tuple[int, ...], actual: tuple[int, ...]) -> None:
-        super().__init__(f"custody is {len(expected)} columns, the push carries {len(actual)} others or in disorder")
+        super().__init__(
+            f"custody is {len(expected)} columns, the push carries {len(actual)} others or in disorder"
+        )
         self.expected = expected
         self.actual = actual
 
