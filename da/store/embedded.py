@@ -11,8 +11,8 @@ by the removal of one directory. Which module does what:
     recovery          opening                          scrub             finding damage
     space, lock, filesystem, keyed_locks               room, ownership, system calls
 
-Invariants: those of the port (da.store.base). One lock orders all changes of files and index; reads take none
-of it.
+Invariants: those of the port (da.store.base). One lock orders all changes of files and index; a read takes
+it only to tell a batch that is being put from an index that lost one.
 
 Does not: verify what it stores (see da.member); choose when to expire or scrub; bound its size other than by
 room.
@@ -76,7 +76,7 @@ class EmbeddedStore:
         root.mkdir(parents=True, exist_ok=True)
         self._tombstone_ms = tombstone_s * 1000
         self._files = StoreFiles(filesystem or Filesystem(), root)
-        self._write_lock = threading.Lock()
+        self._write_lock = threading.RLock()  # a reader in doubt takes it too, also within a write
         self._closed = False
         self._lock = DirectoryLock(root)
         try:
@@ -88,7 +88,7 @@ class EmbeddedStore:
         except BaseException:
             self._lock.release()
             raise
-        self._reader = BatchReader(self._files, self._index)
+        self._reader = BatchReader(self._files, self._index, self._write_lock)
         self._writer = BatchWriter(
             self._files, self._index, self._space, self._reader, self._write_lock, bucket_s, now_ms
         )

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from zlib import crc32
 
 import numpy as np
@@ -47,11 +47,12 @@ _log = logging.getLogger(__name__)
 
 
 class BatchReader:
-    """Reads what `index` and `files` hold."""
+    """Reads what `index` and `files` hold. `write_lock` is the store's: held while they change."""
 
-    def __init__(self, files: StoreFiles, index: Index) -> None:
+    def __init__(self, files: StoreFiles, index: Index, write_lock: AbstractContextManager[object]) -> None:
         self._files = files
         self._index = index
+        self._write_lock = write_lock
         self._records: LruCache[BatchRecord] = LruCache(CACHED_RECORDS)
         self._handles = HandleCache(OPEN_FILES, self._open)
         self._closed = False
@@ -78,10 +79,16 @@ class BatchReader:
     def live_row(self, header_hash: bytes) -> IndexRow:
         """The row of a batch whose file is there. Raises UnknownBatch, ExpiredBatch, CorruptIndex."""
         row = self._index.get(header_hash)
+        if row is None and self._files.find_batch(header_hash) is not None:
+            # A damaged index may have lost the row; its key is the one thing that no checksum covers. But a
+            # batch being put has its file a moment before its row.
+            with self._write_lock:
+                row = self._index.get(header_hash)
+                if row is None and self._files.find_batch(header_hash) is not None:
+                    raise CorruptIndex(
+                        f"it does not know the batch 0x{header_hash.hex()}, whose file is there"
+                    )
         if row is None:
-            # A damaged index may have lost the row; its key is the one thing that no checksum covers.
-            if self._files.find_batch(header_hash) is not None and self._index.get(header_hash) is None:
-                raise CorruptIndex(f"it does not know the batch 0x{header_hash.hex()}, whose file is there")
             raise UnknownBatch(header_hash)
         if row.state == "expired":
             raise ExpiredBatch(self.buried(row))

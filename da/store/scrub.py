@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from threading import Lock
+from contextlib import AbstractContextManager
 
 from da.store import sqlite
 from da.store.base import ScrubFinding
@@ -32,7 +32,9 @@ def scrub_batch(files: StoreFiles, index: Index, row: IndexRow) -> Iterator[Scru
         yield from findings
 
 
-def scrub_store(files: StoreFiles, index: Index, write_lock: Lock) -> Iterator[ScrubFinding]:
+def scrub_store(
+    files: StoreFiles, index: Index, write_lock: AbstractContextManager[object]
+) -> Iterator[ScrubFinding]:
     """What is wrong with the index, the tombstones, and names on disk; then with every batch."""
     try:
         index.verify()
@@ -58,7 +60,9 @@ def scrub_store(files: StoreFiles, index: Index, write_lock: Lock) -> Iterator[S
             yield from scrub_batch(files, index, row)
 
 
-def _scrub_names(files: StoreFiles, index: Index, bucket: str, write_lock: Lock) -> Iterator[ScrubFinding]:
+def _scrub_names(
+    files: StoreFiles, index: Index, bucket: str, write_lock: AbstractContextManager[object]
+) -> Iterator[ScrubFinding]:
     listing = files.list_bucket(bucket)
     for name in listing.strays:
         yield ScrubFinding("stray", f"buckets/{bucket}/{name}", "not the store's own")

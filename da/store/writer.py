@@ -17,9 +17,8 @@ Does not: remove anything that another write stored.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from zlib import crc32
 
 import numpy as np
@@ -49,7 +48,7 @@ class BatchWriter:
         index: Index,
         space: SpaceGuard,
         reader: BatchReader,
-        write_lock: threading.Lock,
+        write_lock: AbstractContextManager[object],
         bucket_s: int,
         now_ms: Callable[[], int],
     ) -> None:
