@@ -41,7 +41,7 @@ nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm --format=c
 status=0
 echo "== tests"
 if [ ${#absent[@]} -eq 0 ]; then
-  timeout 240 "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider tests/kzg || status=1
+  timeout 240 "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider tests/kzg tests/gpu/test_cuda_gpu.py || status=1
 else
   echo "left out: ${absent[*]} not installed (put the wheels into .whl/)"
 fi

@@ -303,7 +303,7 @@ class _Worker:
     def _admitted(self, operation: Operation, count: int, most: int) -> int:
         """How many items a chunk may have, so that two chunks fit."""
         size = min(count, most)
-        if LEAST_ROWS < count <= 2 * most:
+        if operation.overlaps and LEAST_ROWS < count <= 2 * most:
             size = min(size, max(LEAST_ROWS, -(-count // 2)))
         free = self.device.free_bytes() + sum(slot.size for slot in self._slots)
         while size > 1 and 2 * _bytes_of(operation, self.tables, size) > free * MEMORY_SHARE:

@@ -34,13 +34,21 @@ class Job(Protocol):
 
 
 class Operation(Protocol):
-    """What a device can do in chunks."""
+    """What a device can do in chunks.
+
+    overlaps: whether a small batch is worth cutting in two, so that one half's transfers run while the other
+        is computed.
+    """
+
+    overlaps: bool
 
     def job(self, arena: Arena, tables: Tables, count: int) -> Job: ...
 
 
 class Marks:
-    """What went wrong, in any chunk."""
+    """What went wrong, in any chunk of rows."""
+
+    overlaps = True
 
     def __init__(self) -> None:
         self.invalid = False

@@ -58,6 +58,8 @@ class VerifyCells:
         bad_commitments, bad_proofs: positions of malformed points among the cells.
     """
 
+    overlaps = False  # each chunk costs a pairing
+
     def __init__(self, commitments: Bytes, columns: IndexArray, cells: Bytes, proofs: Bytes) -> None:
         self.commitments, self.columns, self.cells, self.proofs = commitments, columns, cells, proofs
         self.sides: list[tuple[bytes, bytes]] = []
