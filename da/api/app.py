@@ -32,6 +32,7 @@ from da.api.schemas import ErrorBody, json_ready
 from da.node import Node
 from da.protocol.errors import ProtocolError
 from da.settings import Settings
+from kzg import errors as engine_errors
 
 logger = logging.getLogger("cellar.api")
 
@@ -84,6 +85,11 @@ STATUS: dict[type[Exception], int] = {
     node_errors.PeerUnreachable: 502,
     node_errors.PeerRejected: 502,
     node_errors.PeerMisbehaved: 502,
+    # the engine: the same request may succeed when it has started afresh
+    engine_errors.EngineError: 503,
+    engine_errors.EngineUnavailable: 503,
+    engine_errors.EngineFailed: 503,
+    engine_errors.EngineClosed: 503,
 }
 RETRY_LATER_S = 2  # Retry-After of a 503 whose error names no time of its own
 

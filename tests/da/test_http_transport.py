@@ -1,4 +1,4 @@
-"""The transport between members, against servers of all kinds; against the real API: tests/da/test_devnet.py."""
+"""The transport between members, against servers of all kinds; the real API is in test_devnet.py."""
 
 from __future__ import annotations
 

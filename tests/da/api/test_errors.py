@@ -15,6 +15,7 @@ from da.api import STATUS, status_of
 from da.api import errors as api_errors
 from da.api.app import error_fields
 from da.protocol import errors as protocol_errors
+from kzg import errors as engine_errors
 
 PAYLOAD = "/v1/payloads/0x" + "00" * 32
 
@@ -45,6 +46,9 @@ RAISED: list[tuple[Exception, int]] = [
     (node_errors.PeerUnreachable("node-1", "no"), 502),
     (node_errors.PeerRejected("node-1", 400, "X", {}), 502),
     (node_errors.PeerMisbehaved("node-1", "no"), 502),
+    (engine_errors.EngineFailed("a worker died"), 503),
+    (engine_errors.EngineClosed("stopping"), 503),
+    (engine_errors.EngineUnavailable("host", "no"), 503),
     (protocol_errors.DecodeError("field", "no"), 400),
     (protocol_errors.InvalidCertificate("stake", "no"), 400),
 ]
