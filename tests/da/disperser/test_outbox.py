@@ -328,7 +328,9 @@ def test_a_lost_database_is_made_anew_from_the_files(
     assert [_facts(entry) for entry in outbox.pending()] == before
 
 
-@pytest.mark.parametrize("flips", [150, pytest.param(10**9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "flips", [150, pytest.param(4000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+)
 def test_no_flipped_byte_of_the_database_goes_unnoticed(
     open_outbox: Callable[..., Outbox], tmp_path: Path, flips: int
 ) -> None:
@@ -454,7 +456,7 @@ for number in count(int(sys.argv[2])):
 """
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(40, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_what_was_accepted_survives_kill_9(tmp_path: Path, rounds: int) -> None:
     rng = random.Random(7)
     promised: dict[int, str] = {}

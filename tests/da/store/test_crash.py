@@ -39,7 +39,7 @@ def _write_until_killed(directory: Path, first_height: int, delay_s: float) -> l
     return [(what, int(height)) for what, height in words]
 
 
-@pytest.mark.parametrize("rounds", [4, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [4, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, rounds: int) -> None:
     rng = random.Random(20261122)
     acknowledged: set[tuple[str, int]] = set()

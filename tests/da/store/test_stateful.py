@@ -188,7 +188,7 @@ class StoreMachine(RuleBasedStateMachine):
 _QUICK = settings(
     max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-_LONG = settings(_QUICK, max_examples=400, stateful_step_count=60)
+_LONG = settings(_QUICK, max_examples=100, stateful_step_count=50)
 
 
 class TestStore(StoreMachine.TestCase):  # type: ignore[name-defined, misc]
@@ -196,5 +196,6 @@ class TestStore(StoreMachine.TestCase):  # type: ignore[name-defined, misc]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 class TestStoreLong(StoreMachine.TestCase):  # type: ignore[name-defined, misc]
     settings = _LONG
