@@ -84,52 +84,53 @@ def declared_length(request: Request, limit_bytes: int) -> int | None:
 
 @dataclass(frozen=True)
 class HeadCheck:
-    """A look at the first `size` bytes of a body before the rest is taken; `check` raises to refuse it.
+    """A look at the first `size` bytes of a body before the rest is taken.
 
-    The time that `check` takes is not the sender's.
+    `check` raises to refuse the body, and answers whether the rest is wanted or shall be read and dropped.
+    The time that it takes is not the sender's.
     """
 
     size: int
-    check: Callable[[bytes], Awaitable[None]]
+    check: Callable[[bytes], Awaitable[bool]]
 
 
 async def read(
     request: Request, *, limit_bytes: int, pace: BodyPace, head: HeadCheck | None = None
 ) -> bytearray:
-    """The whole body of the request.
+    """The whole body of the request; only its beginning if `head.check` does not want the rest.
 
     Raises:
         BodyTooLarge, BodyTooSlow, TruncatedBody, InvalidContentLength; and whatever `head.check` raises.
     """
     declared = declared_length(request, limit_bytes)
-    body = bytearray()
+    body, received, wanted = bytearray(), 0, True
     loop = asyncio.get_running_loop()
     started_s = loop.time()
     more = True
     while more:
         try:
-            async with asyncio.timeout_at(started_s + pace.deadline_s(len(body))):
+            async with asyncio.timeout_at(started_s + pace.deadline_s(received)):
                 piece, more = await _next_piece(request)
         except TimeoutError:
             raise BodyTooSlow(
-                f"only {len(body)} bytes came in {loop.time() - started_s:.0f} s; "
+                f"only {received} bytes came in {loop.time() - started_s:.0f} s; "
                 f"at least {pace.min_bytes_per_s} bytes a second are expected",
-                received_bytes=len(body),
+                received_bytes=received,
             ) from None
         except ClientDisconnect:
-            raise TruncatedBody("the sender closed the connection", received_bytes=len(body)) from None
-        if len(body) + len(piece) > limit_bytes:
+            raise TruncatedBody("the sender closed the connection", received_bytes=received) from None
+        received += len(piece)
+        if received > limit_bytes:
             raise BodyTooLarge(f"the body has more than {limit_bytes} bytes", limit_bytes=limit_bytes)
-        body += piece
-        if head is not None and len(body) >= head.size:
+        if wanted:
+            body += piece
+        if head is not None and received >= head.size:
             paused_s = loop.time()
-            await head.check(bytes(body[: head.size]))
+            wanted = await head.check(bytes(body[: head.size]))
             started_s += loop.time() - paused_s
             head = None
-    if declared is not None and len(body) != declared:
-        raise TruncatedBody(
-            f"Content-Length says {declared} bytes, {len(body)} came", received_bytes=len(body)
-        )
+    if declared is not None and received != declared:
+        raise TruncatedBody(f"Content-Length says {declared} bytes, {received} came", received_bytes=received)
     return body
 
 

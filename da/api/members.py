@@ -5,6 +5,8 @@ Flow of a push:
 - the header and the disperser's signature, the first bytes of the body, are checked as soon as they are
   there, and only then is the node asked for room for the rest: a stranger can make a node buffer one network
   read and no more, and takes no room from the dispersers by promising a body that never comes;
+- a push that was taken before needs no room at all: its body is dropped as it comes, for anybody can repeat a
+  header that was published;
 - the rest is read against the clock, decoded without copying, verified, stored and signed by the node.
 
 Neither route asks for a token: a push is signed by a disperser of the committee, a certificate by its quorum.
@@ -24,6 +26,7 @@ from da.api.context import context_of
 from da.api.errors import InvalidParameter
 from da.bls import SIGNATURE_BYTES
 from da.node import Node
+from da.protocol.attestation import Attestation
 from da.protocol.certificate import MAX_CERTIFICATE_BYTES
 from da.protocol.custody import columns_of
 from da.protocol.header import HEADER_BYTES, Header
@@ -59,19 +62,24 @@ async def put_columns(request: Request, batch: HeaderHash) -> Response:
     limit = push_bytes_max(node)
     declared = bodies.declared_length(request, limit)
     async with contextlib.AsyncExitStack() as room:
+        known: Attestation | None = None
 
-        async def check_head(head: bytes) -> None:
+        async def check_head(head: bytes) -> bool:
+            nonlocal known
             header = Header.decode(head[:HEADER_BYTES])
             if header.hash != header_hash:
                 raise InvalidParameter(
                     "the body's header has another hash than the address", parameter="batch"
                 )
             await node.check_push(header, head[HEADER_BYTES:])
-            await room.enter_async_context(node.admit_push(limit if declared is None else declared))
+            known = await node.attest_again(header)
+            if known is None:
+                await room.enter_async_context(node.admit_push(limit if declared is None else declared))
+            return known is None
 
         head_check = bodies.HeadCheck(HEADER_BYTES + SIGNATURE_BYTES, check_head)
         body = await bodies.read(request, limit_bytes=limit, pace=context.pace, head=head_check)
-        attestation = await node.accept_push(ColumnPush.decode(body))
+        attestation = known or await node.accept_push(ColumnPush.decode(body))
     return answers.octets(attestation.encode())
 
 

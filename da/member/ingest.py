@@ -40,6 +40,7 @@ from da.protocol.attestation import Attestation
 from da.protocol.contents import check_contents
 from da.protocol.errors import InvalidContents
 from da.protocol.header import ZERO_HASH, Header
+from da.store.errors import CorruptBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,6 +110,16 @@ class Ingest:
             raise InvalidTimestamp("the timestamp is before the parent's")
         if header.timestamp_ms > self._context.clock() + self._context.config.clock_skew_ms_max:
             raise InvalidTimestamp("the timestamp is too far in the future")
+
+    async def attest_again(self, header: Header) -> Attestation | None:
+        """The attestation of a batch of which all columns of this member's are stored; else None."""
+        try:
+            held = (await self._context.store.batch(header.hash)).columns
+        except (NotFound, CorruptBatch):
+            return None
+        if not set(self._context.custody) <= set(held):
+            return None
+        return await self._context.workers.compute(Attestation.sign, self._context.secret, header)
 
     async def accept_push(self, push: ColumnPush) -> Attestation:
         """Verify, store, sign.

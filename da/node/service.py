@@ -357,6 +357,10 @@ class Node:
         """All that can be said from the header alone, before the body is read. Raises as accept_push."""
         await self._ingest.check_header(header, disperser_signature)
 
+    async def attest_again(self, header: Header) -> Attestation | None:
+        """The attestation of a batch whose push was taken before; None when its columns are needed."""
+        return await self._ingest.attest_again(header)
+
     async def accept_push(self, push: ColumnPush) -> Attestation:
         """Verify, store durably, sign.
 

@@ -97,6 +97,7 @@ class FakeNode:
     failure: Exception | None = None
     posted: list[tuple[bytes, bytes]] = field(default_factory=list)
     pushes: list[Any] = field(default_factory=list)
+    attested: dict[bytes, Attestation] = field(default_factory=dict)
     certificates: list[tuple[bytes, bytes]] = field(default_factory=list)
     log: list[BatchRecord] = field(default_factory=list)
     cells: dict[tuple[int, int], bytes] = field(default_factory=dict)
@@ -160,6 +161,9 @@ class FakeNode:
         record = self.log[0]
         proof = record.payload_list.prove_namespace(namespace)
         return NamespaceListing(record.header, record.header.hash, namespace, proof.matches, proof)
+
+    async def attest_again(self, header: Header) -> Attestation | None:
+        return self.attested.get(header.hash)
 
     async def accept_push(self, push: ColumnPush) -> Attestation:
         self._ask("accept_push")

@@ -13,6 +13,7 @@ import pytest
 
 from da.api.members import push_bytes_max
 from da.errors import HeightGap, InvalidDisperserSignature, QueueFull
+from da.protocol.attestation import Attestation
 from da.protocol.certificate import MAX_CERTIFICATE_BYTES
 from da.protocol.push import ColumnPush, encode_prelude
 from da.store.base import RECORD_BYTES
@@ -57,6 +58,24 @@ async def test_a_body_that_never_comes_takes_no_room(
     answer = await make_client(body_grace_s=0.05).put(path, content=stalled(), headers=length)
     assert (answer.status_code, answer.json()["error"]) == (408, "BodyTooSlow")
     assert node.asked == [], "room is for those whose head was checked"
+
+
+async def test_a_repeated_push_takes_no_room_and_its_body_is_dropped(
+    node, client: httpx.AsyncClient, push: Any
+) -> None:
+    path, body = push
+    header_hash = node.log[0].header.hash
+    node.attested[header_hash] = Attestation(node.member_id, header_hash, bytes([1]) * 96)
+
+    async def pieces() -> Any:
+        for start in range(0, len(body), 300):
+            yield body[start : start + 300]
+
+    answer = await client.put(path, content=pieces())
+    assert (answer.status_code, answer.content) == (200, node.attested[header_hash].encode())
+    assert [call[0] for call in node.asked] == ["check_push"]
+    answer = await client.put(path, content=body[:400], headers={"content-length": str(len(body))})
+    assert answer.json()["error"] == "TruncatedBody"
 
 
 async def test_waiting_for_room_is_not_the_senders_time(

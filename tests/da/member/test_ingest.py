@@ -44,6 +44,8 @@ def test_a_good_push_is_stored_then_signed(tmp_path: Path, engine: Engine) -> No
                 world.store(1).read_column(batch.header.hash, column), batch.records[column]
             )
         assert await world.node(1).accept_push(push) == attestation
+        assert await world.node(1).attest_again(batch.header) == attestation
+        assert await world.node(1).attest_again(make_batch(world, b"other").header) is None
         await world.seats[1].restart()
         assert await world.node(1).accept_push(push) == attestation
 
