@@ -125,7 +125,7 @@ def _load(port: int, requests: list[str], *, seconds: float, most: int) -> Figur
         capture_output=True,
         text=True,
         check=True,
-        timeout=4 * seconds + 60,
+        timeout=seconds + 30,
     )
     return dict(json.loads(done.stdout))
 

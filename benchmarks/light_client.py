@@ -30,7 +30,7 @@ from light_client.settings import LightClientSettings
 from sampling import Verdict
 
 NODES = 6
-PAYLOADS_BYTES = (1000, 600 * 2**10, 16 * 2**20)
+PAYLOADS_BYTES = (120 * 2**10, 600 * 2**10, 16 * 2**20)
 VERDICTS = 20
 COMMANDS = 3
 CONFIDENCES = (0.99, 0.9999)

@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from itertools import count
+from typing import cast
 
 import uvloop
 
@@ -32,9 +33,9 @@ class Connection(asyncio.Protocol):
         self.body_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._next()
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        # Not at once: a connection that is closed in here would never be reported as made.
+        asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
         number = next(self._serial)
