@@ -186,10 +186,8 @@ class Admission:
         return self._capacity - self._free
 
     @contextlib.asynccontextmanager
-    async def hold(self, size: int) -> AsyncIterator[Callable[[int], None]]:
+    async def hold(self, size: int) -> AsyncIterator[None]:
         """Hold `size` bytes of the budget for the length of the block.
-
-        What is yielded gives back all but so many bytes, once it is known that less is enough.
 
         Raises:
             Overloaded: the queue is full, or no room was made in time.
@@ -199,19 +197,11 @@ class Admission:
             await self._wait_for(size)
         else:
             self._free -= size
-        held = size
-
-        def keep(needed: int) -> None:
-            nonlocal held
-            surplus = max(0, held - needed)
-            held -= surplus
-            self._free += surplus
-            self._wake()
-
         try:
-            yield keep
+            yield
         finally:
-            keep(0)
+            self._free += size
+            self._wake()
 
     async def _wait_for(self, size: int) -> None:
         if len(self._waiting) >= self._queue_max:

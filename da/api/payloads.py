@@ -139,11 +139,11 @@ async def get_payload(request: Request, payload_id: str) -> Response:
     if known is not None:
         return known
     context = context_of(request)
+    # Looked up first: what is unknown takes no memory from those who read, however long the peers are asked.
+    status = await context.node.payload_status(id_bytes)
     async with contextlib.AsyncExitStack() as held:
-        # The length is not known before the bytes are; until then the longest is counted.
-        keep = await held.enter_async_context(context.reads.hold(context.settings.payload_bytes_max))
+        await held.enter_async_context(context.reads.hold(status.length))
         payload = await context.node.payload_bytes(id_bytes)
-        keep(len(payload))
         return answers.HeldResponse(payload, headers, held.pop_all())
 
 

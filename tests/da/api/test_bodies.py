@@ -316,21 +316,6 @@ async def test_admission_gives_up_after_its_wait_and_when_the_queue_is_full() ->
     assert admission.used_bytes == 0
 
 
-async def test_what_is_not_needed_is_given_back_early() -> None:
-    admission = Admission(100, wait_s=60.0, queue_max=10)
-    async with asyncio.timeout(20), admission.hold(100) as keep:
-        waiting = asyncio.ensure_future(_hold(admission, 50))
-        await asyncio.sleep(0)
-        keep(60)
-        assert admission.used_bytes == 60
-        keep(50)
-        await waiting
-        assert admission.used_bytes == 50
-        keep(80)  # never takes more
-        assert admission.used_bytes == 50
-    assert admission.used_bytes == 0
-
-
 async def test_a_cancelled_wait_gives_nothing_away() -> None:
     admission = Admission(100, wait_s=60.0, queue_max=10)
     async with asyncio.timeout(20):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 import pytest
 
+from da.errors import NotFound
 from da.node import Status
 from da.protocol import namespace as namespaces
 from da.settings import TokenSettings
@@ -268,3 +271,25 @@ async def test_a_compressed_body_is_refused_rather_than_stored(
     plain = {"content-encoding": "identity", "transfer-encoding": "chunked"}[header]
     answer = await client.post("/v1/payloads?namespace=a", content=b"abc", headers={header: plain})
     assert answer.status_code == 202
+
+
+async def test_an_unknown_payload_takes_no_memory_from_those_who_read(
+    node, make_client: Callable[..., httpx.AsyncClient]
+) -> None:
+    asked, told = asyncio.Event(), asyncio.Event()
+    known_status = node.payload_status
+
+    async def ask_the_peers(payload_id: bytes, namespace: bytes | None = None) -> Any:
+        if payload_id in node.payloads:
+            return await known_status(payload_id, namespace)
+        asked.set()
+        await told.wait()
+        raise NotFound("payload", "0x" + payload_id.hex())
+
+    node.payload_status = ask_the_peers
+    client = make_client(payload_bytes_max=3, read_inflight_bytes_max=3, read_wait_s=0.0)
+    unknown = asyncio.ensure_future(client.get("/v1/payloads/0x" + "ee" * 32))
+    await asked.wait()
+    assert (await client.get("/v1/payloads/0x" + "00" * 32)).content == b"abc"
+    told.set()
+    assert (await unknown).status_code == 404
