@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from da import errors
-from da.node import Node, NodeConfig, Status
+from da.node import Node, NodeConfig, Status, samples
 from da.node.samples import RecordCache
 from da.protocol.payload import payload_id as make_payload_id
 from da.protocol.payload_list import verify_inclusion, verify_namespace
@@ -411,6 +411,30 @@ def test_cells_that_are_not_here(tmp_path: Path, engine: Engine) -> None:
             await node.records(bytes(32), [(0, 0)])
 
     with_world(tmp_path, engine, test, members=6, records_per_read_max=8)
+
+
+def test_who_asks_for_many_parity_cells_holds_up_nobody(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, derived = samples.derive_parity, list[list[int]]()
+
+    def derive(records: Any, parity_rows: list[int]) -> Any:
+        derived.append(parity_rows)
+        return real(records, parity_rows)
+
+    async def test(world: World) -> None:
+        await world.certify(bytes(range(256)) * 1600)
+        header_hash = (await world.node(0).batch(1)).header.hash
+        monkeypatch.setattr(samples, "DERIVED_AT_ONCE", 1)
+        monkeypatch.setattr(samples, "derive_parity", derive)
+        many = [(row, 0) for row in (4, 5, 6)]
+        answers = await asyncio.gather(
+            world.node(0).records(header_hash, many), world.node(0).records(header_hash, [(7, 1)])
+        )
+        assert [len(record or b"") for record in answers[0] + answers[1]] == [2096] * 4
+        assert derived.index([3]) < 2, "the second request waits for one turn of the first at most"
+
+    with_world(tmp_path, engine, test, concurrent_derivations_max=1)
 
 
 def test_the_parity_cache_is_bounded_by_bytes_and_forgets_the_oldest() -> None:
