@@ -22,7 +22,7 @@ import os
 import platform
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -38,26 +38,26 @@ from erasure.constants import (
     BYTES_PER_CELL,
     BYTES_PER_FIELD_ELEMENT,
     CELLS_PER_EXT_BLOB,
-    MAX_ROWS,
 )
 from gpu.convolution import convolution_digits, proof_transform, root_digits
 from kzg import trusted_setup
-from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
-from kzg.engine import (
+from kzg.checks import (
     check_blobs,
     check_bytes,
     check_cell_indices,
     check_cells,
-    check_indices,
+    check_columns,
+    check_matrix_verification,
+    check_parity_rows,
+    check_points,
     check_recovery,
 )
+from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
 from kzg.errors import (
     EngineClosed,
     EngineFailed,
     EngineUnavailable,
-    InvalidArray,
     InvalidPoint,
-    InvalidRowIndex,
     LengthMismatch,
 )
 from kzg.types import Bytes, IndexArray, Indices
@@ -285,7 +285,8 @@ class HostEngine:
             if len(actual) != len(columns):
                 raise LengthMismatch(name, len(actual), len(columns))
         if not len(columns):
-            return True
+            with self._call():
+                return True
 
         first, row = _distinct(commitments)
         factors = _random_factors(len(columns))
@@ -302,28 +303,14 @@ class HostEngine:
     def verify_matrix_cells(
         self, commitments: Bytes, row_indices: Indices, cell_indices: Indices, cells: Bytes, proofs: Bytes
     ) -> bool:
-        """`kzg.verification.verify_matrix_cells`, with the parity weights folded into the one equation.
-
-        Args:
-            commitments: u8[R, 48] of the data rows; no others are derived.
-            row_indices: k integers in 0..2R-1; R and above are parity rows.
-            cell_indices, cells, proofs: as of `verify_cells`.
-        """
-        commitments = check_bytes("commitments", commitments, (None, BYTES_PER_COMMITMENT))
-        rows = check_indices("row_indices", row_indices)
-        count = len(commitments)
-        outside = np.flatnonzero((rows < 0) | (rows >= 2 * count))
-        if outside.size:
-            raise InvalidRowIndex(int(outside[0]), int(rows[outside[0]]), count)
-        columns = check_cell_indices(cell_indices)
-        cells = check_bytes("cells", cells, (None, BYTES_PER_CELL))
-        proofs = check_bytes("proofs", proofs, (None, BYTES_PER_PROOF))
-        for name, actual in (("row_indices", rows), ("cells", cells), ("proofs", proofs)):
-            if len(actual) != len(columns):
-                raise LengthMismatch(name, len(actual), len(columns))
+        commitments, rows, columns, cells, proofs = check_matrix_verification(
+            commitments, row_indices, cell_indices, cells, proofs
+        )
         if not len(columns):
-            return True
+            with self._call():
+                return True
 
+        count = len(commitments)
         factors = _random_factors(len(columns))
         sums = _sums(factors, rows, 2 * count)
         totals = sums[:count]
@@ -371,45 +358,37 @@ class HostEngine:
         left, right = (_point(side.tobytes()) for side in sides)
         return bool(GT.pairing_check([left, -right], [self._tau64, G2Point()]))
 
-    def parity_cells(self, cells: Bytes) -> Bytes:
-        """`erasure.columns.parity_cells`: u8[R, k, 2048], the data cells of k columns, to parity cells."""
-        cells = check_bytes("cells", cells, (None, None, BYTES_PER_CELL))
-        rows, width = cells.shape[:2]
-        if not 1 <= rows <= MAX_ROWS:
-            raise InvalidArray("cells", f"u8[1..{MAX_ROWS}, k, {BYTES_PER_CELL}]", f"u8{list(cells.shape)}")
+    def parity_cells(self, cells: Bytes, parity_rows: Indices | None = None) -> Bytes:
+        cells = check_columns(cells)
+        height, width = cells.shape[:2]
+        rows = check_parity_rows(parity_rows, height)
         out = np.empty_like(cells)
         with self._call() as handle:
-            status = self._library.cellar_parity(
-                handle, _at(cells), rows, width * BYTES_PER_CELL, _at(out), self._workers
-            )
+            status = _OK
+            if cells.size:
+                status = self._library.cellar_parity(
+                    handle, _at(cells), height, width * BYTES_PER_CELL, _at(out), self._workers
+                )
         if status == _INVALID:
             check_cells(cells.reshape(-1, BYTES_PER_CELL))
         self._check(status)
-        return out
+        # All of them are made at once, by transforms: a single one would cost as much.
+        return out if parity_rows is None else out[rows]
 
-    def parity_points(self, name: str, points: Bytes, parity_rows: Sequence[int] | None = None) -> Bytes:
-        """`kzg.parity.parity_proofs` (or `parity_commitments`): weighted sums of R points of the group.
-
-        Args:
-            name: what an InvalidPoint calls them.
-            points: u8[R, 48], 1 <= R <= 256.
-            parity_rows: which, each in 0..R-1; None means all.
-        """
-        points = check_bytes(f"{name}s", points, (None, BYTES_PER_PROOF))
-        count = len(points)
-        rows = range(count) if parity_rows is None else parity_rows
-        for position_of, row in enumerate(rows):
-            if not 0 <= row < count:
-                raise InvalidRowIndex(position_of, count + row, count)
+    def parity_proofs(self, proofs: Bytes, parity_rows: Indices | None = None) -> Bytes:
+        proofs = check_points("proofs", proofs)
+        count = len(proofs)
+        rows = check_parity_rows(parity_rows, count)
         sums = np.empty((len(rows), BYTES_PER_PROOF), dtype=np.uint8)
         if not len(rows):
-            return sums
-        weights = _scalars([weight for row in rows for weight in parity_weight_row(count, row)])
+            with self._call():
+                return sums
+        weights = _scalars([weight for row in rows.tolist() for weight in parity_weight_row(count, row)])
         position = ctypes.c_int(0)
         with self._call() as handle:
             status = self._library.cellar_combine(
                 handle,
-                _at(points),
+                _at(proofs),
                 count,
                 _at(weights),
                 len(rows),
@@ -419,7 +398,7 @@ class HostEngine:
                 self._workers,
             )
         if status == _BAD_PROOF:
-            raise InvalidPoint(name, position.value)
+            raise InvalidPoint("proof", position.value)
         self._check(status)
         return sums
 

@@ -35,9 +35,9 @@ from gpu.device import Arena, Device, DeviceError, DeviceMemoryError, Queue, Reg
 from gpu.operations import CommitRows, CompleteRows, Job, Operation
 from gpu.tables import Comb, Tables, build, commitment_comb, proof_comb, resident_bytes
 from gpu.verification import VerifyCells
-from kzg import trusted_setup
+from kzg import parity, trusted_setup, verification
+from kzg.checks import check_blobs, check_bytes, check_cell_indices, check_cells, check_recovery
 from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
-from kzg.engine import check_blobs, check_bytes, check_cell_indices, check_cells, check_recovery
 from kzg.errors import EngineClosed, EngineFailed, InvalidPoint, LengthMismatch
 from kzg.types import Bytes, Indices
 
@@ -177,6 +177,20 @@ class KernelEngine:
         points = [G1Point.from_compressed_bytes_unchecked(side) for side in (left, right)]
         return bool(GT.pairing_check([points[0], -points[1]], [self._tau64, G2Point()]))
 
+    def parity_cells(self, cells: Bytes, parity_rows: Indices | None = None) -> Bytes:
+        self._check_open()
+        return parity.parity_cells(cells, parity_rows)
+
+    def parity_proofs(self, proofs: Bytes, parity_rows: Indices | None = None) -> Bytes:
+        self._check_open()
+        return parity.parity_proofs(proofs, parity_rows)
+
+    def verify_matrix_cells(
+        self, commitments: Bytes, row_indices: Indices, cell_indices: Indices, cells: Bytes, proofs: Bytes
+    ) -> bool:
+        self._check_open()
+        return verification.verify_matrix_cells(None, commitments, row_indices, cell_indices, cells, proofs)
+
     def close(self) -> None:
         if self._closed.is_set():
             return
@@ -203,10 +217,7 @@ class KernelEngine:
         Raises:
             EngineClosed, EngineFailed.
         """
-        if self._process != os.getpid():
-            raise EngineClosed("the engine belongs to another process")
-        if self._closed.is_set():
-            raise EngineClosed("the engine is closed")
+        self._check_open()
         shares = list(_split(slice(0, count), -(-count // len(self._workers))))
         if len(shares) <= 1:
             for share in shares:
@@ -219,6 +230,12 @@ class KernelEngine:
             ]
         for future in done:
             future.result()
+
+    def _check_open(self) -> None:
+        if self._process != os.getpid():
+            raise EngineClosed("the engine belongs to another process")
+        if self._closed.is_set():
+            raise EngineClosed("the engine is closed")
 
 
 class _Slot:

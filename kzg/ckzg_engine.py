@@ -1,9 +1,11 @@
 """The CPU engine that is always there: c-kzg in worker processes.
 
 Rows (or cells to verify) are split into tasks for the processes of a `WorkerPool`; a task is small enough
-that concurrent calls share the workers fairly, and large enough that its fixed cost is small. Recovery
-without proofs does not need c-kzg at all, which would always compute the proofs too (a full `prove`): the
-Reed-Solomon code of `erasure` answers it, in the calling thread.
+that concurrent calls share the workers fairly, and large enough that its fixed cost is small.
+
+Some answers are computed in the calling thread: recovery without proofs, by the Reed-Solomon code of
+`erasure` (c-kzg would always compute the proofs too, a full `prove`), and all that has to do with parity
+rows, of which c-kzg knows nothing, by `kzg.parity` and `kzg.folded`.
 
 `precompute` trades memory for speed of `prove`: the fixed-base table holds 2^(precompute-1) multiples of 8192
 points, 96 MiB at 8, shared by all workers; 0 means none, right for a node that only verifies.
@@ -23,9 +25,10 @@ import numpy as np
 
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB, FIELD_ELEMENTS_PER_EXT_BLOB
 from erasure.rows import recover_rows
+from kzg import parity, verification
+from kzg.checks import check_blobs, check_recovery, check_verification
 from kzg.ckzg_worker import COMMIT, EXTEND, PROVE, RECOVER, VERIFY
 from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
-from kzg.engine import check_blobs, check_recovery, check_verification
 from kzg.errors import InvalidPoint
 from kzg.points import first_invalid_point
 from kzg.types import Bytes, Indices
@@ -143,6 +146,7 @@ class CkzgEngine:
 
     def recover(self, cell_indices: Indices, cells: Bytes) -> Bytes:
         indices, cells = check_recovery(cell_indices, cells)
+        self._check_open()
         return recover_rows(indices, cells)
 
     def recover_with_proofs(self, cell_indices: Indices, cells: Bytes) -> tuple[Bytes, Bytes]:
@@ -163,6 +167,20 @@ class CkzgEngine:
         )
         return all_cells, proofs
 
+    def parity_cells(self, cells: Bytes, parity_rows: Indices | None = None) -> Bytes:
+        self._check_open()
+        return parity.parity_cells(cells, parity_rows)
+
+    def parity_proofs(self, proofs: Bytes, parity_rows: Indices | None = None) -> Bytes:
+        self._check_open()
+        return parity.parity_proofs(proofs, parity_rows)
+
+    def verify_matrix_cells(
+        self, commitments: Bytes, row_indices: Indices, cell_indices: Indices, cells: Bytes, proofs: Bytes
+    ) -> bool:
+        self._check_open()
+        return verification.verify_matrix_cells(None, commitments, row_indices, cell_indices, cells, proofs)
+
     def close(self) -> None:
         self._pool.close()
 
@@ -176,6 +194,9 @@ class CkzgEngine:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _check_open(self) -> None:
+        self._pool.run([])
 
     def _split(self, count: int, least: int, most: int) -> Iterator[slice]:
         """Slices of 0..count that keep all workers busy: `least` to `most` items each, but for the last."""

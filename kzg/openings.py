@@ -25,8 +25,8 @@ from erasure.constants import BLS_MODULUS, BYTES_PER_FIELD_ELEMENT, FIELD_ELEMEN
 from erasure.domain import roots_brp
 from erasure.field import elements_from_array
 from kzg import trusted_setup
+from kzg.checks import check_blobs, check_bytes
 from kzg.constants import BYTES_PER_POINT_EVALUATION, VERSIONED_HASH_VERSION_KZG
-from kzg.engine import check_blobs, check_bytes
 from kzg.errors import InvalidScalar
 from kzg.points import decode_points, linear_combination
 from kzg.types import Bytes, KZGCommitment, KZGProof, VersionedHash

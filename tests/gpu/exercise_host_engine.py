@@ -42,8 +42,8 @@ def exercise(engine: HostEngine, rng: np.random.Generator) -> None:
 
     for height in (1, 2, 3):
         assert engine.parity_cells(cells[:height]).shape == (height, 128, 2048)
-        assert engine.parity_points("proof", proofs[:height, 3]).shape == (height, 48)
-    assert engine.parity_points("proof", proofs[0], [0, 127]).shape == (2, 48)
+        assert engine.parity_proofs(proofs[:height, 3]).shape == (height, 48)
+    assert engine.parity_proofs(proofs[0], [0, 127]).shape == (2, 48)
 
     blobs[2, -32:] = 0xFF
     for operation in (engine.commit, engine.extend, engine.prove):

@@ -337,12 +337,10 @@ def test_parity_of_columns(engine: HostEngine, rows: int) -> None:
     assert np.array_equal(parity, columns.parity_cells(cells))
     parity_blobs = np.ascontiguousarray(parity[:, :64]).reshape(rows, -1)
     _, want_proofs = engine.prove(parity_blobs)
-    assert np.array_equal(engine.parity_points("commitment", commitments), engine.commit(parity_blobs))
-    assert np.array_equal(engine.parity_points("proof", proofs[:, 77]), want_proofs[:, 77])
-    assert np.array_equal(
-        engine.parity_points("proof", proofs[:, 5], [rows - 1, 0]), want_proofs[[rows - 1, 0], 5]
-    )
-    assert engine.parity_points("proof", proofs[:, 5], []).shape == (0, 48)
+    assert np.array_equal(engine.parity_proofs(commitments), engine.commit(parity_blobs))
+    assert np.array_equal(engine.parity_proofs(proofs[:, 77]), want_proofs[:, 77])
+    assert np.array_equal(engine.parity_proofs(proofs[:, 5], [rows - 1, 0]), want_proofs[[rows - 1, 0], 5])
+    assert engine.parity_proofs(proofs[:, 5], []).shape == (0, 48)
 
 
 def test_parity_of_many_points_names_one_outside_of_the_group(engine: HostEngine) -> None:
@@ -350,10 +348,10 @@ def test_parity_of_many_points_names_one_outside_of_the_group(engine: HostEngine
     _, proofs = engine.prove(blobs)
     points = proofs[0].copy()
     want = kzg_parity.parity_proofs(points, [3, 127])
-    assert np.array_equal(engine.parity_points("proof", points, [3, 127]), want)
+    assert np.array_equal(engine.parity_proofs(points, [3, 127]), want)
     points[100] = np.frombuffer(b"\x80" + bytes(47), dtype=np.uint8)
     with pytest.raises(InvalidPoint) as caught:
-        engine.parity_points("proof", points, [3])
+        engine.parity_proofs(points, [3])
     assert (caught.value.name, caught.value.position) == ("proof", 100)
 
 
@@ -363,12 +361,12 @@ def test_malformed_parity_is_refused(engine: HostEngine) -> None:
     with pytest.raises(InvalidCell) as caught:
         engine.parity_cells(cells)
     assert (caught.value.position, caught.value.element) == (5, 0)
-    for malformed in (cells[:0], cells[0], cells.astype(np.uint16), np.zeros((257, 1, 2048), dtype=np.uint8)):
+    for malformed in (cells[0], cells.astype(np.uint16), np.zeros((257, 1, 2048), dtype=np.uint8)):
         with pytest.raises(InvalidArray):
             engine.parity_cells(malformed)
     for row in (-1, 2):
         with pytest.raises(InvalidRowIndex):
-            engine.parity_points("proof", np.zeros((2, 48), dtype=np.uint8), [row])
+            engine.parity_proofs(np.zeros((2, 48), dtype=np.uint8), [row])
 
 
 def test_cells_of_the_whole_matrix_verify_against_the_data_commitments(engine: HostEngine) -> None:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from erasure.constants import BLS_MODULUS
-from kzg.engine import Engine, check_indices
+from kzg.checks import check_indices
+from kzg.engine import Engine
 from kzg.errors import (
     InvalidArray,
     InvalidBlob,
