@@ -418,9 +418,9 @@ def test_who_asks_for_many_parity_cells_holds_up_nobody(
 ) -> None:
     real, derived = samples.derive_parity, list[list[int]]()
 
-    def derive(records: Any, parity_rows: list[int]) -> Any:
+    def derive(engine: Engine, records: Any, parity_rows: list[int]) -> Any:
         derived.append(parity_rows)
-        return real(records, parity_rows)
+        return real(engine, records, parity_rows)
 
     async def test(world: World) -> None:
         await world.certify(bytes(range(256)) * 1600)
