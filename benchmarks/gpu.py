@@ -165,8 +165,8 @@ def touch() -> None:
         if can_pair():
             four = cells[:, :4].reshape(-1, 2048), proofs[:, :4].reshape(-1, 48)
             assert engine.verify_cells(np.repeat(commitments, 4, axis=0), [0, 1, 2, 3] * 2, *four)
-        device = engine._workers[0].device
-        ceilings(device, blocks=1, rounds=1)
+        engine.parity_cells(cells[:, :2])
+        ceilings(engine._workers[0].device, blocks=1, rounds=1)
     print(f"launched {len(launched)} kernels; not launched: {sorted(set(kernels()) - launched) or 'none'}")
 
 

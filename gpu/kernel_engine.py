@@ -33,13 +33,24 @@ from py_arkworks_bls12381 import GT, G1Point, G2Point
 from erasure.constants import BLS_MODULUS, BYTES_PER_BLOB, BYTES_PER_CELL, CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
 from gpu.device import Arena, Device, DeviceError, DeviceMemoryError, Queue, Region
 from gpu.operations import CommitRows, CompleteRows, Job, Operation
+from gpu.parity import ParityCells, ParityProofs
 from gpu.tables import Comb, Tables, build, commitment_comb, proof_comb, resident_bytes
-from gpu.verification import VerifyCells
-from kzg import parity, trusted_setup, verification
-from kzg.checks import check_blobs, check_bytes, check_cell_indices, check_cells, check_recovery
+from gpu.verification import VerifyCells, distinct
+from kzg import trusted_setup
+from kzg.checks import (
+    check_blobs,
+    check_bytes,
+    check_cell_indices,
+    check_cells,
+    check_columns,
+    check_matrix_verification,
+    check_parity_rows,
+    check_points,
+    check_recovery,
+)
 from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
 from kzg.errors import EngineClosed, EngineFailed, InvalidPoint, LengthMismatch
-from kzg.types import Bytes, Indices
+from kzg.types import Bytes, IndexArray, Indices
 
 MOST_ROWS: Final = 128
 """Rows to a chunk: enough to fill a device, and two chunks hold less than 3 GiB."""
@@ -162,12 +173,28 @@ class KernelEngine:
         for name, actual in (("commitments", commitments), ("cells", cells), ("proofs", proofs)):
             if len(actual) != len(columns):
                 raise LengthMismatch(name, len(actual), len(columns))
-        operation = VerifyCells(commitments, columns, cells, proofs)
-        self._run(operation, len(columns), MOST_CELLS)
+        first, rows = distinct(commitments)
+        operation = VerifyCells(commitments[first], rows, columns, cells, proofs)
+        return self._verify(operation, first)
+
+    def verify_matrix_cells(
+        self, commitments: Bytes, row_indices: Indices, cell_indices: Indices, cells: Bytes, proofs: Bytes
+    ) -> bool:
+        commitments, rows, columns, cells, proofs = check_matrix_verification(
+            commitments, row_indices, cell_indices, cells, proofs
+        )
+        operation = VerifyCells(commitments, rows, columns, cells, proofs, folded=True)
+        return self._verify(operation, np.arange(len(commitments)))
+
+    def _verify(self, operation: VerifyCells, first: IndexArray) -> bool:
+        """first: the position to name for each malformed commitment."""
+        cells = operation.cells
+        self._run(operation, len(cells), MOST_CELLS)
         if operation.invalid:
             check_cells(cells)
             _check(invalid=True, impossible=False)
-        for kind, positions in (("commitment", operation.bad_commitments), ("proof", operation.bad_proofs)):
+        bad_commitments = [int(first[i]) for i in operation.bad_commitments]
+        for kind, positions in (("commitment", bad_commitments), ("proof", operation.bad_proofs)):
             if positions:
                 raise InvalidPoint(kind, min(positions))
         return all(self._holds(*sides) for sides in operation.sides)
@@ -178,18 +205,28 @@ class KernelEngine:
         return bool(GT.pairing_check([points[0], -points[1]], [self._tau64, G2Point()]))
 
     def parity_cells(self, cells: Bytes, parity_rows: Indices | None = None) -> Bytes:
-        self._check_open()
-        return parity.parity_cells(cells, parity_rows)
+        cells = check_columns(cells)
+        rows = check_parity_rows(parity_rows, len(cells))
+        derived = np.empty((len(rows), *cells.shape[1:]), dtype=np.uint8)
+        if not len(rows):
+            check_cells(cells.reshape(-1, BYTES_PER_CELL))
+            return derived
+        operation = ParityCells(cells, rows, derived)
+        self._run(operation, cells.shape[1], MOST_ROWS)
+        if operation.invalid:
+            check_cells(cells.reshape(-1, BYTES_PER_CELL))
+            _check(invalid=True, impossible=False)
+        return derived
 
     def parity_proofs(self, proofs: Bytes, parity_rows: Indices | None = None) -> Bytes:
-        self._check_open()
-        return parity.parity_proofs(proofs, parity_rows)
-
-    def verify_matrix_cells(
-        self, commitments: Bytes, row_indices: Indices, cell_indices: Indices, cells: Bytes, proofs: Bytes
-    ) -> bool:
-        self._check_open()
-        return verification.verify_matrix_cells(None, commitments, row_indices, cell_indices, cells, proofs)
+        proofs = check_points("proofs", proofs)
+        rows = check_parity_rows(parity_rows, len(proofs))
+        derived = np.empty((len(rows), BYTES_PER_PROOF), dtype=np.uint8)
+        operation = ParityProofs(proofs, rows, derived)
+        self._run(operation, len(rows), MOST_ROWS)
+        if operation.bad:
+            raise InvalidPoint("proof", min(operation.bad))
+        return derived
 
     def close(self) -> None:
         if self._closed.is_set():

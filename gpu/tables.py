@@ -277,7 +277,7 @@ class _Builder:
         with self.memory(size, size, count * FR_BYTES) as (bases, products, words):
             self.decompress(points, bases)
             self._queue.upload(words, as_words(scalars))
-            each(self._queue, "multiply_points", count, bases, words, products, SCALAR_BITS, count)
+            each(self._queue, "multiply_points", count, bases, words, products, SCALAR_BITS, count, count)
             normalise(self._queue, products, out, count)
 
     def columns(self, monomial: Region, out: Region) -> None:

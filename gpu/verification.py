@@ -24,6 +24,7 @@ from typing import Final
 
 import numpy as np
 
+from erasure.columns import parity_weight_row
 from gpu.device import Arena, Array, Queue, as_words
 from gpu.loader import CELL_ELEMENTS, CELLS, SCALAR_MODULUS
 from gpu.pipeline import CELL_BYTES
@@ -52,20 +53,54 @@ _COLUMN_ROOTS: Final = tuple(cell_root(cell) for cell in range(CELLS))
 class VerifyCells:
     """Both sides of the equation, for each chunk of cells.
 
+    Args:
+        commitments: u8[C, 48].
+        rows: which commitment each cell is of. With `folded`, C commitments of data rows stand for 2C rows:
+            row C + j is the parity row that weighs them by `erasure.columns.parity_weight_row(C, j)`.
+
     Attributes:
         sides: for each chunk, two compressed points: the left one and the right one.
         invalid: an element of a cell is >= r.
-        bad_commitments, bad_proofs: positions of malformed points among the cells.
+        bad_commitments: indices of malformed commitments.
+        bad_proofs: positions of malformed proofs.
     """
 
     overlaps = False  # each chunk costs a pairing
 
-    def __init__(self, commitments: Bytes, columns: IndexArray, cells: Bytes, proofs: Bytes) -> None:
-        self.commitments, self.columns, self.cells, self.proofs = commitments, columns, cells, proofs
+    def __init__(
+        self,
+        commitments: Bytes,
+        rows: IndexArray,
+        columns: IndexArray,
+        cells: Bytes,
+        proofs: Bytes,
+        *,
+        folded: bool = False,
+    ) -> None:
+        self.commitments, self.rows, self.folded = commitments, rows, folded
+        self.columns, self.cells, self.proofs = columns, cells, proofs
         self.sides: list[tuple[bytes, bytes]] = []
-        self.invalid = self.impossible = False
+        self.invalid = False
         self.bad_commitments: list[int] = []
         self.bad_proofs: list[int] = []
+
+    def most_commitments(self, count: int) -> int:
+        """How many commitments `count` cells can need."""
+        return len(self.commitments) if self.folded else min(count, len(self.commitments))
+
+    def weights(self, factors: Array, rows: IndexArray) -> tuple[IndexArray, list[int]]:
+        """The commitments that cells of these rows need, and the weight of each."""
+        if not self.folded:
+            used, group = np.unique(rows, return_inverse=True)
+            return used, sums_of_factors(factors, group.reshape(-1), len(used))
+        count = len(self.commitments)
+        sums = sums_of_factors(factors, rows, 2 * count)
+        weights = sums[:count]
+        for row, total in enumerate(sums[count:]):
+            if total:
+                parity = zip(weights, parity_weight_row(count, row), strict=True)
+                weights = [(weight + total * w) % SCALAR_MODULUS for weight, w in parity]
+        return np.arange(count), weights
 
     def job(self, arena: Arena, tables: Tables, count: int) -> _VerifyJob:
         return _VerifyJob(self, arena, tables, count)
@@ -73,18 +108,18 @@ class VerifyCells:
 
 class _VerifyJob:
     def __init__(self, operation: VerifyCells, arena: Arena, tables: Tables, count: int) -> None:
-        # No more commitments can be distinct than there are cells.
         self._operation, self._tables = operation, tables
-        terms = -(-(_FIXED + count) // _RUN) * _RUN
+        commitments = operation.most_commitments(count)
+        terms = -(-(_FIXED + commitments) // _RUN) * _RUN
         runs = CELLS + -(-count // _RUN)
         self._cells = arena.take(count * CELL_BYTES)
-        self._encoded = arena.take(2 * count * POINT_BYTES)
+        self._encoded = arena.take((count + commitments) * POINT_BYTES)
         self._factors = arena.take(count * FR_BYTES)
         self._starts = [arena.take((n + 1) * 4) for n in (CELLS, runs, CELLS)]
         self._points = arena.take(count * XYZZ_BYTES)
         self._products = arena.take(count * XYZZ_BYTES)
         self._run_sums = arena.take(runs * XYZZ_BYTES)
-        self._bad = arena.take(2 * count * 4)
+        self._bad = arena.take((count + commitments) * 4)
         self._interpolants = arena.take(CELLS * CELL_BYTES)
         self._terms = arena.take(terms * XYZZ_BYTES)
         self._scalars = arena.take(terms * FR_BYTES)
@@ -98,34 +133,32 @@ class _VerifyJob:
         self._found = np.zeros((2, POINT_BYTES), np.uint8)
         self._found_invalid = np.zeros(1, np.int32)
         self._found_bad: Array = np.zeros(0, np.int32)
-        self._first: IndexArray = np.zeros(0, np.int64)
+        self._used: IndexArray = np.zeros(0, np.int64)
         self._order: IndexArray = np.zeros(0, np.int64)
 
     def start(self, queue: Queue, part: slice) -> None:
         operation = self._operation
         self._order = np.argsort(operation.columns[part], kind="stable")
         columns = operation.columns[part][self._order]
-        commitments = operation.commitments[part][self._order]
         count = len(columns)
-        self._first, row = distinct(commitments)
         factors = random_factors(count)
-        distinct_count = len(self._first)
+        self._used, weights = operation.weights(factors, operation.rows[part][self._order])
+        used_count = len(self._used)
 
         queue.upload(self._cells, operation.cells[part][self._order])
         queue.upload(self._encoded.part(0, count * POINT_BYTES), operation.proofs[part][self._order])
-        queue.upload(
-            self._encoded.part(count * POINT_BYTES, distinct_count * POINT_BYTES), commitments[self._first]
-        )
+        encoded = self._encoded.part(count * POINT_BYTES, used_count * POINT_BYTES)
+        queue.upload(encoded, operation.commitments[self._used])
         wide = np.zeros((count, 8), np.uint32)
         wide[:, :4] = factors
         queue.upload(self._factors, wide)
-        scalars = [*_COLUMN_ROOTS, *sums_of_factors(factors, row, distinct_count)]
+        scalars = [*_COLUMN_ROOTS, *weights]
         fixed = CELL_ELEMENTS * FR_BYTES
         queue.upload(self._scalars.part(fixed, len(scalars) * FR_BYTES), as_words(scalars))
         self._add_proofs(queue, columns)
         self._interpolate(queue)
-        self._add_terms(queue, count, distinct_count)
-        self._found_bad = np.zeros(count + distinct_count, np.int32)
+        self._add_terms(queue, count, used_count)
+        self._found_bad = np.zeros(count + used_count, np.int32)
         queue.download(self._bad.part(0, self._found_bad.nbytes), self._found_bad)
         queue.download(self._invalid, self._found_invalid)
         queue.download(self._compressed, self._found)
@@ -146,6 +179,7 @@ class _VerifyJob:
             self._factors,
             self._products,
             FACTOR_BITS,
+            count,
             count,
         )
         run_count = len(runs) - 1
@@ -173,20 +207,20 @@ class _VerifyJob:
         queue.launch("interpolate_cells", blocks, *arguments)
         each(queue, "negate_sums", CELL_ELEMENTS, self._interpolants, self._scalars)
 
-    def _add_terms(self, queue: Queue, count: int, distinct_count: int) -> None:
+    def _add_terms(self, queue: Queue, count: int, used_count: int) -> None:
         """Both sides, compressed."""
         queue.copy(self._terms.part(0, CELL_ELEMENTS * XYZZ_BYTES), self._tables.monomial)
         each(
             queue,
             "decompress_points",
-            distinct_count,
-            self._encoded.part(count * POINT_BYTES, distinct_count * POINT_BYTES),
-            self._terms.part(_FIXED * XYZZ_BYTES, distinct_count * XYZZ_BYTES),
-            self._bad.part(count * 4, distinct_count * 4),
+            used_count,
+            self._encoded.part(count * POINT_BYTES, used_count * POINT_BYTES),
+            self._terms.part(_FIXED * XYZZ_BYTES, used_count * XYZZ_BYTES),
+            self._bad.part(count * 4, used_count * 4),
             1,
-            distinct_count,
+            used_count,
         )
-        terms = _FIXED + distinct_count
+        terms = _FIXED + used_count
         runs = -(-terms // _RUN)
         queue.clear(self._term_products)  # infinity behind the last term
         each(
@@ -197,6 +231,7 @@ class _VerifyJob:
             self._scalars,
             self._term_products,
             SCALAR_BITS,
+            terms,
             terms,
         )
         each(queue, "sum_strided", runs, self._term_products, self._term_sums, _RUN, 1, runs)
@@ -214,8 +249,7 @@ class _VerifyJob:
         count = part.stop - part.start
         bad = np.flatnonzero(self._found_bad)
         operation.bad_proofs += [part.start + int(self._order[i]) for i in bad if i < count]
-        where = [self._order[self._first[i - count]] for i in bad if i >= count]
-        operation.bad_commitments += [part.start + int(i) for i in where]
+        operation.bad_commitments += [int(self._used[i - count]) for i in bad if i >= count]
         operation.invalid |= bool(self._found_invalid.any())
         operation.sides.append((self._found[0].tobytes(), self._found[1].tobytes()))
 

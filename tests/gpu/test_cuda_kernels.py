@@ -20,7 +20,7 @@ from gpu import kernel_engine
 from gpu.device import DeviceError, DeviceMemoryError
 from gpu.kernel_engine import KernelEngine
 from gpu.operations import CompleteRows
-from kzg import trusted_setup
+from kzg import parity, trusted_setup
 from kzg.engine import Engine
 from kzg.errors import (
     EngineClosed,
@@ -28,6 +28,7 @@ from kzg.errors import (
     InvalidBlob,
     InvalidCell,
     InvalidPoint,
+    InvalidRowIndex,
     LengthMismatch,
     NotEnoughCells,
 )
@@ -306,6 +307,72 @@ def test_cells_are_verified_in_chunks(
     with pytest.raises(InvalidPoint) as caught:
         engine.verify_cells(commitments, columns, cells, proofs)
     assert (caught.value.name, caught.value.position) == ("proof", 35)
+
+
+# --- parity
+
+
+@pytest.mark.parametrize("height", [1, 3, 9])
+def test_parity_cells_and_proofs_are_those_of_the_weights(
+    engine: KernelEngine, batch: Batch, height: int
+) -> None:
+    columns = [0, 64, 127]
+    cells = batch.cells[-height:, columns]
+    derived = engine.parity_cells(cells)
+    assert (derived == parity.parity_cells(cells)).all()
+    proofs = batch.proofs[-height:, 64]
+    rows = [height - 1, 0]
+    assert (engine.parity_proofs(proofs) == parity.parity_proofs(proofs)).all()
+    assert (engine.parity_proofs(proofs, rows) == parity.parity_proofs(proofs, rows)).all()
+    assert (engine.parity_cells(cells, rows) == derived[rows]).all()
+    assert engine.parity_proofs(proofs, []).shape == (0, 48)
+    assert engine.parity_cells(cells, []).shape == (0, 3, 2048)
+
+
+def test_malformed_columns_are_refused(engine: KernelEngine, batch: Batch) -> None:
+    cells = batch.cells[:2, :3].copy()
+    cells[1, 0, 64:96] = MODULUS_BYTES
+    with pytest.raises(InvalidCell) as cell:
+        engine.parity_cells(cells, [0])
+    assert (cell.value.position, cell.value.element) == (3, 2)
+    proofs = batch.proofs[-3:, 0].copy()
+    proofs[1] = np.frombuffer(b"\x80" + bytes(46) + b"\x04", dtype=np.uint8)
+    with pytest.raises(InvalidPoint) as point:
+        engine.parity_proofs(proofs)
+    assert (point.value.name, point.value.position) == ("proof", 1)
+    with pytest.raises(InvalidRowIndex):
+        engine.parity_cells(batch.cells[:2, :1], [2])
+
+
+def test_the_whole_matrix_verifies_by_data_commitments(engine: KernelEngine, batch: Batch) -> None:
+    height, columns = 3, [5, 77]
+    data = slice(6, 9)
+    cells = np.concatenate(
+        [batch.cells[data][:, columns], parity.parity_cells(batch.cells[data][:, columns])]
+    )
+    proofs = np.stack(
+        [
+            np.concatenate(
+                [batch.proofs[data][:, column], parity.parity_proofs(batch.proofs[data][:, column])]
+            )
+            for column in columns
+        ],
+        axis=1,
+    )
+    rows = np.repeat(np.arange(2 * height), 2)
+    where = columns * (2 * height)
+    flat_cells, flat_proofs = cells.reshape(-1, 2048), proofs.reshape(-1, 48)
+    commitments = batch.commitments[data]
+    assert engine.verify_matrix_cells(commitments, rows, where, flat_cells, flat_proofs) is True
+    assert engine.verify_matrix_cells(commitments, rows[-1:], where[-1:], flat_cells[-1:], flat_proofs[-1:])
+    swapped = rows.copy()
+    swapped[[0, -2]] = swapped[[-2, 0]]
+    assert engine.verify_matrix_cells(commitments, swapped, where, flat_cells, flat_proofs) is False
+    wrong = commitments.copy()
+    wrong[2] = 0xFF
+    with pytest.raises(InvalidPoint) as caught:
+        engine.verify_matrix_cells(wrong, rows[:2], where[:2], flat_cells[:2], flat_proofs[:2])
+    assert (caught.value.name, caught.value.position) == ("commitment", 2)
 
 
 # --- threads, several devices, closing
