@@ -1,0 +1,128 @@
+"""Going on with another engine when the first breaks down while it runs.
+
+A device can disappear in the middle of a batch. By itself that fails the batch, and every one after it,
+clearly. A program that would rather be slow than stopped says so, and names the engine to go on with: the
+batch that failed is done again there, and so is everything after it, until the program starts anew. The
+change is logged, counted, and told by `describe`.
+
+Invariants: results are those of either engine, which are the same bytes; only EngineFailed changes the
+engine, never bad input. Does not: try the first engine again, or hide that it failed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TypeVar
+
+from kzg.engine import Engine
+from kzg.errors import EngineClosed, EngineFailed
+from kzg.types import Bytes, Indices
+
+logger = logging.getLogger("cellar.engine")
+T = TypeVar("T")
+
+
+class FallbackEngine:
+    """`first` until it fails, then the engine that `open_second` opens; see `kzg.engine.Engine`.
+
+    Both are closed with it.
+    """
+
+    def __init__(self, first: Engine, open_second: Callable[[], Engine]) -> None:
+        self._first = first
+        self._open_second = open_second
+        self._second: Engine | None = None
+        self._reason = ""
+        self._closed = False
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The engine that works now."""
+        return (self._second or self._first).name
+
+    @property
+    def fallbacks(self) -> int:
+        """How often the engine changed: 0 or 1."""
+        return int(self._second is not None)
+
+    def describe(self) -> dict[str, object]:
+        if self._second is None:
+            return self._first.describe()
+        return {**self._second.describe(), "fallback_from": self._first.name, "fallback_reason": self._reason}
+
+    def commit(self, blobs: Bytes) -> Bytes:
+        return self._run(lambda engine: engine.commit(blobs))
+
+    def extend(self, blobs: Bytes) -> Bytes:
+        return self._run(lambda engine: engine.extend(blobs))
+
+    def prove(self, blobs: Bytes) -> tuple[Bytes, Bytes]:
+        return self._run(lambda engine: engine.prove(blobs))
+
+    def verify_cells(self, commitments: Bytes, cell_indices: Indices, cells: Bytes, proofs: Bytes) -> bool:
+        return self._run(lambda engine: engine.verify_cells(commitments, cell_indices, cells, proofs))
+
+    def recover(self, cell_indices: Indices, cells: Bytes) -> Bytes:
+        return self._run(lambda engine: engine.recover(cell_indices, cells))
+
+    def recover_with_proofs(self, cell_indices: Indices, cells: Bytes) -> tuple[Bytes, Bytes]:
+        return self._run(lambda engine: engine.recover_with_proofs(cell_indices, cells))
+
+    def parity_cells(self, cells: Bytes, parity_rows: Indices | None = None) -> Bytes:
+        return self._run(lambda engine: engine.parity_cells(cells, parity_rows))
+
+    def parity_proofs(self, proofs: Bytes, parity_rows: Indices | None = None) -> Bytes:
+        return self._run(lambda engine: engine.parity_proofs(proofs, parity_rows))
+
+    def verify_matrix_cells(
+        self, commitments: Bytes, row_indices: Indices, cell_indices: Indices, cells: Bytes, proofs: Bytes
+    ) -> bool:
+        return self._run(
+            lambda engine: engine.verify_matrix_cells(commitments, row_indices, cell_indices, cells, proofs)
+        )
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            second = self._second
+        self._first.close()
+        if second is not None:
+            second.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, call: Callable[[Engine], T]) -> T:
+        engine = self._second or self._first
+        try:
+            return call(engine)
+        except EngineFailed as error:
+            if engine is not self._first:
+                raise
+            return call(self._fall_back(error))
+
+    def _fall_back(self, error: EngineFailed) -> Engine:
+        """The second engine, opened by whichever call fails first."""
+        with self._lock:
+            if self._closed:
+                raise EngineClosed("the engine was closed") from error
+            if self._second is None:
+                second = self._open_second()
+                self._reason = str(error)
+                self._second = second
+                logger.error(
+                    "engine %s failed (%s); going on with %s until the program starts anew",
+                    self._first.name,
+                    error,
+                    second.name,
+                )
+            return self._second
