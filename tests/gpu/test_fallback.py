@@ -81,7 +81,7 @@ def test_without_a_failure_the_first_does_all(operation: str, count: int) -> Non
 
 
 def test_bad_input_changes_nothing() -> None:
-    engine = FallbackEngine(Fake("cuda", [InvalidBlob("no")]), lambda: pytest.fail("the second was opened"))
+    engine = FallbackEngine(Fake("cuda", [InvalidBlob(0, 3)]), lambda: pytest.fail("the second was opened"))
     with pytest.raises(InvalidBlob):
         engine.commit(BLOBS)
     assert engine.fallbacks == 0

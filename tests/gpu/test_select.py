@@ -111,7 +111,7 @@ def test_unknown_names(name: str) -> None:
 def test_importing_gpu_imports_no_device_library() -> None:
     code = "import gpu, sys; print([m for m in sys.modules if m.startswith(('cupy', 'gpu.'))])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['gpu.select']"
+    assert done.stdout.strip() == "['gpu.fallback', 'gpu.select']"
 
 
 def test_public_names() -> None:
