@@ -31,8 +31,8 @@ COLUMN = 77
 
 
 def some_rows(height: int) -> list[int]:
-    """First, last, one between, and one again: in no order."""
-    return [height - 1, 0, height // 2, height - 1]
+    """First, last, some between, and one again: in no order."""
+    return [height - 1, 0, height // 2, height - 1, height // 3, height // 5]
 
 
 def data_cells(height: int, width: int) -> Bytes:
