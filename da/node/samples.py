@@ -1,8 +1,8 @@
 """Cells for samplers: data ones as stored, parity ones derived from the column held.
 
 The idea: parity rows are never stored. The parity cell (R + j, c) is a combination of the R cells of
-column c, its proof the same combination of their proofs; the engine derives both on demand (about 2 ms of one
-core, or 20 without vector lanes, for R = 133) and they are kept in a cache bounded by bytes, as samplers of
+column c, its proof the same combination of their proofs; the engine derives both on demand (about 3 ms of one
+core, or 17 without vector lanes, for R = 133) and they are kept in a cache bounded by bytes, as samplers of
 one batch ask many nodes the same.
 
 Invariants: only what is held is answered for; a derived record comes from checksummed, once verified cells;
