@@ -152,7 +152,7 @@ def _engines() -> Iterator[dict[str, Engine]]:
             engine.close()
 
 
-def run(batches: tuple[int, ...] = (1, 8, 64)) -> list[Table]:
+def run(batches: tuple[int, ...] = (1, 16)) -> list[Table]:
     """One table."""
     cores = len(os.sched_getaffinity(0))
     load_setup(PRECOMPUTE)
