@@ -254,7 +254,7 @@ class Demo:
             self._contract.chain.set_time(int(time.time()))
             result: Settlement = self._contract.settle(certificate, payloads, index)
             walk.settlement, walk.settlement_gas = result.status.name, result.gas_used
-            recorded = self._contract.settled(payload_id) is not None
+            recorded = self._contract.settled(*payloads.entries[index].key) is not None
             if recorded != (result.status is SettlementStatus.OK):
                 raise DemoError(f"the contract said {result.status.name}, but its record says otherwise")
             step.done(

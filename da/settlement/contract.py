@@ -38,7 +38,7 @@ _SETTLE = Function(
     "settle", ("bytes", "uint256", "bytes", "bytes", "uint256", "uint256", "bytes32[]"), ("uint8",)
 )
 _VETO = Function("veto", ("bytes32", "bytes32"))
-_SETTLED = Function("settled", ("bytes32",), ("bytes32",))
+_SETTLED = Function("settled", ("bytes32", "bytes32"), ("bytes32",))
 
 
 class SettlementStatus(IntEnum):
@@ -166,9 +166,9 @@ class SettlementContract:
             self.address, _VETO, header_hash, evidence, sender=self.guardian or self.chain.accounts[0]
         ).gas_used
 
-    def settled(self, payload_id: bytes) -> bytes | None:
-        """Hash of the header under which a payload was settled, or None."""
-        header_hash = bytes(self.chain.call(self.address, _SETTLED, payload_id))
+    def settled(self, namespace: bytes, payload_id: bytes) -> bytes | None:
+        """Hash of the header under which a namespace's payload was settled, or None."""
+        header_hash = bytes(self.chain.call(self.address, _SETTLED, namespace, payload_id))
         return header_hash if any(header_hash) else None
 
 

@@ -112,7 +112,8 @@ keys: HashMap[uint256, Point]
 # stake in the low 64 bits, the disperser flag above it
 weights: HashMap[uint256, uint256]
 
-settled: public(HashMap[bytes32, bytes32])
+# header under which a payload was settled, by namespace and payload id: two rollups may post the same bytes
+settled: public(HashMap[bytes32, HashMap[bytes32, bytes32]])
 vetoed: public(HashMap[bytes32, bytes32])
 # when a batch with a good certificate was first presented; kept only if there is a sampling delay
 presented: public(HashMap[bytes32, uint256])
@@ -283,9 +284,10 @@ def settle(
             return STATUS_TOO_EARLY
 
     payload_id: bytes32 = convert(slice(entry, 32, 32), bytes32)
-    if self.settled[payload_id] == empty(bytes32):
-        self.settled[payload_id] = header_hash
-        log Settled(payload_id=payload_id, header_hash=header_hash, namespace=convert(slice(entry, 0, 32), bytes32))
+    namespace: bytes32 = convert(slice(entry, 0, 32), bytes32)
+    if self.settled[namespace][payload_id] == empty(bytes32):
+        self.settled[namespace][payload_id] = header_hash
+        log Settled(payload_id=payload_id, header_hash=header_hash, namespace=namespace)
     return STATUS_OK
 
 

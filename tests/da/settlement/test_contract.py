@@ -10,6 +10,7 @@ import pytest
 from da import bls
 from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee
+from da.protocol.payload_list import PayloadList
 from da.settlement.contract import Settlement, SettlementContract, SettlementStatus, source
 from da.settlement.encoding import g1_words, g2_words, signer_bits
 from da.settlement.evm import Chain, EvmError, Function
@@ -180,9 +181,9 @@ def test_settle_every_payload_of_a_batch(
     batch = make_batch(committee, payload_count=count)
     certificate = certify(committee, batch.header, EVERYONE)
     for index, entry in enumerate(batch.payloads.entries):
-        assert contract.settled(entry.payload_id) is None
+        assert contract.settled(*entry.key) is None
         assert contract.settle(certificate, batch.payloads, index).status is SettlementStatus.OK
-        assert contract.settled(entry.payload_id) == batch.header.hash
+        assert contract.settled(*entry.key) == batch.header.hash
 
 
 def test_settle_refuses_a_payload_that_the_batch_does_not_hold(
@@ -194,15 +195,14 @@ def test_settle_refuses_a_payload_that_the_batch_does_not_hold(
         assert (
             contract.settle(certificate, other.payloads, index).status is SettlementStatus.BAD_PAYLOAD_PROOF
         )
-    payload = other.payloads.entries[4].payload_id
-    assert contract.settled(payload) is None
+    assert contract.settled(*other.payloads.entries[4].key) is None
 
 
 def test_settle_refuses_a_bad_certificate(contract: SettlementContract, committee: Committee) -> None:
     batch = make_batch(committee)
     weak = certify(committee, batch.header, (0, 1))
     assert contract.settle(weak, batch.payloads, 0).status is SettlementStatus.BELOW_THRESHOLD
-    assert contract.settled(batch.payloads.entries[0].payload_id) is None
+    assert contract.settled(*batch.payloads.entries[0].key) is None
 
 
 def test_settle_waits_for_the_sampling_delay(chain: Chain, committee: Committee) -> None:
@@ -256,7 +256,7 @@ def test_veto_stops_settlement(contract: SettlementContract, committee: Committe
     contract.veto(batch.header.hash, hashlib.sha256(b"report").digest())
     settlement: Settlement = contract.settle(certificate, batch.payloads, 0)
     assert settlement.status is SettlementStatus.VETOED
-    assert contract.settled(batch.payloads.entries[0].payload_id) is None
+    assert contract.settled(*batch.payloads.entries[0].key) is None
 
 
 def test_veto_is_the_guardians_alone(
@@ -281,7 +281,21 @@ def test_settling_twice_keeps_the_first_header(contract: SettlementContract, com
     second = make_batch(committee, timestamp_s=START_S + 1)
     for batch in (first, second):
         contract.settle(certify(committee, batch.header, EVERYONE), batch.payloads, 0)
-    assert contract.settled(first.payloads.entries[0].payload_id) == first.header.hash
+    assert contract.settled(*first.payloads.entries[0].key) == first.header.hash
+
+
+def test_the_same_bytes_settle_for_each_namespace(contract: SettlementContract, committee: Committee) -> None:
+    batch = make_batch(committee)
+    entry = batch.payloads.entries[0]
+    theirs = b"\xee" * 32
+    copied = PayloadList((replace(entry, namespace=theirs),))
+    header = replace(batch.header, row_count=1, payloads_root=copied.root)
+    assert contract.settle(certify(committee, header, EVERYONE), copied, 0).status is SettlementStatus.OK
+    assert contract.settled(*entry.key) is None
+    certificate = certify(committee, batch.header, EVERYONE)
+    assert contract.settle(certificate, batch.payloads, 0).status is SettlementStatus.OK
+    assert contract.settled(*entry.key) == batch.header.hash
+    assert contract.settled(theirs, entry.payload_id) == header.hash
 
 
 def _deploy_unsealed(chain: Chain, committee: Committee) -> SettlementContract:
