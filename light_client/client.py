@@ -192,7 +192,13 @@ class LightClient:
     def record(self, header_hash: bytes, height: int, report: Report) -> None:
         """Append a report to the log."""
         self.log.put_verdict(
-            header_hash, height, report.verdict, report.status, report.finished_ms, report.to_json()
+            header_hash,
+            height,
+            report.verdict,
+            report.status,
+            report.finished_ms,
+            report.to_json(),
+            keep=self.settings.reports_max,
         )
 
     def witness(self) -> Witness:

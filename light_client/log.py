@@ -6,7 +6,8 @@ crash or by choice, gets the same ones, and more only when it wants a higher con
 (chain, disperser, height): a second header there is evidence of equivocation, kept with both signatures.
 
 Invariants: WAL with synchronous=FULL, so what a method returned survives a power cut; one writer at a time
-(BEGIN IMMEDIATE), so two processes on one directory agree on the coordinates.
+(BEGIN IMMEDIATE), so two processes on one directory agree on the coordinates. A batch has a bounded number of
+reports, however often it is sampled: the newest ones, and the last of each verdict that decides.
 
 Does not: verify anything (batch.py does, before), nor keep cells.
 """
@@ -34,27 +35,31 @@ _FILE = "light-client.sqlite3"
 _SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_S = 10.0
 _INTEGER_MAX = 2**63 - 1
+_DOUBLINGS_MAX = 30
 _SCHEMA = """
-CREATE TABLE headers (
+CREATE TABLE IF NOT EXISTS headers (
     chain_id BLOB NOT NULL, disperser_id BLOB NOT NULL, height BLOB NOT NULL,
     header_hash BLOB NOT NULL, timestamp_ms INTEGER NOT NULL, header BLOB NOT NULL,
     disperser_signature BLOB NOT NULL, certificate BLOB NOT NULL, seen_ms INTEGER NOT NULL,
     PRIMARY KEY (chain_id, disperser_id, height)
 ) WITHOUT ROWID;
-CREATE INDEX headers_by_hash ON headers (header_hash);
-CREATE TABLE equivocations (
+CREATE INDEX IF NOT EXISTS headers_by_hash ON headers (header_hash);
+CREATE TABLE IF NOT EXISTS equivocations (
     header_hash BLOB PRIMARY KEY, chain_id BLOB NOT NULL, disperser_id BLOB NOT NULL, height BLOB NOT NULL,
     header BLOB NOT NULL, disperser_signature BLOB NOT NULL, certificate BLOB NOT NULL,
     seen_ms INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE plans (
+CREATE TABLE IF NOT EXISTS plans (
     header_hash BLOB PRIMARY KEY, rows INTEGER NOT NULL, cells TEXT NOT NULL, chosen_ms INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE verdicts (
+CREATE TABLE IF NOT EXISTS verdicts (
     id INTEGER PRIMARY KEY AUTOINCREMENT, header_hash BLOB NOT NULL, height TEXT NOT NULL,
     verdict TEXT NOT NULL, status TEXT NOT NULL, finished_ms INTEGER NOT NULL, report TEXT NOT NULL
 );
-CREATE INDEX verdicts_by_hash ON verdicts (header_hash, id);
+CREATE INDEX IF NOT EXISTS verdicts_by_hash ON verdicts (header_hash, id);
+CREATE TABLE IF NOT EXISTS retries (
+    header_hash BLOB PRIMARY KEY, undecided_runs INTEGER NOT NULL
+) WITHOUT ROWID;
 """
 
 
@@ -155,23 +160,38 @@ class HeaderLog:
         return [(_signed(row[:3]), _signed(row[3:])) for row in rows]
 
     def due(
-        self, chain_id: int, disperser_id: bytes, *, oldest_ms: int, undecided_before_ms: int, limit: int
+        self,
+        chain_id: int,
+        disperser_id: bytes,
+        *,
+        oldest_ms: int,
+        now_ms: int,
+        retry_ms: int,
+        retry_max_ms: int,
+        limit: int,
     ) -> list[SignedHeader]:
         """Headers to sample, newest first: without a verdict, or undecided and last tried long enough ago.
 
         Args:
             oldest_ms: batches with an earlier timestamp are left out.
-            undecided_before_ms: an undecided batch is due when its last run ended before this.
+            retry_ms: how long a batch waits after its first undecided run; twice as long after each further
+                one in a row, `retry_max_ms` at most.
         """
         with self._reading():
             rows = self._db.execute(
                 "SELECT header, disperser_signature, certificate FROM headers h"
                 " LEFT JOIN verdicts v ON v.id = ("
                 "  SELECT max(id) FROM verdicts WHERE header_hash = h.header_hash)"
+                " LEFT JOIN retries r ON r.header_hash = h.header_hash"
                 " WHERE h.chain_id = ? AND h.disperser_id = ? AND h.timestamp_ms >= ?"
-                " AND (v.id IS NULL OR (v.verdict = 'undecided' AND v.finished_ms < ?))"
+                " AND (v.id IS NULL OR (v.verdict = 'undecided' AND v.finished_ms"
+                "  + min(?, ? * (1 << min(ifnull(r.undecided_runs, 1) - 1, ?))) <= ?))"
                 " ORDER BY h.height DESC LIMIT ?",
-                (_u64(chain_id), disperser_id, oldest_ms, undecided_before_ms, limit),
+                (
+                    *(_u64(chain_id), disperser_id, oldest_ms),
+                    *(retry_max_ms, retry_ms, _DOUBLINGS_MAX, now_ms),
+                    limit,
+                ),
             ).fetchall()
         return [_signed(row) for row in rows]
 
@@ -208,15 +228,43 @@ class HeaderLog:
     # --- verdicts ----------------------------------------------------------------------------------
 
     def put_verdict(
-        self, header_hash: bytes, height: int, verdict: str, status: str, now_ms: int, report: str
+        self,
+        header_hash: bytes,
+        height: int,
+        verdict: str,
+        status: str,
+        now_ms: int,
+        report: str,
+        *,
+        keep: int,
     ) -> int:
-        """Append a run's outcome; its number."""
+        """Append a run's outcome; its number.
+
+        Of the batch's earlier outcomes the newest stay, `keep` with this one, and beside them the last one
+        that said available and the last that said unavailable.
+        """
         with self._transaction():
             cursor = self._db.execute(
                 "INSERT INTO verdicts (header_hash, height, verdict, status, finished_ms, report)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 (header_hash, str(height), verdict, status, now_ms, report),
             )
+            self._db.execute(
+                "DELETE FROM verdicts WHERE header_hash = :batch"
+                " AND id NOT IN (SELECT id FROM verdicts WHERE header_hash = :batch"
+                "  ORDER BY id DESC LIMIT :keep)"
+                " AND id NOT IN (SELECT max(id) FROM verdicts WHERE header_hash = :batch"
+                "  AND verdict != 'undecided' GROUP BY verdict)",
+                {"batch": header_hash, "keep": keep},
+            )
+            if verdict == "undecided":
+                self._db.execute(
+                    "INSERT INTO retries VALUES (?, 1)"
+                    " ON CONFLICT (header_hash) DO UPDATE SET undecided_runs = undecided_runs + 1",
+                    (header_hash,),
+                )
+            else:
+                self._db.execute("DELETE FROM retries WHERE header_hash = ?", (header_hash,))
             assert cursor.lastrowid is not None
             return cursor.lastrowid
 
@@ -260,12 +308,11 @@ class HeaderLog:
 
     def _prepare(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            for statement in _SCHEMA.split(";"):
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        elif version != _SCHEMA_VERSION:
+        if version not in (0, _SCHEMA_VERSION):
             raise StateError(f"{self.directory}: written by another version of this program ({version})")
+        for statement in _SCHEMA.split(";"):
+            self._db.execute(statement)
+        self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
     def _header_at(self, chain_id: bytes, disperser_id: bytes, height: bytes) -> SignedHeader | None:
         row = self._db.execute(

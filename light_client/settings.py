@@ -16,6 +16,7 @@ from light_client.errors import LightClientError
 
 ENV_PREFIX = "LIGHT_CLIENT_"
 KIB, MIB = 1024, 1024 * 1024
+DAY_S = 86_400
 
 
 class SettingsError(LightClientError):
@@ -72,7 +73,16 @@ class LightClientSettings(BaseSettings):
         default=2.0, gt=0, description="Seconds between two looks of `watch` at the log."
     )
     resample_interval_s: float = Field(
-        default=60.0, gt=0, description="Seconds before `watch` samples an undecided batch again."
+        default=60.0,
+        gt=0,
+        le=DAY_S,
+        description="Seconds before `watch` samples an undecided batch again; doubles with each such run.",
+    )
+    resample_interval_max_s: float = Field(
+        default=3600.0, gt=0, le=DAY_S, description="Seconds between two runs of an undecided batch at most."
+    )
+    reports_max: int = Field(
+        default=8, ge=1, description="Reports kept of one batch, besides its last of each deciding verdict."
     )
 
 

@@ -5,7 +5,8 @@ Flow, for each round and each disperser's log:
   itself is asked for again, so that over time every member is compared with every other.
 - A batch that verifies is kept when it extends the log by one and its parent is the header before it. A
   second header at a known height is equivocation, also one with the disperser's signature alone.
-- Batches without a verdict are sampled, newest first; an undecided one again after a while.
+- Batches without a verdict are sampled, newest first; an undecided one again after a while, then ever
+  more seldom.
 
 Invariants: the kept log has no gaps and is one hash chain; what was kept or decided is durable before the
 next request, so a restart goes on where it stopped; a round is bounded in requests and time.
@@ -211,7 +212,9 @@ class Watcher:
             client.committee.chain_id,
             disperser_id,
             oldest_ms=now_ms - client.committee.retention_s * 1000,
-            undecided_before_ms=now_ms - int(client.settings.resample_interval_s * 1000),
+            now_ms=now_ms,
+            retry_ms=int(client.settings.resample_interval_s * 1000),
+            retry_max_ms=int(client.settings.resample_interval_max_s * 1000),
             limit=SAMPLED_PER_ROUND,
         )
         for signed in due:

@@ -98,9 +98,9 @@ def test_a_second_header_at_a_height_never_replaces_the_first(world: World, tmp_
 
 def test_verdicts_are_appended(tmp_path: Path) -> None:
     with HeaderLog(tmp_path) as log:
-        first = log.put_verdict(HASH, 2**64 - 1, "unavailable", "unavailable", NOW_MS, "{}")
-        second = log.put_verdict(HASH, 2**64 - 1, "available", "available", NOW_MS + 1, "{}")
-        log.put_verdict(b"\2" * 32, 1, "undecided", "expired", NOW_MS + 2, "{}")
+        first = log.put_verdict(HASH, 2**64 - 1, "unavailable", "unavailable", NOW_MS, "{}", keep=8)
+        second = log.put_verdict(HASH, 2**64 - 1, "available", "available", NOW_MS + 1, "{}", keep=8)
+        log.put_verdict(b"\2" * 32, 1, "undecided", "expired", NOW_MS + 2, "{}", keep=8)
     with HeaderLog(tmp_path) as log:
         assert [each.id for each in log.verdicts(header_hash=HASH)] == [second, first]
         assert log.verdicts(header_hash=HASH)[0].height == 2**64 - 1
@@ -111,6 +111,22 @@ def test_verdicts_are_appended(tmp_path: Path) -> None:
         assert log.verdict(99) is None
 
 
+def test_a_batch_keeps_its_last_reports_and_its_last_verdicts(tmp_path: Path) -> None:
+    other = b"\2" * 32
+    with HeaderLog(tmp_path) as log:
+
+        def put(verdict: str, header_hash: bytes = HASH) -> int:
+            return log.put_verdict(header_hash, 1, verdict, verdict, NOW_MS, "{}", keep=3)
+
+        stranger = put("undecided", other)
+        unavailable = [put("unavailable") for _ in range(5)][-1]
+        available = [put("available") for _ in range(5)][-1]
+        undecided = [put("undecided") for _ in range(500)][-3:]
+        kept = [each.id for each in log.verdicts(header_hash=HASH, limit=1000)]
+        assert kept == [*reversed(undecided), available, unavailable]
+        assert [each.id for each in log.verdicts(header_hash=other)] == [stranger]
+
+
 def test_due_are_batches_without_a_verdict_or_undecided_long_ago(world: World, tmp_path: Path) -> None:
     headers = _signed(world, 5)
     hashes = [signed.header.hash for signed in headers]
@@ -119,19 +135,69 @@ def test_due_are_batches_without_a_verdict_or_undecided_long_ago(world: World, t
             log.put_header(signed, NOW_MS)
 
         def due(**changes: int) -> list[int]:
-            bounds = {"oldest_ms": 0, "undecided_before_ms": NOW_MS, "limit": 9} | changes
+            bounds = {
+                "oldest_ms": 0,
+                "now_ms": NOW_MS,
+                "retry_ms": 10,
+                "retry_max_ms": 80,
+                "limit": 9,
+            } | changes
             return [each.header.height for each in log.due(CHAIN_ID, world.disperser.id, **bounds)]
+
+        def put(height: int, verdict: str, finished_ms: int) -> None:
+            log.put_verdict(hashes[height - 1], height, verdict, verdict, finished_ms, "{}", keep=2)
 
         assert due() == [5, 4, 3, 2, 1]
         assert due(limit=2) == [5, 4]
         assert due(oldest_ms=headers[3].header.timestamp_ms) == [5, 4]
-        log.put_verdict(hashes[4], 5, "available", "available", NOW_MS, "{}")
-        log.put_verdict(hashes[3], 4, "unavailable", "unavailable", NOW_MS, "{}")
-        log.put_verdict(hashes[2], 3, "undecided", "undecided", NOW_MS - 1, "{}")
-        log.put_verdict(hashes[1], 2, "undecided", "undecided", NOW_MS - 1, "{}")
-        log.put_verdict(hashes[1], 2, "undecided", "undecided", NOW_MS, "{}")
+        put(5, "available", NOW_MS)
+        put(4, "unavailable", NOW_MS)
+        put(3, "undecided", NOW_MS - 10)
+        put(2, "undecided", NOW_MS - 10)
+        put(2, "undecided", NOW_MS)
         assert due() == [3, 1]
-        assert due(undecided_before_ms=NOW_MS + 1) == [3, 2, 1]
+        assert due(now_ms=NOW_MS + 19) == [3, 1]
+        assert due(now_ms=NOW_MS + 20) == [3, 2, 1]
+
+
+def test_the_wait_for_another_try_doubles_to_its_longest(world: World, tmp_path: Path) -> None:
+    (signed,) = _signed(world, 1)
+    waits = []
+    with HeaderLog(tmp_path) as log:
+        log.put_header(signed, NOW_MS)
+
+        def put(verdict: str) -> None:
+            log.put_verdict(signed.header.hash, 1, verdict, verdict, NOW_MS, "{}", keep=2)
+
+        def wait_ms() -> int:
+            bounds = {"oldest_ms": 0, "retry_ms": 10, "retry_max_ms": 75, "limit": 1}
+            return next(
+                after
+                for after in range(1000)
+                if log.due(CHAIN_ID, world.disperser.id, now_ms=NOW_MS + after, **bounds)
+            )
+
+        for _ in range(100):
+            put("undecided")
+            waits.append(wait_ms())
+        assert waits == [10, 20, 40] + [75] * 97
+        put("available")
+        put("undecided")
+        assert wait_ms() == 10, "a decision starts the count anew"
+
+
+def test_a_directory_without_the_table_of_retries_gets_it(world: World, tmp_path: Path) -> None:
+    (signed,) = _signed(world, 1)
+    with HeaderLog(tmp_path) as log:
+        log.put_header(signed, NOW_MS)
+        log.put_verdict(signed.header.hash, 1, "undecided", "undecided", NOW_MS, "{}", keep=2)
+    with sqlite3.connect(tmp_path / "light-client.sqlite3") as db:
+        db.execute("DROP TABLE retries")
+    db.close()
+    with HeaderLog(tmp_path) as log:
+        bounds = {"oldest_ms": 0, "retry_ms": 10, "retry_max_ms": 80, "limit": 1}
+        assert log.due(CHAIN_ID, world.disperser.id, now_ms=NOW_MS + 9, **bounds) == []
+        assert log.due(CHAIN_ID, world.disperser.id, now_ms=NOW_MS + 10, **bounds) == [signed]
 
 
 def test_a_directory_that_cannot_be_used_is_a_typed_error(tmp_path: Path) -> None:

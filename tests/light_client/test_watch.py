@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,25 @@ def test_undecided_batches_are_sampled_again_after_a_while(world: World, tmp_pat
     assert later.reports[0].sampling.resumed
     (done,) = _look(world, tmp_path, clock=lambda: NOW_MS + 200_000)
     assert done.reports == ()
+
+
+def test_a_batch_that_stays_undecided_is_tried_ever_more_seldom(world: World, tmp_path: Path) -> None:
+    world.chain(1)
+
+    async def broken(request: Request) -> Response | None:
+        return Response(status_code=500) if request.method == "POST" else None
+
+    for member in world.members:
+        member.intercept = broken
+    tried = []
+    for after_s in range(0, 4 * 3600, 60):
+        now_ms = NOW_MS + after_s * 1000
+        (seen,) = _look(world, tmp_path, clock=partial(int, now_ms), reports_max=2)
+        if seen.reports:
+            tried.append(after_s)
+    assert tried == [0, 60, 180, 420, 900, 1860, 3780, 7380, 10980]
+    with HeaderLog(tmp_path) as log:
+        assert [each.finished_ms - NOW_MS for each in log.verdicts()] == [10_980_000, 7_380_000]
 
 
 def test_a_batch_that_nobody_gives_any_more_is_recorded_as_undecided(world: World, tmp_path: Path) -> None:
