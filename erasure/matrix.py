@@ -110,8 +110,8 @@ def _same_pattern(patterns: Mask, candidates: NDArray[np.intp]) -> Iterator[NDAr
     """Candidates grouped by their rows of `patterns`."""
     if candidates.size == 0:
         return
-    _, group_of = np.unique(patterns[candidates], axis=0, return_inverse=True)
-    for group in range(int(group_of.max()) + 1):
+    distinct, group_of = np.unique(patterns[candidates], axis=0, return_inverse=True)
+    for group in range(len(distinct)):
         yield candidates[group_of.reshape(-1) == group]
 
 

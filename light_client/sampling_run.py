@@ -191,8 +191,8 @@ class SamplingRun:
 
     def _find_wrong(self, positions: tuple[int, ...]) -> set[int]:
         """Positions of the cells that do not verify; empty when all do."""
-        records = np.frombuffer(b"".join(self._records[p] for p in positions), dtype=np.uint8)
-        records = records.reshape(len(positions), RECORD_BYTES)
+        joined = np.frombuffer(b"".join(self._records[p] for p in positions), dtype=np.uint8)
+        records = joined.reshape(len(positions), RECORD_BYTES)
         batch = (
             self.batch.commitments,
             np.array([self.sampler.cells[p].row for p in positions]),
