@@ -27,6 +27,7 @@ from dataclasses import dataclass, fields
 
 import uvicorn
 import uvloop
+from prometheus_client import CollectorRegistry, Gauge
 from starlette.types import ASGIApp
 
 from da import bls, keystore
@@ -42,7 +43,7 @@ from da.protocol.errors import InvalidCommittee
 from da.settings import Settings
 from da.store import EmbeddedStore
 from da.store.errors import StoreError
-from gpu import open_engine
+from gpu import ENGINE_NAMES, FallbackEngine, open_engine
 from kzg.engine import Engine
 from kzg.errors import EngineUnavailable
 
@@ -141,17 +142,29 @@ def open_node_engine(settings: Settings) -> Engine:
     """The engine that the settings ask for; only a disperser's has the tables for proving.
 
     Raises:
-        StartupError: a forced engine is missing.
+        StartupError: a forced engine is missing, or the one to fall back to has no such name.
     """
-    proves = "disperser" in settings.roles
+    fallback = settings.engine_fallback
+    if fallback is not None and fallback not in ENGINE_NAMES:
+        names = ", ".join(ENGINE_NAMES)
+        raise StartupError(f"engine_fallback: must be one of {names}; got {fallback!r}")
+
+    def opened(name: str) -> Engine:
+        return open_engine(name, workers=settings.engine_workers, proving="disperser" in settings.roles)
+
     try:
-        return open_engine(
-            settings.engine,
-            workers=settings.engine_workers,
-            proving=proves,
-        )
+        first = opened(settings.engine)
+        return first if fallback is None else FallbackEngine(first, lambda: opened(fallback))
     except (EngineUnavailable, ValueError) as error:
         raise StartupError(f"engine: {error}") from None
+
+
+def count_fallbacks(engine: FallbackEngine, registry: CollectorRegistry) -> None:
+    """Show in the node's metrics whether its engine broke down and another took over."""
+    gauge = Gauge(
+        "cellar_engine_fallbacks", "1 when the engine broke down and another took over", registry=registry
+    )
+    gauge.set_function(lambda: engine.fallbacks)
 
 
 def open_store(settings: Settings) -> EmbeddedStore:
@@ -285,6 +298,8 @@ async def _serve(
             clock=system_clock,
             name=identity.member.name,
         )
+        if isinstance(engine, FallbackEngine):
+            count_fallbacks(engine, node.metrics.registry)
         app = create_app(node, settings)
         server = NodeServer(server_config(settings, wrap(app) if wrap else app), app.state.api.stopping)
         loop = asyncio.get_running_loop()

@@ -184,6 +184,11 @@ class Settings(BaseSettings):
     engine: str = Field(
         default="auto", description='Engine for the heavy mathematics: "auto", "ckzg", "host" or "cuda".'
     )
+    engine_fallback: str | None = Field(
+        default=None,
+        description="Engine to go on with when the first breaks down while it runs; unset: the work of that "
+        "moment fails with 503, and the first is tried again.",
+    )
     engine_workers: int | None = Field(
         default=None, ge=1, le=256, description="Worker processes of a CPU engine; unset: one per core."
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from da import bls, keystore
 from da.bootstrap import (
@@ -19,6 +20,7 @@ from da.bootstrap import (
     StartupError,
     bind,
     check_surroundings,
+    count_fallbacks,
     identify,
     open_node_engine,
     open_store,
@@ -27,6 +29,7 @@ from da.bootstrap import (
 from da.commands.logs import JsonFormatter
 from da.protocol.committee import Committee, Member
 from da.settings import Settings
+from gpu import FallbackEngine
 
 SECRET = bytes([0] * 31 + [7])
 
@@ -120,6 +123,16 @@ def test_an_address_that_peers_may_not_reach_is_warned_of(
 def test_a_forced_engine_that_is_missing_or_unknown_is_refused(settings_of: Callable[..., Settings]) -> None:
     with pytest.raises(StartupError, match="engine"):
         open_node_engine(settings_of(engine="nonsense"))
+
+
+def test_an_engine_to_fall_back_to_is_checked_and_counted(settings_of: Callable[..., Settings]) -> None:
+    with pytest.raises(StartupError, match="engine_fallback"):
+        open_node_engine(settings_of(engine="ckzg", engine_fallback="nonsense"))
+    with open_node_engine(settings_of(engine="ckzg", engine_workers=1, engine_fallback="ckzg")) as engine:
+        assert isinstance(engine, FallbackEngine)
+        registry = CollectorRegistry()
+        count_fallbacks(engine, registry)
+        assert registry.get_sample_value("cellar_engine_fallbacks") == 0
 
 
 def test_a_data_directory_has_one_owner(settings_of: Callable[..., Settings]) -> None:
