@@ -3,8 +3,8 @@ module.
 
 The library is built when the package is installed on an x86-64 machine with a C++ compiler; `available()`
 says whether it is there and whether this processor can run it. Calls go through ctypes, which releases
-the GIL; the library spreads rows over threads that live as long as the call. Tables are made when the
-engine opens, from the trusted setup.
+the GIL; the library spreads rows over threads that live as long as the call, and where there are fewer rows
+than threads, the proofs of a row. Tables are made when the engine opens, from the trusted setup.
 
 Invariants: the same bytes as every engine (`kzg.engine`); nothing but checked, C-contiguous arrays
 crosses into the library. Constant time is no goal: all data here is public.

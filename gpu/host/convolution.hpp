@@ -13,6 +13,7 @@
 // impossible to bring about (see fk20.hpp). `run` answers false if one happens all the same.
 #pragma once
 #include "multiples.hpp"
+#include "tasks.hpp"
 #include "vectors.hpp"
 
 namespace cellar {
@@ -41,10 +42,12 @@ class Convolution {
     for (size_t i = 0; i < digit.size(); i++) digit[i] = digits[i];
   }
 
-  // out[a] = u[a] + sum of k[e] u[a - e]. False if points collided; `out` then means nothing.
-  bool run(Affine<Fp>* out, const Affine<Fp>* u, Memory& m) const {
+  // out[a] = u[a] + sum of k[e] u[a - e]. False if points collided; `out` then means nothing. The longest stage is
+  // shared out among `threads`; batch_of(slot) is room for a batch of each.
+  template <class BatchOf>
+  bool run(Affine<Fp>* out, const Affine<Fp>* u, Memory& m, int threads, const BatchOf& batch_of) const {
     // Each stage stops at a collision.
-    if (!split_inputs(u, m) || !odd_multiples(m.multiple.get(), m.part.get(), PROOF_VECTORS, DIGIT_BITS - 1, m.powers) || !add_taps(m) || !join_halves(m)) return false;
+    if (!split_inputs(u, m) || !odd_multiples(m.multiple.get(), m.part.get(), PROOF_VECTORS, DIGIT_BITS - 1, m.powers) || !add_taps(m, threads, batch_of) || !join_halves(m)) return false;
     sum_digits(m);
     if (!join_parts(out, m)) return false;
     PointSource<Fp> plain{u, 0};
@@ -140,22 +143,30 @@ class Convolution {
   // Where the sums of a part are: [half][digit][parity][vector], so that the two halves are two runs.
   static int first_sum(const Part& part) { return SUMS * PARITIES * part.first; }
 
-  bool add_taps(Memory& m) const {
-    for (const Part& part : PARTS) {
-      Affine<Fp>* sums = &m.sum[first_sum(part)];
-      const int n = SUMS * PARITIES * part.vectors;
-      ShiftedSource source(*this, m, part);
-      for (int i = 0; i < n; i++) {
-        Fp::Mask negate;
-        Fp y;
-        sums[i].x = source.x(i);
-        source.y(i, y, negate);
-        sums[i].y = Fp::cneg(negate, y);
-      }
-      for (int tap = 1; tap < part.taps(); tap++) {
-        source.set_tap(tap);
-        if (!accumulate(sums, n, source, m.batch.get())) return false;
-      }
+  // A task has a part's sums, or a share of them: smaller batches cost more inversions, so no more than it takes.
+  template <class BatchOf>
+  bool add_taps(Memory& m, int threads, const BatchOf& batch_of) const {
+    const int shares = threads < 2 ? 1 : threads < 4 ? 2 : 4, share = SUMS / shares;
+    return run_tasks(threads, 4 * shares, [&](int task, int slot) {
+      return add_taps_to(m, PARTS[task / shares], task % shares * share, share, batch_of(slot));
+    });
+  }
+
+  // To `count` of the part's sums, from `first` on.
+  bool add_taps_to(Memory& m, const Part& part, int first, int count, const Batch<Fp>& batch) const {
+    const int vectors = PARITIES * part.vectors, n = count * vectors;
+    Affine<Fp>* sums = &m.sum[first_sum(part) + first * vectors];
+    ShiftedSource source(*this, m, part, first, count);
+    for (int i = 0; i < n; i++) {
+      Fp::Mask negate;
+      Fp y;
+      sums[i].x = source.x(i);
+      source.y(i, y, negate);
+      sums[i].y = Fp::cneg(negate, y);
+    }
+    for (int tap = 1; tap < part.taps(); tap++) {
+      source.set_tap(tap);
+      if (!accumulate(sums, n, source, batch)) return false;
     }
     return true;
   }
@@ -186,11 +197,12 @@ class Convolution {
     }
   };
 
-  // The source of accumulate: for each sum of a part and each output vector, a multiple of the inputs, moved.
+  // The source of accumulate: for some sums of a part and each output vector, a multiple of the inputs, moved.
   class ShiftedSource {
     const Convolution& constants;
     const Memory& m;
     const Part& part;
+    const int first, count;
     V places;
     struct Step {
       const Affine<Fp>*low, *high;
@@ -198,13 +210,14 @@ class Convolution {
     } steps[SUMS * PARITIES * 4];
 
    public:
-    ShiftedSource(const Convolution& c, const Memory& memory, const Part& p) : constants(c), m(memory), part(p) {
+    ShiftedSource(const Convolution& c, const Memory& memory, const Part& p, int first_sum, int sums)
+        : constants(c), m(memory), part(p), first(first_sum), count(sums) {
       set_tap(0);
     }
 
     void set_tap(int tap) {
       int i = 0;
-      for (int sum = 0; sum < SUMS; sum++) {
+      for (int sum = first; sum < first + count; sum++) {
         for (int parity = 0; parity < PARITIES; parity++) {
           const int d = constants.digits_of(parity, part, tap)[sum];
           const Affine<Fp>* row = &m.multiple[size_t((d < 0 ? -d : d) / 2) * PROOF_VECTORS + parity * HALF + part.first];

@@ -119,34 +119,35 @@ class Engine {
   }
 
   int commit(const u8* blobs, int n, u8* commitments, int threads) {
-    return each_row(n, threads, [&](int i, RowMemory& m) {
-      return prover.commit(blobs + size_t(i) * BLOB_BYTES, commitments + size_t(i) * BYTES_PER_POINT, m);
+    return each_row(n, threads, 1, [&](int i, const Crew& crew) {
+      return prover.commit(blobs + size_t(i) * BLOB_BYTES, commitments + size_t(i) * BYTES_PER_POINT, crew.own());
     });
   }
 
   int extend(const u8* blobs, int n, u8* cells, int threads) {
-    return each_row(n, threads, [&](int i, RowMemory& m) {
-      return prover.extend(blobs + size_t(i) * BLOB_BYTES, cells + size_t(i) * 2 * BLOB_BYTES, m);
+    return each_row(n, threads, 1, [&](int i, const Crew& crew) {
+      return prover.extend(blobs + size_t(i) * BLOB_BYTES, cells + size_t(i) * 2 * BLOB_BYTES, crew.own());
     });
   }
 
   int prove(const u8* blobs, int n, u8* cells, u8* proofs, int threads) {
-    return each_row(n, threads, [&](int i, RowMemory& m) {
-      const RowResult extended = prover.extend(blobs + size_t(i) * BLOB_BYTES, cells + size_t(i) * 2 * BLOB_BYTES, m);
+    return each_row(n, threads, crew_size(n, threads), [&](int i, const Crew& crew) {
+      const u8* blob = blobs + size_t(i) * BLOB_BYTES;
+      const RowResult extended = prover.extend(blob, cells + size_t(i) * 2 * BLOB_BYTES, crew.own());
       if (extended != RowResult::done) return extended;
-      return prover.prove(proofs + size_t(i) * CELLS * BYTES_PER_POINT, prover.domain.half_inverse64, m);
+      return prover.prove(proofs + size_t(i) * CELLS * BYTES_PER_POINT, prover.domain.half_inverse64, crew);
     });
   }
 
   // known: `count` ascending indices; cells: [n][count]; proofs may be null.
   int recover(const int* known, int count, const u8* cells, int n, u8* all_cells, u8* proofs, int threads) {
     const Recovery recovery(prover.domain, known, count);
-    return each_row(n, threads, [&](int i, RowMemory& m) {
+    return each_row(n, threads, proofs ? crew_size(n, threads) : 1, [&](int i, const Crew& crew) {
       const u8* from = cells + size_t(i) * count * BYTES_PER_CELL;
       u8* out = all_cells + size_t(i) * 2 * BLOB_BYTES;
-      if (!recovery.run(from, out, m.row.get(), proofs != nullptr)) return RowResult::bad_element;
+      if (!recovery.run(from, out, crew.own().row.get(), proofs != nullptr)) return RowResult::bad_element;
       if (!proofs) return RowResult::done;
-      return prover.prove(proofs + size_t(i) * CELLS * BYTES_PER_POINT, prover.domain.half, m);
+      return prover.prove(proofs + size_t(i) * CELLS * BYTES_PER_POINT, prover.domain.half, crew);
     });
   }
 
@@ -203,20 +204,26 @@ class Engine {
  private:
   static constexpr size_t BLOB_BYTES = size_t(BLOB_ELEMENTS) * BYTES_PER_ELEMENT;
 
+  // How many threads there are for each of a few rows.
+  static int crew_size(int n, int threads) { return n > 0 && n < threads ? threads / n : 1; }
+
+  // row(i, crew) for each of n rows, from as many crews of `size` as `threads` make.
   template <class Row>
-  int each_row(int n, int threads, const Row& row) {
+  int each_row(int n, int threads, int size, const Row& row) {
+    const int crews = n < threads / size ? n : threads / size;
     std::vector<std::unique_ptr<Lease>> leases;
-    for (int i = 0; i < threads && i < n; i++) {
+    std::vector<RowMemory*> memory;
+    for (int i = 0; i < crews * size; i++) {
       leases.push_back(std::make_unique<Lease>(*this));
-      leases.back()->get();
+      memory.push_back(&leases.back()->get());
     }
     std::atomic<int> status{OK};
-    run_tasks(int(leases.size()), n, [&](int i, int slot) {
+    run_tasks(crews, n, [&](int i, int slot) {
       if (stopped) {
         status = STOPPED;
         return false;
       }
-      const RowResult result = row(i, leases[slot]->get());
+      const RowResult result = row(i, Crew{&memory[size_t(slot) * size], size});
       if (result == RowResult::done) return true;
       status = result == RowResult::collision ? COLLISION : INVALID;
       return false;

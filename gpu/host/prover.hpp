@@ -16,6 +16,7 @@
 #include "points.hpp"
 #include "rows.hpp"
 #include "setup.hpp"
+#include "tasks.hpp"
 
 namespace cellar {
 
@@ -38,6 +39,13 @@ struct RowMemory {
       : words(size_t(4) * commitment.points),
         commitment_bits(commitment),
         proof_bits{CombBits(proof), CombBits(proof), CombBits(proof), CombBits(proof)} {}
+};
+
+// The threads that work on one row: a memory for each, the first of them the row's own.
+struct Crew {
+  RowMemory* const* memory;
+  int size;
+  RowMemory& own() const { return *memory[0]; }
 };
 
 // What became of a row. `collision` is for sums that cannot meet and did: a damaged table, say.
@@ -84,22 +92,25 @@ class Prover {
     return RowResult::done;
   }
 
-  // Proofs of all cells from the remainders in m.row. The plain integer `upper_half` is 1/2 divided by the factor
-  // that remainders 64..127 carry: domain.half_inverse64 after `extend`.
-  RowResult prove(u8* proofs, const Fr& upper_half, RowMemory& m) const {
-    for (int first = 0, step = proof_table.groups_per_batch(); first < proof_table.groups(); first += step) {
+  // Proofs of all cells from the remainders in the row's memory. The plain integer `upper_half` is 1/2 divided by
+  // the factor that remainders 64..127 carry: domain.half_inverse64 after `extend`.
+  RowResult prove(u8* proofs, const Fr& upper_half, const Crew& crew) const {
+    RowMemory& m = crew.own();
+    const int step = proof_table.groups_per_batch();
+    const bool summed = run_tasks(crew.size, proof_table.groups() / step, [&](int batch, int slot) {
+      RowMemory& scratch = *crew.memory[slot];
       const CombBits* bits[SCALAR_BITS / 64];
       for (int i = 0; i < step; i++) {
-        set_bits(m.proof_bits[i], first + i, upper_half, m);
-        bits[i] = &m.proof_bits[i];
+        set_bits(scratch.proof_bits[i], batch * step + i, upper_half, m.row.get(), scratch.words.get());
+        bits[i] = &scratch.proof_bits[i];
       }
-      // Sums of independent points of the setup never meet: see kernels/comb.cuh.
-      if (!proof_table.multiply(&m.u[first], first, step, bits, m.sums.get(), m.batch))
-        return RowResult::collision;
-    }
+      return proof_table.multiply(&m.u[batch * step], batch * step, step, bits, scratch.sums.get(), scratch.batch);
+    });
+    // Sums of independent points of the setup never meet: see kernels/comb.cuh.
+    if (!summed) return RowResult::collision;
     Fp scratch[PROOF_VECTORS];
     Fp::Mask infinite[PROOF_VECTORS];
-    if (convolve_blinded(m)) {
+    if (convolve_blinded(crew)) {
       for (int v = 0; v < PROOF_VECTORS; v++)
         m.proof[v] = madd(from_affine(m.image[v]), cneg(0xff, blinding_image[v]));
     } else {
@@ -117,33 +128,35 @@ class Prover {
 
  private:
   // The scalars of a group's 8 columns, halved (the convolution doubles), recoded, and cut into positions.
-  void set_bits(CombBits& bits, int group, const Fr& upper_half, RowMemory& m) const {
+  void set_bits(CombBits& bits, int group, const Fr& upper_half, const Remainder* row, V* scalars) const {
     for (int v = 0; v < CELL_VECTORS; v++) {
       V words[4][LANES];
       for (int lane = 0; lane < LANES; lane++) {
         const int cell = cell_of(group * LANES + lane);
         const Fr& scale = cell < CELLS / 2 ? domain.half : upper_half;
         V recoded[4];
-        recode(Fr::canonical(Fr::mul(m.row[cell].v[v], scale)), recoded);
+        recode(Fr::canonical(Fr::mul(row[cell].v[v], scale)), recoded);
         for (int w = 0; w < 4; w++) words[w][lane] = recoded[w];
       }
       for (int w = 0; w < 4; w++) {
         transpose8(words[w]);
-        for (int k = 0; k < LANES; k++) m.words[4 * (v * LANES + k) + w] = words[w][k];
+        for (int k = 0; k < LANES; k++) scalars[4 * (v * LANES + k) + w] = words[w][k];
       }
     }
-    bits.set(m.words.get());
+    bits.set(scalars);
   }
 
   // m.image = convolution(m.u + blinding). False where points met.
-  bool convolve_blinded(RowMemory& m) const {
+  bool convolve_blinded(const Crew& crew) const {
+    RowMemory& m = crew.own();
     Fp scratch[PROOF_VECTORS];
     Fp::Mask infinite[PROOF_VECTORS];
     for (int v = 0; v < PROOF_VECTORS; v++) m.proof[v] = madd(m.u[v], blinding[v]);
     to_affine(m.affine.get(), m.proof.get(), PROOF_VECTORS, scratch, infinite);
     for (Fp::Mask mask : infinite)
       if (mask) return false;
-    return convolution.run(m.image.get(), m.affine.get(), m.convolution);
+    return convolution.run(m.image.get(), m.affine.get(), m.convolution, crew.size,
+                           [&](int slot) { return crew.memory[slot]->convolution.batch.get(); });
   }
 };
 

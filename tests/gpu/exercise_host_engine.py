@@ -22,6 +22,7 @@ def exercise(engine: HostEngine, rng: np.random.Generator) -> None:
     blobs = blobs.reshape(3, -1)
     commitments, (cells, proofs) = engine.commit(blobs), engine.prove(blobs)
     assert np.array_equal(engine.extend(blobs), cells)
+    assert np.array_equal(engine.prove(blobs[:1])[1], proofs[:1])  # by several threads
     assert engine.commit(blobs[:0]).shape == (0, 48)
     assert engine.prove(blobs[:0])[1].shape == (0, 128, 48)
 

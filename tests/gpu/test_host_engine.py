@@ -107,13 +107,14 @@ def test_rows_of_few_coefficients(engine: HostEngine, oracle: object, degree: in
     assert engine.describe()["rows_redone"] == 0
 
 
+@pytest.mark.parametrize("workers", [1, 12], ids=["one to all rows", "four to a row"])
 def test_inputs_that_meet_are_noticed_and_the_row_is_redone(
-    library: ctypes.CDLL, oracle: object, monkeypatch: pytest.MonkeyPatch
+    library: ctypes.CDLL, oracle: object, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     """Blinding with equal points: those of the zero row meet at once, and it goes the complete way."""
     monkeypatch.setattr(host_engine, "_blinding_scalars", lambda: [1] * 128)
     blobs = np.stack([blob_of(0), random_blobs(1, 9)[0], blob_of(0)])
-    with HostEngine(workers=1, table="small") as engine:
+    with HostEngine(workers=workers, table="small") as engine:
         cells, proofs = engine.prove(blobs)
         redone = engine.describe()["rows_redone"]
     assert (cells.tobytes(), proofs.tobytes()) == expected(oracle, blobs)[1:]
@@ -215,6 +216,24 @@ def test_the_number_of_threads_changes_nothing(
             cells.reshape(-1, 2048),
             proofs.reshape(-1, 48),
         )
+
+
+@pytest.mark.parametrize("table", ["small", "medium"])
+@pytest.mark.parametrize("workers", [2, 3, 4, 9, 40])
+def test_threads_share_out_the_work_on_few_rows(
+    library: ctypes.CDLL, engine: HostEngine, workers: int, table: str
+) -> None:
+    blobs = np.concatenate([random_blobs(1, 16), [blob_of(0)]])
+    cells, proofs = engine.prove(np.repeat(blobs, 3, axis=0))  # more rows than threads
+    with HostEngine(workers=workers, table=table) as other:
+        for rows in (1, 2):
+            assert np.array_equal(other.prove(blobs[:rows])[1], proofs[::3][:rows])
+            recovered = other.recover_with_proofs(COLUMNS[:64], cells[::3][:rows, :64])
+            assert np.array_equal(recovered[0], cells[::3][:rows])
+            assert np.array_equal(recovered[1], proofs[::3][:rows])
+        blobs[0, :32] = 0xFF
+        with pytest.raises(InvalidBlob):
+            other.prove(blobs)
 
 
 def test_an_element_that_is_not_canonical_is_named_in_a_batch(engine: HostEngine) -> None:
