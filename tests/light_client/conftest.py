@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import random
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -368,7 +369,7 @@ def served(matrix: Matrix) -> Iterator[World]:
         outer, host="127.0.0.1", port=0, log_level="error", lifespan="off", timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
-    sockets = [config.bind_socket()]
+    sockets = [socket.create_server(("127.0.0.1", 0))]  # listens now: no request can come too early
     port = sockets[0].getsockname()[1]
     found = build_world(matrix, [f"http://127.0.0.1:{port}/m{i}" for i in range(MEMBERS)])
     for member, fake in zip(found.committee.members, found.members, strict=True):
