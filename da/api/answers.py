@@ -55,12 +55,15 @@ def revalidated(etag: str) -> dict[str, str]:
     return {"cache-control": "no-cache", "etag": f'"{etag}"'}
 
 
-def not_modified(request: Request, headers: dict[str, str]) -> Response | None:
-    """304 when the client shows the ETag it would get, else None. Source: RFC 9110, 13.1.2."""
+def not_modified(request: Request, headers: dict[str, str], *, looked_up: bool = True) -> Response | None:
+    """304 when the client shows the ETag it would get, else None. Source: RFC 9110, 13.1.2.
+
+    `*` is the ETag of whatever is there, which only those can tell who have `looked_up`.
+    """
     shown = request.headers.get("if-none-match")
     if shown is None:
         return None
     tags = {tag.strip().removeprefix("W/") for tag in shown.split(",")}
-    if "*" in tags or headers["etag"] in tags:
+    if headers["etag"] in tags or (looked_up and "*" in tags):
         return Response(status_code=304, headers=headers)
     return None

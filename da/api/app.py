@@ -28,6 +28,7 @@ from da.api import batches, bodies, members, operations, payloads
 from da.api import errors as api_errors
 from da.api.context import ApiContext
 from da.api.instrumentation import UNMATCHED, HttpMetrics, Instrumentation
+from da.api.normalisation import Normalisation
 from da.api.schemas import ErrorBody, json_ready
 from da.node import Node
 from da.protocol.errors import ProtocolError
@@ -136,7 +137,9 @@ async def _on_framework(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         typed: Exception = api_errors.RouteNotFound(f"no route {request.url.path}")
     elif error.status_code == 405:
-        typed = api_errors.MethodNotAllowed(f"{request.method} is not a method of {request.url.path}")
+        allowed = _allowed(error)
+        typed = api_errors.MethodNotAllowed(f"{request.url.path} takes {allowed} only")
+        error.headers = {**(error.headers or {}), "allow": allowed}
     else:
         phrase = http.HTTPStatus(error.status_code).phrase
         body = {"error": phrase.replace(" ", "").replace("-", ""), "message": str(error.detail)}
@@ -144,6 +147,13 @@ async def _on_framework(request: Request, error: Exception) -> Response:
     response = await _on_typed(request, typed)
     response.headers.update(error.headers or {})
     return response
+
+
+def _allowed(error: HTTPException) -> str:
+    """The methods of the route that refused one, HEAD with GET (da/api/normalisation.py)."""
+    given = next((value for name, value in (error.headers or {}).items() if name.lower() == "allow"), "")
+    methods = {method.strip() for method in given.split(",")} - {""}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:
@@ -212,7 +222,8 @@ def create_app(node: Node, settings: Settings) -> FastAPI:
     app.add_exception_handler(HTTPException, _on_framework)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(Exception, _on_bug)
-    app.add_middleware(
+    app.add_middleware(Normalisation)
+    app.add_middleware(  # the last one added is the outermost
         Instrumentation,
         metrics=HttpMetrics(node.metrics.registry),
         requests_max=settings.requests_max,

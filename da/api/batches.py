@@ -19,6 +19,7 @@ from fastapi.sse import format_sse_event
 from pydantic import ValidationError
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from da.api import answers, bodies, parameters
 from da.api.context import ApiContext, context_of
@@ -78,18 +79,33 @@ async def stream_batches(
         first = parameters.integer(seen, "Last-Event-ID") + 1
     disperser_id = parameters.optional_hash32(disperser, "disperser")
     await context.node.batches(first, 1, disperser_id)  # a bad disperser is an error, not a broken stream
-    if context.stream_clients >= context.settings.stream_clients_max:
-        raise Overloaded("too many clients follow the stream", retry_after_s=5)
-    return StreamingResponse(
-        _events(context, first, disperser_id),
-        media_type="text/event-stream",
-        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
-    )
+    return _BatchStream(context, first, disperser_id)
+
+
+class _BatchStream(StreamingResponse):
+    """A stream that takes one of the node's places for as long as it is being sent."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, context: ApiContext, first: int, disperser_id: bytes | None) -> None:
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        super().__init__(_events(context, first, disperser_id), headers=headers)
+        self._context = context
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send. Raises Overloaded, before anything is sent, when all places are taken."""
+        context = self._context
+        if context.stream_clients >= context.settings.stream_clients_max:
+            raise Overloaded("too many clients follow the stream", retry_after_s=5)
+        context.stream_clients += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            context.stream_clients -= 1
 
 
 async def _events(context: ApiContext, first: int, disperser_id: bytes | None) -> AsyncIterator[bytes]:
     """The stream: a batch when there is one, a comment after a silence, the end when the node stops."""
-    context.stream_clients += 1
     source = context.node.subscribe(first, disperser_id)
     stopping = asyncio.ensure_future(context.stopping.wait())
     following: asyncio.Future[BatchRecord | None] | None = None
@@ -116,7 +132,6 @@ async def _events(context: ApiContext, first: int, disperser_id: bytes | None) -
             elif not stopping.done():
                 yield b": ping\n\n"
     finally:
-        context.stream_clients -= 1
         tasks: set[asyncio.Future[Any]] = {stopping} if following is None else {stopping, following}
         for task in tasks:
             task.cancel()
@@ -155,10 +170,11 @@ async def get_column(request: Request, batch: str, column: str, disperser: Dispe
     index = parameters.integer(column, "column", maximum=CELLS_PER_EXT_BLOB - 1)
     header_hash = await _header_hash(request, batch, disperser)
     headers = _record_headers(batch, header_hash, f"column-{index}")
-    known = answers.not_modified(request, headers)
+    known = answers.not_modified(request, headers, looked_up=False)
     if known is not None:
         return known
-    return answers.octets(await context_of(request).node.column(header_hash, index), headers)
+    records = await context_of(request).node.column(header_hash, index)
+    return answers.not_modified(request, headers) or answers.octets(records, headers)
 
 
 @router.post(
@@ -213,7 +229,7 @@ async def get_cell(request: Request) -> Response:
     column = parameters.integer(path["column"], "column", maximum=CELLS_PER_EXT_BLOB - 1)
     header_hash = await _header_hash(request, path["batch"], request.query_params.get("disperser"))
     headers = _record_headers(path["batch"], header_hash, f"cell-{row}-{column}")
-    known = answers.not_modified(request, headers)
+    known = answers.not_modified(request, headers, looked_up=False)
     if known is not None:
         return known
     (record,) = await context_of(request).node.records(header_hash, [(row, column)])
@@ -221,7 +237,7 @@ async def get_cell(request: Request) -> Response:
         raise ColumnNotHeld(column)
     if len(record) != RECORD_BYTES:
         raise NotReconstructable(f"this node's copy of cell ({row}, {column}) is damaged and under repair")
-    return answers.octets(record, headers)
+    return answers.not_modified(request, headers) or answers.octets(record, headers)
 
 
 cell_route = Route(CELL_TEMPLATE, get_cell, methods=["GET"])

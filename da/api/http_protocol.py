@@ -108,11 +108,22 @@ def protocol_class(
                 self._head_timer = None
 
         def _refuse(self, answer: bytes) -> None:
-            # With an answer of the app's on its way, a second one would only confuse the client.
-            if not self.transport.is_closing():
-                if self.cycle is None or self.cycle.response_complete or self._in_head:
-                    self.transport.write(answer)
-                self.transport.close()
+            if self.transport.is_closing():
+                return
+            if self._is_next_to_answer():
+                self.transport.write(answer)
+                if self.cycle is not None:  # what the app still has to say comes too late
+                    self.cycle.disconnected = True
+                    self.cycle.message_event.set()
+            self.transport.close()
+
+        def _is_next_to_answer(self) -> bool:
+            """Whether an answer written now would be taken for that of the request being read."""
+            cycle = self.cycle
+            if cycle is None or cycle.response_complete:
+                return True
+            own = cycle.more_body and not self._in_head  # else the cycle is that of an earlier request
+            return own and not cycle.response_started and not self.pipeline
 
         def _watch_write(self, before: int) -> None:
             self._stop_write_timer()

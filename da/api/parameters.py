@@ -1,6 +1,7 @@
 """Reading path and query parameters: text in, a value or `InvalidParameter` out.
 
-Invariants: total for any text; decimal numbers are ASCII digits of bounded length (so that `int` is cheap);
+Invariants: total for any text; decimal numbers are ASCII digits of bounded length (so that `int` is cheap),
+without leading zeros (so that a number has one address);
 hex is 0x and an even number of digits of a fixed length, either case.
 Does not: look anything up.
 """
@@ -14,7 +15,7 @@ from da.protocol import namespace as namespaces
 from da.protocol.errors import InvalidNamespace
 
 U64_MAX = 2**64 - 1
-_DECIMAL = re.compile(r"[0-9]{1,20}", re.ASCII)
+_DECIMAL = re.compile(r"0|[1-9][0-9]{0,19}", re.ASCII)
 _HEX = re.compile(r"0x(?:[0-9a-fA-F]{2})*", re.ASCII)
 
 

@@ -135,7 +135,7 @@ async def get_payload(request: Request, payload_id: str) -> Response:
     """The exact bytes that were posted, checked against the id; rebuilt from the members where needed."""
     id_bytes = parameters.hash32(payload_id, "payload_id")
     headers = answers.immutable(payload_id.lower())
-    known = answers.not_modified(request, headers)
+    known = answers.not_modified(request, headers, looked_up=False)
     if known is not None:
         return known
     context = context_of(request)
@@ -144,7 +144,8 @@ async def get_payload(request: Request, payload_id: str) -> Response:
     async with contextlib.AsyncExitStack() as held:
         await held.enter_async_context(context.reads.hold(status.length))
         payload = await context.node.payload_bytes(id_bytes)
-        return answers.HeldResponse(payload, headers, held.pop_all())
+        known = answers.not_modified(request, headers)
+        return known or answers.HeldResponse(payload, headers, held.pop_all())
 
 
 @router.get("/{payload_id}/status", response_model=PayloadBody)

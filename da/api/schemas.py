@@ -259,7 +259,12 @@ class OpeningBody(Schema):
 
 
 class CellsQuery(Schema):
-    """The cells a client asks for in one request: [row, column] pairs, row < 2R, column < 128."""
+    """The cells a client asks for in one request: [row, column] pairs, row < 2R, column < 128.
+
+    Nothing but integers is taken for one, and no other member: a mistake is told, not guessed at.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     cells: tuple[tuple[int, int], ...]
 

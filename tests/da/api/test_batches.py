@@ -8,6 +8,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from da.errors import NotFound
 from da.protocol.header import Header
 from da.store.base import RECORD_BYTES
 
@@ -59,7 +60,21 @@ async def test_a_batch_without_a_certificate_may_still_change(
 
 
 @pytest.mark.parametrize(
-    "ref", ["0", "-1", "x", "1.5", "0x12", "99999999999999999999999", "²", "0x" + "G" * 64]
+    "ref",
+    [
+        "0",
+        "-1",
+        "x",
+        "1.5",
+        "0x12",
+        "99999999999999999999999",
+        "²",
+        "0x" + "G" * 64,
+        "01",
+        "00",
+        "+1",
+        "1%20",
+    ],
 )
 @pytest.mark.parametrize("suffix", ["", "/cells/0/0", "/columns/0", "/namespaces/a"])
 async def test_a_bad_reference_is_refused(client: httpx.AsyncClient, ref: str, suffix: str) -> None:
@@ -87,7 +102,17 @@ async def test_a_page_is_bounded_by_the_settings(node, make_client: Callable[...
 
 
 @pytest.mark.parametrize(
-    "query", ["from=0", "from=x", "limit=0", "limit=-1", "disperser=0x12", "from=" + "9" * 5000]
+    "query",
+    [
+        "from=0",
+        "from=x",
+        "from=01",
+        "limit=0",
+        "limit=-1",
+        "limit=01",
+        "disperser=0x12",
+        "from=" + "9" * 5000,
+    ],
 )
 async def test_a_bad_page_is_refused(client: httpx.AsyncClient, query: str) -> None:
     answer = await client.get(f"/v1/batches?{query}")
@@ -146,7 +171,9 @@ async def test_a_cell_not_held_is_told_apart_from_a_damaged_one(
     assert (damaged.status_code, damaged.json()["error"]) == (503, "NotReconstructable")
 
 
-@pytest.mark.parametrize("place", ["0/128", "512/0", "-1/0", "x/0", "0/x", "0/1.0", "9" * 5000 + "/0"])
+@pytest.mark.parametrize(
+    "place", ["0/128", "512/0", "-1/0", "x/0", "0/x", "0/1.0", "00/0", "0/00", "9" * 5000 + "/0"]
+)
 async def test_a_bad_place_is_refused(client: httpx.AsyncClient, first: str, place: str) -> None:
     answer = await client.get(f"/v1/batches/{first}/cells/{place}")
     assert (answer.status_code, answer.json()["error"]) == (400, "InvalidParameter")
@@ -176,6 +203,12 @@ async def test_many_cells_come_in_the_order_asked_for(node, client: httpx.AsyncC
         b'{"cells": [[-1, 0]]}',
         b'{"cells": [["a", 0]]}',
         b'{"cells": [[0, 0.5]]}',
+        b'{"cells": [["0", 0]]}',
+        b'{"cells": [[0, 0.0]]}',
+        b'{"cells": [[0, true]]}',
+        b'{"cells": [[0, null]]}',
+        b'{"cells": "00"}',
+        b'{"cells": [[0, 0]], "rows": 1}',
         b'{"cells": [[' + b"9" * 4400 + b", 0]]}",
         b"\xff\xfe",
         b'{"cells": ' + b"[" * 5000,
@@ -204,3 +237,27 @@ async def test_a_column_is_its_records(node, client: httpx.AsyncClient, first: s
     answer = await client.get(f"/v1/batches/{first}/columns/7")
     assert (answer.status_code, answer.content) == (200, b"\x07" * RECORD_BYTES)
     assert (await client.get(f"/v1/batches/{first}/columns/128")).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/batches/1%2fcells%2F0/0", "/v1/batches%2f1", "/v1/batches/1%2f", "/v1%2Fnode"]
+)
+async def test_an_encoded_slash_parts_nothing(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.get(path)
+    assert answer.status_code in (400, 404)
+    assert answer.json()["error"] in ("InvalidParameter", "RouteNotFound")
+
+
+@pytest.mark.parametrize("part", ["", "/cells/0/0", "/columns/0"])
+async def test_any_tag_is_one_only_of_what_is_there(
+    node, client: httpx.AsyncClient, first: str, part: str
+) -> None:
+    anything = {"if-none-match": "*"}
+    assert (await client.get(f"/v1/batches/{first}{part}", headers=anything)).status_code == 304
+    node.failure = NotFound("batch", first)
+    assert (await client.get(f"/v1/batches/{first}{part}", headers=anything)).status_code == 404
+
+
+async def test_any_tag_is_none_of_a_cell_not_held(client: httpx.AsyncClient, first: str) -> None:
+    answer = await client.get(f"/v1/batches/{first}/cells/0/5", headers={"if-none-match": "*"})
+    assert (answer.status_code, answer.json()["error"]) == (404, "ColumnNotHeld")

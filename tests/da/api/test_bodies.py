@@ -210,6 +210,51 @@ async def test_what_is_no_http_is_told_so_in_json(node, serve: Any, junk: bytes)
     assert (status, body["error"]) == (400, "InvalidHttp")
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("Transfer-Encoding: xchunked",),
+        ("Transfer-Encoding: chunked, gzip",),
+        ("Transfer-Encoding: chunked", "Content-Length: 3"),
+    ],
+)
+async def test_a_framing_that_nobody_knows_is_refused_in_json(
+    node, serve: Any, lines: tuple[str, ...]
+) -> None:
+    async with serve() as port:
+        status, body, rest = await _exchange(port, _head(*lines) + b"3\r\nabc\r\n0\r\n\r\n")
+    assert (status, body["error"], rest) == (400, "InvalidHttp", b"")
+    assert node.posted == []
+
+
+async def test_a_body_that_breaks_its_framing_is_refused_in_json(node, serve: Any) -> None:
+    async with serve() as port:
+        pieces = _head("Transfer-Encoding: chunked"), b"3\r\nabc\r\n", b"zzz\r\n"
+        status, body, rest = await _exchange(port, *pieces)
+    assert (status, body["error"], rest) == (400, "InvalidHttp", b"")
+    assert node.posted == []
+
+
+async def test_nonsense_after_a_request_takes_no_answer_from_it(node, serve: Any) -> None:
+    """The first request is being answered when the second turns out to be none."""
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def info() -> dict[str, object]:
+        asked.set()
+        await go_on.wait()
+        return {}
+
+    node.info = info
+    async with serve() as port, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /v1/node HTTP/1.1\r\nHost: node\r\n\r\n")
+        await asked.wait()
+        writer.write(_head("Transfer-Encoding: xchunked"))
+        assert await reader.read() == b"", "an answer here would be taken for that of the first"
+        go_on.set()
+        writer.close()
+
+
 async def test_an_answer_that_nobody_reads_is_given_up(node, serve: Any) -> None:
     node.payloads[bytes(32)] = bytes(16 * 2**20)
     async with serve(write_check_s=0.1) as port:

@@ -293,3 +293,11 @@ async def test_an_unknown_payload_takes_no_memory_from_those_who_read(
     assert (await client.get("/v1/payloads/0x" + "00" * 32)).content == b"abc"
     told.set()
     assert (await unknown).status_code == 404
+
+
+async def test_any_tag_is_one_only_of_a_payload_that_is_there(node, client: httpx.AsyncClient) -> None:
+    anything = {"if-none-match": "*"}
+    known = await client.get("/v1/payloads/0x" + "00" * 32, headers=anything)
+    assert (known.status_code, known.content) == (304, b"")
+    unknown = await client.get("/v1/payloads/0x" + "11" * 32, headers=anything)
+    assert (unknown.status_code, unknown.json()["error"]) == (404, "NotFound")
