@@ -69,8 +69,9 @@ class LiveDisplay(Observer):
 
 def print_report(console: Console, report: Report) -> None:
     """A report for a person."""
-    console.print(Text(report.verdict.upper(), style=_STYLES[report.verdict]), end="  ")
-    console.print(Text(report.reason))
+    _print_words(
+        console, Text.assemble((report.verdict.upper(), _STYLES[report.verdict]), "  ", report.reason)
+    )
     if report.batch:
         _print_batch(console, report.batch, report.sampling)
     if report.sampling:
@@ -107,9 +108,8 @@ def print_round(console: Console, seen: RoundReport) -> None:
         console.print(Text(f"{seen.disperser} height {height} {header_hash}"), soft_wrap=True)
     for report in seen.reports:
         which = f"height {report.batch.height}" if report.batch else report.reference
-        console.print(Text(f"{seen.disperser} {which} "), end="")
-        console.print(Text(f"{report.verdict}", style=_STYLES[report.verdict]), end=": ")
-        console.print(Text(report.reason), soft_wrap=True)
+        verdict = (str(report.verdict), _STYLES[report.verdict])
+        _print_words(console, Text.assemble(f"{seen.disperser} {which} ", verdict, f": {report.reason}"))
         _print_faults(console, report)
     _print_faults(console, seen)
 
@@ -136,7 +136,12 @@ def _print_faults(console: Console, faults: Report | RoundReport) -> None:
 
 
 def _print_line(console: Console, style: str, name: str, value: str) -> None:
-    console.print(Text.assemble((f"{name:<12} ", style), value), soft_wrap=True)
+    _print_words(console, Text.assemble((f"{name:<12} ", style), value))
+
+
+def _print_words(console: Console, line: Text) -> None:
+    """One line, broken between words on a terminal that is too narrow, and never in a pipe."""
+    console.print(line, soft_wrap=not console.is_terminal)
 
 
 def _print_batch(console: Console, batch: BatchReport, sampling: SamplingReport | None) -> None:
@@ -163,7 +168,7 @@ def _print_open_cells(console: Console, sampling: SamplingReport) -> None:
     open_cells = [cell for cell in sampling.cells if cell.state != CellState.VALID]
     for cell in open_cells[:_CELLS_SHOWN]:
         said = ", ".join(f"{asked.member}: {asked.reason or 'nothing'}" for asked in cell.asked)
-        console.print(Text(f"row {cell.row} column {cell.column} {cell.state}: {said}"), soft_wrap=True)
+        _print_words(console, Text(f"row {cell.row} column {cell.column} {cell.state}: {said}"))
     if len(open_cells) > _CELLS_SHOWN:
         console.print(Text(f"... and {len(open_cells) - _CELLS_SHOWN} more cells"))
 

@@ -12,6 +12,7 @@ from typing import IO
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 from rich.text import Text
 
 _LABEL_WIDTH = 20
@@ -74,9 +75,18 @@ class Narrator:
             self._line(step.good, label, step.text, step.elapsed_s)
 
     def _line(self, good: bool, label: str, text: str, seconds: float | None) -> None:
-        line = Text("  * " if good else "  ! ", style="green" if good else "bold red")
-        line.append(label.ljust(_LABEL_WIDTH), style="bold")
-        line.append(text, style="default")
+        mark = ("  * ", "green") if good else ("  ! ", "bold red")
+        head = Text.assemble(mark, (label.ljust(_LABEL_WIDTH), "bold"))
+        body = Text(text)
         if seconds is not None:
-            line.append(f"  {seconds:.2f} s" if seconds < 100 else f"  {seconds:.0f} s", style="cyan")
-        self._console.print(line, soft_wrap=True)
+            took = f"{seconds:.2f}" if seconds < 100 else f"{seconds:.0f}"
+            gap = "\N{NO-BREAK SPACE}" if self._console.is_terminal else " "
+            body.append(f"  {took}{gap}s", style="cyan")
+        if not self._console.is_terminal:
+            self._console.print(head + body, soft_wrap=True)
+            return
+        grid = Table.grid()
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        grid.add_row(head, body)
+        self._console.print(grid)

@@ -91,6 +91,17 @@ def test_text_of_members_is_never_markup() -> None:
         assert "\x1b" not in text
 
 
+def test_long_lines_break_between_words_on_a_terminal_and_never_in_a_pipe() -> None:
+    report = _report(reason=" ".join(["every member that holds them answered without a valid cell"] * 3))
+    broken, whole = io.StringIO(), io.StringIO()
+    print_report(Console(file=broken, width=80, force_terminal=True, color_system=None), report)
+    print_report(Console(file=whole, width=80, force_terminal=False), report)
+    lines = broken.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert report.reason in " ".join(line.strip() for line in lines)
+    assert whole.getvalue().splitlines()[0].endswith(report.reason)
+
+
 def _models(model: type[BaseModel], seen: dict[str, type[BaseModel]]) -> dict[str, type[BaseModel]]:
     seen[model.__name__] = model
     for info in model.model_fields.values():
