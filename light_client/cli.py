@@ -184,7 +184,12 @@ def _run(
     """Run `work` with a client put together from the settings; `interrupted` is the exit code of Ctrl-C."""
     if settings.committee_file is None:
         raise SettingsError(f"name the committee with --committee or {ENV_PREFIX}COMMITTEE_FILE")
-    committee = Committee.load(settings.committee_file)
+    try:
+        committee = Committee.load(settings.committee_file)
+    except OSError as error:
+        raise SettingsError(f"{settings.committee_file}: cannot be read: {error.strerror}") from None
+    except ProtocolError as error:
+        raise SettingsError(f"{settings.committee_file}: {error}") from None
 
     async def put_together() -> T:
         _cancel_on_signals()

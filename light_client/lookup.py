@@ -57,9 +57,9 @@ class Reference:
 
 
 class _Outcome(StrEnum):
-    UNKNOWN = "does not know it"
-    EXPIRED = "says that it has expired"
-    PENDING = "has it without a certificate"
+    UNKNOWN = "did not know it"
+    EXPIRED = "said that it has expired"
+    PENDING = "had it without a certificate"
     UNREACHABLE = "could not be asked"
     FAULT = "sent what does not verify"
 

@@ -6,6 +6,7 @@ Reed-Solomon code over its bytes): `restore` corrects wrong and missing characte
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -54,7 +55,9 @@ def backup(path: KeystoreArgument, password_file: PasswordFile = None) -> None:
     """Print the secret key as text that can be written down. Keep it as safe as the key itself."""
     secret = _load(path, password_file)
     print(encode_backup(secret))
-    stderr.print("Whoever reads this text has the key. Restore it with: da key restore NEW_KEYSTORE")
+    stderr.print(
+        "Whoever reads this text has the key. Restore it with: da key restore NEW_KEYSTORE", soft_wrap=True
+    )
 
 
 @app.command("restore")
@@ -67,13 +70,13 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Make a keystore from a backup text, mistyped and missing characters (written as ?) corrected."""
-    if str(backup_file) == "-":
+    if str(backup_file) == "-" and sys.stdin.isatty():
         stderr.print("Type the backup text, then Ctrl-D:")
     text = read_input(backup_file).decode("utf-8", "replace")
     try:
         found = decode_backup(text)
     except InvalidBackup as error:
-        fail(f"the backup text cannot be read: {error}")
+        fail(f"the backup text cannot be read: {error.reason}")
     _store(path, found.secret, ask_password(password_file, confirm=True))
     public_key = bls.public_key(found.secret)
     emit(

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Annotated
 
+import httpx
 import typer
 
 from da.client import (
@@ -33,6 +34,7 @@ Namespace = Annotated[
 @contextlib.contextmanager
 def talking_to(url: str, *, token: str | None = None, timeout_s: float = 60.0) -> Iterator[CellarClient]:
     """A client whose errors end the command with a message and the right exit code."""
+    _check_url(url)
     try:
         with CellarClient(url, token=token, timeout_s=timeout_s) as client:
             yield client
@@ -43,11 +45,22 @@ def talking_to(url: str, *, token: str | None = None, timeout_s: float = 60.0) -
     except NotNow as error:
         fail(f"{error}; try again", code=EXIT_NOT_NOW)
     except NotAllowed as error:
-        fail(f"{error} (--token, DA_API_TOKEN)")
+        cure = "--url, DA_NODE_URL" if error.error == "NotADisperser" else "--token, DA_API_TOKEN"
+        fail(f"{error} ({cure})")
     except (Refused, InvalidAnswer) as error:
         fail(str(error))
     except ClientError as error:
         fail(str(error), code=EXIT_NOT_NOW)
+
+
+def _check_url(url: str) -> None:
+    """Refuse what no request can be sent to, which retries would not mend."""
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL:
+        parts = httpx.URL()
+    if parts.scheme not in ("http", "https") or not parts.host:
+        fail(f"--url (DA_NODE_URL) is http(s)://host[:port], not {url!r}", code=EXIT_USAGE)
 
 
 def hash32(text: str, name: str) -> bytes:

@@ -105,7 +105,8 @@ def test_a_backup_that_is_lost_is_refused(da: Callable[..., Result], tmp_path: P
     text_file.write_text("nothing like a backup")
     restored = da("key", "restore", tmp_path / "key.json", "--from", text_file, "--password-file", password)
     assert restored.code == 1
-    assert "backup text cannot be read" in restored.err
+    assert restored.err.count("cannot be read") == 1
+    assert "more mistakes than can be corrected" in restored.err
     assert not (tmp_path / "key.json").exists()
 
 
@@ -349,6 +350,30 @@ def test_a_node_that_is_not_there_ends_with_3(da: Callable[..., Result]) -> None
     result = da("batches", "--url", "http://127.0.0.1:9", "--timeout", "0.1")
     assert (result.code, result.out) == (3, "")
     assert "is the node running?" in result.err.replace("\n", " ")
+
+
+@pytest.mark.parametrize("url", ["localhost:4560", "notaurl", "http://", "ftp://127.0.0.1", "http://[::1"])
+def test_an_address_that_is_none_is_a_wrong_command_line(da: Callable[..., Result], url: str) -> None:
+    result = da("batches", "--url", url)
+    assert (result.code, result.out) == (2, "")
+    assert "http(s)://host[:port]" in result.err
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"), [("NotADisperser", "DA_NODE_URL"), ("NamespaceForbidden", "DA_API_TOKEN")]
+)
+def test_the_cure_fits_the_refusal(
+    da: Callable[..., Result],
+    node_answers: Callable[..., list[httpx.Request]],
+    tmp_path: Path,
+    name: str,
+    cure: str,
+) -> None:
+    file = tmp_path / "payload"
+    file.write_bytes(b"x")
+    node_answers(httpx.Response(403, json={"error": name, "message": "no"}))
+    result = da("post", file, "--namespace", "a")
+    assert (result.code, cure in result.err) == (1, True), result.err
 
 
 def test_openings_need_one_place(da: Callable[..., Result]) -> None:

@@ -134,10 +134,13 @@ def test_watch_once_reports_the_worst(
     [
         (("sample", "1"), "--committee"),
         (("sample", "nonsense", "--committee", "COMMITTEE"), "neither a height"),
-        (("sample", "1", "--committee", "/nowhere/committee.json"), "No such file"),
+        (
+            ("sample", "1", "--committee", "/nowhere/committee.json"),
+            "committee.json: cannot be read",
+        ),
         (("sample", "1", "--committee", "COMMITTEE", "--confidence", "1"), "confidence"),
         (("sample", "1", "--committee", "COMMITTEE", "--disperser", "nobody"), "dispersers are"),
-        (("sample", "1", "--committee", "BAD"), "JSON"),
+        (("sample", "1", "--committee", "BAD"), "BAD: document: is not JSON"),
         (("sample", "1", "--committee", "COMMITTEE", "--state", "BAD"), "BAD"),
         (("sample",), "Missing argument"),
         (("fly",), "No such command"),
