@@ -24,7 +24,7 @@ from starlette.types import Scope
 
 from da import errors as node_errors
 from da import tokens
-from da.api import batches, bodies, members, operations, payloads
+from da.api import batches, bodies, browsing, members, operations, payloads
 from da.api import errors as api_errors
 from da.api.context import ApiContext
 from da.api.instrumentation import UNMATCHED, HttpMetrics, Instrumentation
@@ -196,6 +196,7 @@ def create_app(node: Node, settings: Settings) -> FastAPI:
         redirect_slashes=False,
         default_response_class=JSONResponse,
         responses={code: {"model": ErrorBody} for code in ("4XX", "5XX")},
+        docs_url=None,
         redoc_url=None,
     )
     app.state.api = ApiContext(
@@ -215,7 +216,7 @@ def create_app(node: Node, settings: Settings) -> FastAPI:
         ),
     )
     app.router.routes.append(batches.cell_route)
-    for module in (payloads, batches, members, operations):
+    for module in (payloads, batches, members, operations, browsing):
         app.include_router(module.router)
     for typed in STATUS:
         app.add_exception_handler(typed, _on_typed)
