@@ -18,16 +18,19 @@ Does not: make headers (see dispersal), nor store anything but states in the out
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from da.disperser.outbox import OutboxError, State
+from da.disperser.outbox import OutboxError, State, UnknownPayload
 from da.member.verification import bad_columns
+from da.node.waiting import until_room
 from da.protocol.payload_list import PayloadEntry, PayloadList
 from da.store.base import RECORD_BYTES
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
@@ -40,12 +43,15 @@ if TYPE_CHECKING:
 
     from da.disperser.outbox import Outbox
     from da.node.context import NodeContext
+    from kzg.engine import Engine
 
 log = logging.getLogger("da.batcher")
 
 _CHECKED_COLUMNS = (0, CELLS_PER_EXT_BLOB - 1)
 
 Key = tuple[bytes, bytes]  # namespace, payload id
+# A payload's blobs u8[rows,131072] and commitments u8[rows,48].
+Parts = tuple["NDArray[np.uint8]", "NDArray[np.uint8]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,81 +183,81 @@ class Batcher:
         ordered = sorted(chosen, key=lambda payload: payload.key)
         self.encoding = frozenset(payload.key for payload in ordered)
         try:
-            parts = await context.workers.io(self._read, ordered)
-            if parts is None:
-                await self._drop_failed(chosen)
-                return None
-            started = time.monotonic()
-            batch = await context.workers.compute(self._prove, ordered, *parts)
-            context.metrics.encode_seconds.observe(time.monotonic() - started)
-            if batch is None:
-                damaged = await context.workers.compute(self._damaged, ordered, *parts)
-                for payload in damaged:
-                    reason = "the stored bytes are no longer those of the commitments"
-                    await context.workers.io(self._fail, payload, reason)
-                await self._drop_failed(chosen)
-                return None
+            parts, failed = await context.workers.io(self._read, ordered)
+            if not failed:
+                started = time.monotonic()
+                batch = await context.workers.compute(encode, context.engine, _entries(ordered), parts)
+                context.metrics.encode_seconds.observe(time.monotonic() - started)
+                if batch is not None:
+                    self._drop(chosen)
+                    return batch
+                failed = await context.workers.compute(self._damaged, ordered, parts)
+            for payload, reason in failed:
+                await self._fail(payload, reason)
         except BaseException:
             self.encoding = frozenset()
             raise
-        self._drop(chosen)
-        return batch
+        self._drop([payload for payload, _ in failed])
+        self.encoding = frozenset()
+        context.changed.announce()
+        return None
 
-    def _read(self, ordered: list[Waiting]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]] | None:
-        """Rows and commitments of each payload, from the outbox; None when one was failed instead."""
-        blobs, commitments = [], []
-        whole = True
+    def _read(self, ordered: list[Waiting]) -> tuple[list[Parts], list[tuple[Waiting, str]]]:
+        """Rows and commitments of each payload, from the outbox; and those that cannot be read, with why."""
+        parts: list[Parts] = []
+        unreadable: list[tuple[Waiting, str]] = []
         for payload in ordered:
             try:
-                commitments.append(self._outbox.entry(*payload.key).commitments)
-                blobs.append(pack(self._outbox.payload(payload.key)))
+                commitments = self._outbox.entry(*payload.key).commitments
+                parts.append((pack(self._outbox.payload(payload.key)), commitments))
             except OutboxError as error:
-                self._fail(payload, str(error))
-                whole = False
-        return (blobs, commitments) if whole else None
+                unreadable.append((payload, str(error)))
+        return parts, unreadable
 
-    def _prove(
-        self, ordered: list[Waiting], blobs: list[NDArray[np.uint8]], commitments: list[NDArray[np.uint8]]
-    ) -> EncodedBatch | None:
-        """The encoded batch; None when it does not agree with its commitments."""
-        engine = self._context.engine
-        entries, first_row = [], 0
-        for payload in ordered:
-            entries.append(
-                PayloadEntry(payload.namespace, payload.payload_id, first_row, payload.rows, payload.length)
-            )
-            first_row += payload.rows
-        cells, proofs = engine.prove(np.concatenate(blobs))
-        batch = EncodedBatch(PayloadList(tuple(entries)), np.concatenate(commitments), cells, proofs)
-        checked = np.stack([batch.column(column) for column in _CHECKED_COLUMNS])
-        return None if bad_columns(engine, batch.commitments, _CHECKED_COLUMNS, checked) else batch
-
-    def _damaged(
-        self, ordered: list[Waiting], blobs: list[NDArray[np.uint8]], commitments: list[NDArray[np.uint8]]
-    ) -> list[Waiting]:
+    def _damaged(self, ordered: list[Waiting], parts: list[Parts]) -> list[tuple[Waiting, str]]:
         """Payloads whose bytes have other commitments than their posters were told."""
-        right = self._context.engine.commit(np.concatenate(blobs))
+        right = self._context.engine.commit(np.concatenate([blobs for blobs, _ in parts]))
         first_row, damaged = 0, []
-        for payload, told in zip(ordered, commitments, strict=True):
+        for payload, (_, told) in zip(ordered, parts, strict=True):
             if not np.array_equal(right[first_row : first_row + payload.rows], told):
-                damaged.append(payload)
+                damaged.append((payload, "the stored bytes are no longer those of the commitments"))
             first_row += payload.rows
         assert damaged, "the engine's proofs do not verify, and all its commitments agree"
         return damaged
 
-    def _fail(self, payload: Waiting, reason: str) -> None:
+    async def _fail(self, payload: Waiting, reason: str) -> None:
         log.error("payload %s is given up: %s", payload.payload_id.hex(), reason)
-        self._outbox.mark(payload.key, State.FAILED, reason=reason)
-
-    async def _drop_failed(self, chosen: list[Waiting]) -> None:
-        def failed() -> list[Waiting]:
-            return [p for p in chosen if self._outbox.entry(*p.key).state is State.FAILED]
-
-        self._drop(await self._context.workers.io(failed))
-        self.encoding = frozenset()
-        self._context.changed.announce()
+        mark = partial(self._outbox.mark, payload.key, State.FAILED, reason=reason)
+        with contextlib.suppress(UnknownPayload):
+            await until_room(
+                f"the end of payload {payload.payload_id.hex()}",
+                self._context.config.encode_retry_ms / 1000,
+                lambda: self._context.workers.io(mark),
+            )
 
     def _drop(self, payloads: list[Waiting]) -> None:
         gone = {payload.key for payload in payloads}
         self._waiting = deque(payload for payload in self._waiting if payload.key not in gone)
         self._context.metrics.waiting.set(len(self._waiting))
+
+
+def encode(engine: Engine, entries: tuple[PayloadEntry, ...], parts: list[Parts]) -> EncodedBatch | None:
+    """The encoded batch of payloads in this order; None when blobs and commitments do not agree.
+
+    Raises EngineError.
+    """
+    cells, proofs = engine.prove(np.concatenate([blobs for blobs, _ in parts]))
+    commitments = np.concatenate([told for _, told in parts])
+    batch = EncodedBatch(PayloadList(entries), commitments, cells, proofs)
+    checked = np.stack([batch.column(column) for column in _CHECKED_COLUMNS])
+    return None if bad_columns(engine, batch.commitments, _CHECKED_COLUMNS, checked) else batch
+
+
+def _entries(ordered: list[Waiting]) -> tuple[PayloadEntry, ...]:
+    entries, first_row = [], 0
+    for payload in ordered:
+        entries.append(
+            PayloadEntry(payload.namespace, payload.payload_id, first_row, payload.rows, payload.length)
+        )
+        first_row += payload.rows
+    return tuple(entries)

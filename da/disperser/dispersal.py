@@ -2,9 +2,10 @@
 
 Flow, for one batch after the other:
 - the header: next height, parent the batch before (certified by now), time that never runs backwards;
-- header and whole matrix durable in the store; only then the outbox forgets the bytes;
+- header and whole matrix durable in the store;
 - every member is sent its columns by its own delivery (see delivery), this node attests itself;
-- whenever an attestation comes, ask whether the signers make the batch final; if so publish the certificate.
+- whenever an attestation comes, ask whether the signers make the batch final; if so publish the certificate;
+- only then the outbox forgets the bytes, of which a batch that the disk lost can be made again (see remake).
 
 Invariants: a header exists nowhere before it is durable here, and the next is made only after the one
 before is certified, so there are never two at one height, whatever crashes. After a restart the top of the
@@ -15,24 +16,28 @@ Does not: encode (see batcher), nor wait for members after the certificate; thei
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from da.disperser.delivery import Delivery
 from da.disperser.outbox import State, UnknownPayload
-from da.errors import ReadOnly
+from da.errors import Expired, NotFound
+from da.node.waiting import until_room
 from da.protocol.attestation import Attestation, sign_proposal
 from da.protocol.certificate import Certificate
 from da.protocol.custody import finality
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
+from da.store.errors import CorruptBatch
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from da.disperser.batcher import Batcher, EncodedBatch
-    from da.disperser.outbox import Outbox
+    from da.disperser.outbox import Key, Outbox, OutboxEntry
     from da.node.context import NodeContext
     from da.node.waiting import Broadcast
     from da.protocol.payload_list import PayloadList
@@ -83,27 +88,35 @@ class Dispersal:
     async def _reconcile(self) -> None:
         """Bring outbox and store together, after a crash at any point between their writes."""
         context = self._context
+        top = await context.store.latest(context.member.id)
         for entry in await context.workers.io(self._outbox.pending):
-            key = (entry.namespace, entry.payload_id)
-            record = await self._own_batch(key)
-            if record is None:
-                if not self._batcher.holds(key):
-                    self._batcher.add(*key, len(entry.commitments), entry.length)
-                continue
-            if record.certificate is None:
-                await context.workers.io(self._hand_over, key, record.header.hash)
-            else:
-                await context.workers.io(self._finish, key, record.header.hash)
+            found = await self._own_batch(entry, top)
+            if found is not None:
+                header_hash, certified = found
+                await self._mark(entry.key, State.CERTIFIED if certified else State.DISPERSING, header_hash)
+            elif not self._batcher.holds(entry.key):
+                self._batcher.add(*entry.key, len(entry.commitments), entry.length)
 
-    async def _own_batch(self, key: tuple[bytes, bytes]) -> BatchRecord | None:
-        """The live batch of this disperser that carries the payload."""
+    async def _own_batch(self, entry: OutboxEntry, top: BatchRecord | None) -> tuple[bytes, bool] | None:
+        """The batch of this disperser that carries the payload and has not expired; whether it is certified.
+
+        One whose file is damaged counts: its height and contents stay what they are.
+        """
         context = self._context
-        namespace, payload_id = key
-        for location in await context.store.find_payload(payload_id):
-            if location.state == "live" and location.entry.namespace == namespace:
-                record = await context.store.batch(location.header_hash)
-                if record.header.disperser_id == context.member.id:
-                    return record
+        for location in await context.store.find_payload(entry.payload_id):
+            if location.state == "expired" or location.entry.namespace != entry.namespace:
+                continue
+            header_hash = location.header_hash
+            if top is not None and header_hash == top.header.hash:
+                return header_hash, self.certified_height == top.header.height
+            try:
+                record = await context.store.batch(header_hash)
+            except (NotFound, Expired, CorruptBatch):
+                if header_hash == entry.header_hash:
+                    return header_hash, True  # it is below the top
+                continue
+            if record.header.disperser_id == context.member.id:
+                return header_hash, record.certificate is not None
         return None
 
     async def _propose(self, batch: EncodedBatch) -> Header:
@@ -124,39 +137,49 @@ class Dispersal:
                 commitments_root=commitments_root(batch.commitments),
             )
             signature = await context.workers.compute(sign_proposal, context.secret, header)
-            while True:
-                try:
-                    await context.store.put_batch(
-                        header, signature, batch.payload_list, batch.commitments, batch.columns()
-                    )
-                    break
-                except ReadOnly as error:
-                    # Nothing is stored and nothing was sent: the same header is tried until there is room.
-                    log.warning("height %d waits: %s", header.height, error)
-                    await asyncio.sleep(context.config.encode_retry_ms / 1000)
+            # While there is no room nothing is stored and nothing was sent: the same header is tried again.
+            await self._until_room(
+                f"height {header.height}",
+                lambda: context.store.put_batch(
+                    header, signature, batch.payload_list, batch.commitments, batch.columns()
+                ),
+            )
         for key in batch.keys:
-            await context.workers.io(self._hand_over, key, header.hash)
+            await self._mark(key, State.DISPERSING, header.hash)
         context.metrics.batches.inc()
         context.metrics.batch_rows.inc(header.row_count)
         self.top_height = header.height
         log.info("height %d: %d rows, %d payloads", header.height, header.row_count, len(batch.keys))
         return header
 
-    def _hand_over(self, key: tuple[bytes, bytes], header_hash: bytes) -> None:
-        self._move(key, State.DISPERSING, header_hash)
-
-    def _finish(self, key: tuple[bytes, bytes], header_hash: bytes) -> None:
-        self._move(key, State.CERTIFIED, header_hash)
-
-    def _move(self, key: tuple[bytes, bytes], state: State, header_hash: bytes) -> None:
+    async def _mark(self, key: Key, state: State, header_hash: bytes) -> None:
+        """Note in the outbox where a payload is; its bytes stay there until it is certified."""
+        workers = self._context.workers
+        mark = partial(self._outbox.mark, key, state, header_hash=header_hash)
         # An outbox that was lost knows nothing of the payload; the batch is all that counts then.
         with contextlib.suppress(UnknownPayload):
-            self._outbox.mark(key, state, header_hash=header_hash)
-            self._outbox.remove_payload(key)
+            await self._until_room(f"payload {key[1].hex()}, {state.value},", lambda: workers.io(mark))
+
+    async def _until_room(self, what: str, write: Callable[[], Awaitable[None]]) -> None:
+        await until_room(what, self._context.config.encode_retry_ms / 1000, write)
+
+    async def _until_whole(self, header: Header) -> None:
+        """Wait until the batch is held here, which it is unless the disk lost it: see Remaker."""
+        context, told = self._context, False
+        while True:
+            ticket = context.changed.ticket()
+            with contextlib.suppress(NotFound, Expired, CorruptBatch):
+                if set(context.custody) <= set((await context.store.batch(header.hash)).columns):
+                    return
+            if not told:
+                log.error("height %d is damaged here and has no certificate yet: see /readyz", header.height)
+                told = True
+            await ticket.wait()
 
     async def _certify(self, header: Header, payload_list: PayloadList) -> None:
         """Wait until enough members attest, then publish the certificate."""
         context = self._context
+        await self._until_whole(header)
         started = time.monotonic()
         own = await context.workers.compute(Attestation.sign, context.secret, header)
         self.attested(context.index, header.height, own)
@@ -169,13 +192,11 @@ class Dispersal:
                 break
             await ticket.wait()
         certificate = await context.workers.compute(Certificate.gather, header, context.committee, signatures)
-        while True:
-            try:
-                await context.store.put_certificate(header.hash, certificate.encode())
-                break
-            except ReadOnly as error:
-                log.warning("the certificate of height %d waits: %s", header.height, error)
-                await asyncio.sleep(context.config.encode_retry_ms / 1000)
+        encoded = certificate.encode()
+        await self._until_room(
+            f"the certificate of height {header.height}",
+            lambda: context.store.put_certificate(header.hash, encoded),
+        )
         self.certified_height = header.height
         self._signatures.clear()
         seconds = time.monotonic() - started
@@ -188,7 +209,7 @@ class Dispersal:
         self.changed.announce()
         context.changed.announce()
         for entry in payload_list.entries:
-            await context.workers.io(self._finish, entry.key, header.hash)
+            await self._mark(entry.key, State.CERTIFIED, header.hash)
 
     def attested(self, index: int, height: int, attestation: Attestation) -> None:
         """Count a verified attestation of member `index`, if its batch still needs some.

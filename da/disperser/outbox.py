@@ -4,10 +4,9 @@ Flow of a payload:
 - put: its bytes and commitments go to a file of their own (staging, fdatasync, rename, directory sync), then
   a row in a small SQLite database says "queued"; its commit is the point at which the payload is accepted;
 - mark: the row follows it through encoding and dispersing to certified or failed;
-- remove_payload: the bytes go once a batch holds them durably, or the payload has failed; the row stays, to
-  answer for the payload's status.
+- the bytes go once it is certified or failed; the row stays, to answer for the payload's status.
 
-Invariants: a payload whose put returned survives any crash until remove_payload; the file has everything that
+Invariants: a payload whose put returned survives any crash until its end; the file has everything that
 the queued row has, so a damaged database is made anew from the files; bytes and rows carry checksums; put is
 idempotent by (namespace, payload_id). Finished rows are forgotten after `keep_s`. Thread-safe.
 
@@ -44,6 +43,7 @@ from da.disperser.outbox_entry import (
 )
 from da.disperser.outbox_table import EntryTable
 from da.store import sqlite
+from da.store.base import StoreHealth
 from da.store.errors import StoreReadOnly
 from da.store.filesystem import Filesystem, write_durably
 from da.store.keyed_locks import KeyedLocks
@@ -171,19 +171,6 @@ class Outbox:
                     self._fs.unlink(self._path(key))
                     self._table.forget_finished(moved.updated_ms - self._keep_ms)
 
-    def remove_payload(self, key: Key) -> None:
-        """Removes the bytes, which a batch holds now; nothing happens when they are gone already.
-
-        Raises UnknownPayload, OutboxReadOnly.
-        """
-        with self._key_locks.hold(key):
-            entry = self.entry(*key)
-            if not entry.has_payload:
-                return
-            with self._writing():
-                self._table.write(replace(entry, has_payload=False))
-                self._fs.unlink(self._path(key))
-
     # -- reads
 
     def entry(self, namespace: bytes, payload_id: bytes) -> OutboxEntry:
@@ -213,6 +200,10 @@ class Outbox:
                 raise PayloadGone(key) from None
             raise CorruptPayload(key, "the file is gone") from None
         return decode_payload_file(data, key)[1]
+
+    def health(self) -> StoreHealth:
+        """Whether payloads are taken, looked at now."""
+        return self._space.health()
 
     @property
     def total_bytes(self) -> int:

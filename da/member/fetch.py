@@ -16,11 +16,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from da.errors import PeerError
+from da.member.hedge import first_answer
 from da.member.verification import bad_columns
 from da.protocol import custody
 from da.store.base import RECORD_BYTES
@@ -100,29 +102,15 @@ class ColumnFetcher:
     async def _ask(
         self, record: BatchRecord, rows: RowRange, column: int, excluded: set[bytes], slots: asyncio.Semaphore
     ) -> tuple[Member, NDArray[np.uint8]] | None:
-        """The column from the first holder that gives it; each next one is asked after the hedge delay,
-        or at once when all asked so far have said no."""
-        waiting: set[asyncio.Task[tuple[Member, NDArray[np.uint8]] | None]] = set()
-        candidates = self._candidates(record, column, excluded)
+        """The column from the first holder that gives it."""
         async with slots:
-            try:
-                while candidates or waiting:
-                    if candidates:
-                        waiting.add(
-                            asyncio.create_task(self._request(candidates.pop(0), record, rows, column))
-                        )
-                    hedge_s = self._context.config.hedge_after_s if candidates else None
-                    done, waiting = await asyncio.wait(
-                        waiting, timeout=hedge_s, return_when=asyncio.FIRST_COMPLETED
-                    )
-                    for task in done:
-                        if (answer := task.result()) is not None:
-                            return answer
-                return None
-            finally:
-                for task in waiting:
-                    task.cancel()
-                await asyncio.gather(*waiting, return_exceptions=True)
+            return await first_answer(
+                [
+                    partial(self._request, member, record, rows, column)
+                    for member in self._candidates(record, column, excluded)
+                ],
+                self._context.config.hedge_after_s,
+            )
 
     async def _request(
         self, member: Member, record: BatchRecord, rows: RowRange, column: int

@@ -14,7 +14,7 @@ before a push asks for it. `fresh()` tells whether an unknown thing is unknown f
 after the question, and every disperser told its own log to the end. Peers cannot stand in for that: while
 a disperser is away, a certificate may exist that it has shown to a rollup and not yet to them.
 
-Does not: fetch columns (see repair).
+Does not: fetch columns, nor get a batch again whose file was lost here (see repair).
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from da.errors import DaError, HeaderConflict, NotFound, PeerError, RejectedCertificate
-from da.member.verification import check_certificate, check_signature
-from da.protocol.contents import check_contents
+from da.errors import DaError, HeaderConflict, NotFound, PeerError, ReadOnly, RejectedCertificate
+from da.member.verification import check_batch
 from da.protocol.errors import ProtocolError
 from da.store.errors import CorruptBatch
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from da.node.context import NodeContext
-    from da.protocol.committee import Committee, Member
+    from da.protocol.committee import Member
     from da.transport import BatchPage, RemoteBatch
 
 log = logging.getLogger("da.follow")
@@ -50,18 +49,12 @@ class LogFollower:
         self._context = context
         self._on_batch = on_batch
         self._complete: dict[bytes, int] = {}  # disperser -> all certified batches up to here are known
-        self._doubtful = False
         self._wanted = asyncio.Event()
         self._round: asyncio.Task[bool] | None = None
         self._next_round: asyncio.Task[bool] | None = None
 
     def kick(self) -> None:
         """Have a round soon."""
-        self._wanted.set()
-
-    def doubt(self) -> None:
-        """A batch that was known cannot be read any more: look through the logs anew, the own one too."""
-        self._doubtful = True
         self._wanted.set()
 
     async def run(self) -> None:
@@ -86,12 +79,9 @@ class LogFollower:
         if before is not None:
             await asyncio.wait([before])
         self._round, self._next_round = asyncio.current_task(), None
-        if self._doubtful:
-            self._complete.clear()
-        own_too, self._doubtful = self._doubtful, False
         # At once: a disperser that dawdles holds up nobody's log but its own.
         dispersers = self._context.committee.dispersers
-        results = await asyncio.gather(*(self.sync(disperser, own_too=own_too) for disperser in dispersers))
+        results = await asyncio.gather(*(self.sync(disperser) for disperser in dispersers))
         return all(results)
 
     async def close(self) -> None:
@@ -101,13 +91,13 @@ class LogFollower:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
-    async def sync(self, disperser: Member, *, own_too: bool = False) -> bool:
+    async def sync(self, disperser: Member) -> bool:
         """Learn one log, from the peers if need be; whether its end is certain."""
         context = self._context
         if disperser.id != context.member.id:
             if await self._read_log(disperser, disperser):
                 return True
-        elif not own_too and await context.store.latest(disperser.id) is not None:
+        elif await context.store.latest(disperser.id) is not None:
             return True  # this node's own log: only after the loss of its store do others know better
         peers = [member for member in context.peers if member.id != disperser.id]
         await asyncio.gather(*(self._read_log(member, disperser) for member in peers))
@@ -149,6 +139,9 @@ class LogFollower:
             except PeerError as error:
                 log.info("log of %s: %s", disperser.name, error)
                 return False
+            except ReadOnly as error:
+                log.warning("log of %s: nothing can be stored: %s", disperser.name, error)
+                return False
             except (DaError, ProtocolError) as error:
                 log.warning("log of %s: %s told something wrong: %s", disperser.name, source.name, error)
                 return False
@@ -174,8 +167,6 @@ class LogFollower:
         while True:
             page = await self._context.store.batches(disperser_id, complete + 1, limit, certified_only=True)
             for record in page:
-                if record.state == "missing":
-                    return record.header.height
                 # Below the first batch ever known here nothing is missed: it has expired.
                 if record.header.height != complete + 1 and complete:
                     return complete + 1
@@ -194,7 +185,7 @@ class LogFollower:
             raise RejectedCertificate("the batch has no certificate")
         if await self._is_certified(header_hash):
             return
-        await context.workers.compute(_check_batch, context.committee, batch, batch.certificate)
+        await context.workers.compute(check_batch, context.committee, batch)
         async with context.log_lock(disperser.id):
             known = await context.store.at_height(disperser.id, header.height)
             new = known is None or (known == header_hash and not await self._readable(header_hash))
@@ -227,9 +218,3 @@ class LogFollower:
         except (NotFound, CorruptBatch):
             return False
         return True
-
-
-def _check_batch(committee: Committee, batch: RemoteBatch, certificate: bytes) -> None:
-    check_certificate(committee, batch.header.hash, certificate)
-    check_signature(committee, batch.header, batch.disperser_signature)
-    check_contents(batch.header, batch.payload_list, batch.commitments)

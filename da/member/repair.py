@@ -1,6 +1,7 @@
-"""Repair: getting columns that this node should hold and does not, or holds damaged.
+"""Repair: getting back batches that were lost, and columns that are missing here or damaged.
 
 Flow for one batch:
+- when its file or certificate is lost, learn it again (see relearn);
 - ask the other holders for exactly these columns;
 - for what nobody has, fetch any columns until there are 64 (those held here count) and rebuild the rows;
 - verify, then store. What was rebuilt is checked like what was received.
@@ -29,7 +30,9 @@ from erasure.constants import BYTES_PER_CELL, CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from da.member.relearn import Relearning
     from da.node.context import NodeContext
+    from da.protocol.header import Header
     from da.store.base import BatchRecord
 
 log = logging.getLogger("da.repair")
@@ -38,10 +41,14 @@ log = logging.getLogger("da.repair")
 class Repair:
     """Repairs the batches it is told of, in the background."""
 
-    def __init__(self, context: NodeContext, fetcher: ColumnFetcher) -> None:
+    def __init__(self, context: NodeContext, fetcher: ColumnFetcher, relearning: Relearning) -> None:
         self._context = context
         self._fetcher = fetcher
+        self._relearning = relearning
         self._wanted: dict[bytes, set[int]] = {}  # header hash -> columns known to be damaged
+        self._lost: dict[
+            bytes, Header
+        ] = {}  # those of them that are not served, or have no certificate any more
         self._news = asyncio.Event()
         self._resting: set[bytes] = set()  # tried without success; not again before the interval is over
 
@@ -56,31 +63,55 @@ class Repair:
         if header_hash not in self._resting:
             self._news.set()
 
+    def request_lost(self, header: Header, damaged: Collection[int] = ()) -> None:
+        """Repair a batch whose file or certificate is damaged or gone."""
+        self._lost[header.hash] = header
+        self.request(header.hash, damaged)
+
+    @property
+    def lost(self) -> list[Header]:
+        """Batches that were lost here and wait for repair."""
+        return list(self._lost.values())
+
+    def knows_lost(self, header_hash: bytes) -> bool:
+        """Whether the repair of a lost batch was asked for."""
+        return header_hash in self._lost
+
     async def run(self) -> None:
         """Repair what was asked for; what does not succeed is tried again after an interval."""
         while True:
             self._news.clear()
             for header_hash in [wanted for wanted in self._wanted if wanted not in self._resting]:
-                damaged = self._wanted.pop(header_hash)
-                try:
-                    done = await self.repair(header_hash, damaged)
-                except (NotFound, Expired):
-                    continue
-                except (ReadOnly, CorruptBatch) as error:
-                    log.warning("batch %s is not repaired: %s", header_hash.hex(), error)
-                    done = False
-                except BaseException:
-                    self.request(header_hash, damaged)
-                    raise
-                if not done:
-                    self._resting.add(header_hash)
-                    self._wanted.setdefault(header_hash, set()).update(damaged)
+                await self._try(header_hash)
             timeout_s = self._context.config.repair_retry_s if self._wanted else None
             try:
                 async with asyncio.timeout(timeout_s):
                     await self._news.wait()
             except TimeoutError:
                 self._resting.clear()
+
+    async def _try(self, header_hash: bytes) -> None:
+        damaged = self._wanted.pop(header_hash)
+        try:
+            if (header := self._lost.get(header_hash)) is not None:
+                done = await self._relearning.relearn(header)
+                if done:
+                    del self._lost[header_hash]
+            else:
+                done = True
+            done = done and await self.repair(header_hash, damaged)
+        except (NotFound, Expired):
+            self._lost.pop(header_hash, None)
+            return
+        except (ReadOnly, CorruptBatch) as error:
+            log.warning("batch %s is not repaired: %s", header_hash.hex(), error)
+            done = False
+        except BaseException:
+            self.request(header_hash, damaged)
+            raise
+        if not done:
+            self._resting.add(header_hash)
+            self._wanted.setdefault(header_hash, set()).update(damaged)
 
     def should_hold(self, record: BatchRecord) -> Collection[int]:
         """Columns that are this node's to hold: all of its own batches, its custody of others'."""

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from da.errors import ReadOnly
+
 if TYPE_CHECKING:
     from da.node.context import NodeContext
 
@@ -27,9 +29,13 @@ class Retention:
     async def expire(self) -> int:
         """Drop what is too old; the number of batches dropped."""
         context = self._context
-        dropped = await context.store.call(
-            context.store.sync.expire, context.clock(), context.committee.retention_s * 1000
-        )
+        try:
+            dropped = await context.store.call(
+                context.store.sync.expire, context.clock(), context.committee.retention_s * 1000
+            )
+        except ReadOnly as error:
+            log.warning("expiry is tried again at the next interval: %s", error)
+            return 0
         if dropped:
             log.info("%d batches expired", dropped)
             context.metrics.expired_batches.inc(dropped)

@@ -1,9 +1,9 @@
 """Scrub: reading everything again, slowly, to find what the disk forgot.
 
-Flow of a pass: batch after batch of every log, check each byte of its file against its checksums and its
-columns against what this node should hold. What is damaged or missing is handed to the repair, and batches
-that are lost as a whole to the follower, which learns them again. Between two batches the pass rests, so
-that it never competes with serving.
+Flow of a pass: batch after batch of every log, check each byte of its file and certificate against their
+checksums and its columns against what this node should hold. All that is damaged or missing is handed to the
+repair. Between two batches the pass rests, so that it never competes with serving. A quick pass, of what the
+index and the files' heads tell, comes at the start, and whenever a read met a batch that cannot be read.
 
 Does not: repair (see repair), nor look at expired batches.
 """
@@ -14,14 +14,13 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from da.errors import NotFound
-from da.store.errors import CorruptBatch
+from da.errors import Expired, NotFound
+from da.store.base import ScrubFinding
 
 if TYPE_CHECKING:
-    from da.member.follow import LogFollower
     from da.member.repair import Repair
     from da.node.context import NodeContext
-    from da.store.base import BatchRecord, ScrubFinding
+    from da.store.base import BatchRecord
 
 log = logging.getLogger("da.scrub")
 
@@ -29,17 +28,30 @@ log = logging.getLogger("da.scrub")
 class Scrub:
     """Finds damage."""
 
-    def __init__(self, context: NodeContext, repair: Repair, follower: LogFollower) -> None:
+    def __init__(self, context: NodeContext, repair: Repair) -> None:
         self._context = context
         self._repair = repair
-        self._follower = follower
+        self._doubted = asyncio.Event()
+
+    def doubt(self, header_hash: bytes) -> None:
+        """A read met a batch that cannot be read: look soon which are so."""
+        if not self._repair.knows_lost(header_hash):
+            self._doubted.set()
 
     async def run(self) -> None:
-        """One quick pass for missing columns at the start, then full passes, one an interval."""
+        """A quick pass at the start and when there is doubt, full ones at their interval."""
+        loop = asyncio.get_running_loop()
         await self.sweep(read_all=False)
+        due = loop.time() + self._context.config.scrub_interval_s
         while True:
-            await asyncio.sleep(self._context.config.scrub_interval_s)
-            await self.sweep(read_all=True)
+            try:
+                async with asyncio.timeout_at(due):
+                    await self._doubted.wait()
+                self._doubted.clear()
+                await self.sweep(read_all=False)
+            except TimeoutError:
+                await self.sweep(read_all=True)
+                due = loop.time() + self._context.config.scrub_interval_s
 
     async def sweep(self, *, read_all: bool) -> int:
         """Visit every live batch; the number of batches handed to the repair."""
@@ -49,34 +61,40 @@ class Scrub:
             while page := await context.store.batches(disperser.id, height, context.config.follow_page):
                 for record in page:
                     if record.state == "missing":
-                        self._follower.doubt()
+                        self._repair.request_lost(record.header)
+                        handed += 1
                     elif record.state == "live":
                         handed += await self._visit(record, read_all=read_all)
                 height = page[-1].header.height + 1
         return handed
 
     async def _visit(self, record: BatchRecord, *, read_all: bool) -> bool:
-        header_hash = record.header.hash
         damaged: set[int] = set()
+        lost = False
         if read_all:
-            for finding in await self._findings(header_hash):
+            for finding in await self._findings(record):
                 log.warning("scrub: %s in %s: %s", finding.kind, finding.path, finding.detail)
-                if finding.kind in ("head", "missing"):
-                    self._follower.doubt()
-                elif finding.kind == "record" and finding.column is not None:
+                if finding.kind == "record" and finding.column is not None:
                     damaged.add(finding.column)
                     self._context.metrics.corrupt_records.inc()
+                elif finding.kind in ("head", "missing", "certificate"):
+                    lost = True
+                    if finding.kind == "head":
+                        # A file of a wrong length has a head that can be read: a column put again makes the
+                        # file anew.
+                        damaged.update(record.columns[:1])
             await asyncio.sleep(self._context.config.scrub_rest_s)
-        if damaged or not set(self._repair.should_hold(record)) <= set(record.columns):
-            self._repair.request(header_hash, damaged)
-            return True
-        return False
+        if lost:
+            self._repair.request_lost(record.header, damaged)
+        elif damaged or not set(self._repair.should_hold(record)) <= set(record.columns):
+            self._repair.request(record.header.hash, damaged)
+        else:
+            return False
+        return True
 
-    async def _findings(self, header_hash: bytes) -> list[ScrubFinding]:
-        store = self._context.store
+    async def _findings(self, record: BatchRecord) -> list[ScrubFinding]:
+        store, header_hash = self._context.store, record.header.hash
         try:
             return await store.call(lambda: list(store.sync.scrub(header_hash)))
-        except (CorruptBatch, NotFound) as error:
-            log.warning("scrub: %s", error)
-            self._follower.doubt()
-            return []
+        except (NotFound, Expired):
+            return []  # it has left since the page was read, or its loss is in the next one

@@ -14,6 +14,7 @@ import numpy as np
 from da.errors import InvalidDisperserSignature, RejectedCertificate, UnknownDisperser
 from da.protocol.attestation import verify_proposal
 from da.protocol.certificate import Certificate
+from da.protocol.contents import check_contents
 from da.protocol.errors import InvalidSignature, ProtocolError
 from erasure.constants import BYTES_PER_CELL
 from kzg.errors import InvalidCell, InvalidPoint
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from da.protocol.committee import Committee
     from da.protocol.header import Header
+    from da.transport import RemoteBatch
     from kzg.engine import Engine
 
 BadColumns = dict[int, tuple[int, str]]
@@ -54,6 +56,18 @@ def check_certificate(committee: Committee, header_hash: bytes, certificate_byte
     if certificate.header.hash != header_hash:
         raise RejectedCertificate("the certificate is for another header")
     return certificate
+
+
+def check_batch(committee: Committee, batch: RemoteBatch) -> None:
+    """That a batch as a peer tells it is certified, was proposed by its disperser and has its contents.
+
+    Raises RejectedCertificate, UnknownDisperser, InvalidDisperserSignature, InvalidContents.
+    """
+    if batch.certificate is None:
+        raise RejectedCertificate("the batch has no certificate")
+    check_certificate(committee, batch.header.hash, batch.certificate)
+    check_signature(committee, batch.header, batch.disperser_signature)
+    check_contents(batch.header, batch.payload_list, batch.commitments)
 
 
 def bad_columns(

@@ -3,13 +3,13 @@
     UnknownBatch -> NotFound      ExpiredBatch -> Expired       Equivocation, PrunedHeight -> HeaderConflict
     StoreReadOnly, StoreFull -> ReadOnly
 
-CorruptRecord, CorruptBatch and CorruptIndex pass as they are; the repair and the follower are told of the
+CorruptRecord, CorruptBatch and CorruptIndex pass as they are; the repair and the scrub are told of the
 first two on their way.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from da.errors import Expired, HeaderConflict, NotFound, ReadOnly
 from da.protocol.header import ZERO_HASH
@@ -46,10 +46,10 @@ class AsyncStore:
         store: BatchStore,
         workers: Workers,
         on_corrupt: Callable[[bytes, int, int], None],
-        on_lost: Callable[[], None],
+        on_lost: Callable[[bytes], None],
     ) -> None:
         """`on_corrupt` is told (header hash, row, column) of every record that fails its checksum, `on_lost`
-        when a batch as a whole cannot be read any more."""
+        the hash of every batch that as a whole cannot be read any more."""
         self.sync = store
         self._workers = workers
         self._on_corrupt = on_corrupt
@@ -69,8 +69,19 @@ class AsyncStore:
             raise HeaderConflict(ZERO_HASH) from error
         except StoreReadOnly as error:
             raise ReadOnly(error.reason) from error
+
+    async def _read(
+        self,
+        method: Callable[Concatenate[bytes, P], T],
+        header_hash: bytes,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """`call` about one batch; when it cannot be read, its hash is told."""
+        try:
+            return await self.call(method, header_hash, *args, **kwargs)
         except CorruptBatch:
-            self._on_lost()
+            self._on_lost(header_hash)
             raise
 
     async def put_batch(
@@ -90,11 +101,11 @@ class AsyncStore:
 
     async def add_columns(self, header_hash: bytes, columns: Iterable[tuple[int, NDArray[np.uint8]]]) -> None:
         """Durable on return. Raises NotFound, Expired, ReadOnly, CorruptBatch."""
-        await self.call(self.sync.add_columns, header_hash, columns)
+        await self._read(self.sync.add_columns, header_hash, columns)
 
     async def batch(self, header_hash: bytes) -> BatchRecord:
         """Raises NotFound (here), Expired, CorruptBatch."""
-        return await self.call(self.sync.batch, header_hash)
+        return await self._read(self.sync.batch, header_hash)
 
     async def any_batch(self, header_hash: bytes) -> BatchRecord:
         """As `batch`, but an expired one is an answer too: its `state` says so."""
@@ -104,6 +115,9 @@ class AsyncStore:
             return error.record
         except UnknownBatch as error:
             raise NotFound("batch", "0x" + header_hash.hex()) from error
+        except CorruptBatch:
+            self._on_lost(header_hash)
+            raise
 
     async def at_height(self, disperser_id: bytes, height: int) -> bytes | None:
         """The header hash at a height of a log, expired ones too."""
@@ -122,7 +136,7 @@ class AsyncStore:
     async def read_records(self, header_hash: bytes, pairs: Sequence[tuple[int, int]]) -> list[bytes | None]:
         """Raises NotFound, Expired, CorruptRecord, CorruptBatch."""
         try:
-            return await self.call(self.sync.read_records, header_hash, pairs)
+            return await self._read(self.sync.read_records, header_hash, pairs)
         except CorruptRecord as error:
             self._on_corrupt(header_hash, error.row, error.column)
             raise
@@ -130,7 +144,7 @@ class AsyncStore:
     async def read_column(self, header_hash: bytes, column: int) -> NDArray[np.uint8] | None:
         """u8[R,2096] or None. Raises as read_records."""
         try:
-            return await self.call(self.sync.read_column, header_hash, column)
+            return await self._read(self.sync.read_column, header_hash, column)
         except CorruptRecord as error:
             self._on_corrupt(header_hash, error.row, error.column)
             raise

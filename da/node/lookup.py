@@ -109,8 +109,6 @@ class PayloadLookup:
             lost = isinstance(ref, int)  # a height that is taken by a batch that is not served
         except CorruptBatch:
             lost = True
-        if lost:
-            self._follower.doubt()
         return None, lost
 
     async def _places(self, payload_id: bytes, namespace: bytes | None) -> tuple[list[Place], list[Place]]:
@@ -123,8 +121,7 @@ class PayloadLookup:
             try:
                 record = await self._context.store.any_batch(location.header_hash)
             except (NotFound, CorruptBatch):
-                self._follower.doubt()  # it was here: learn it again
-                continue
+                continue  # it was here; the repair gets it again
             (live if record.state == "live" else expired).append((record, location.entry))
         live.sort(key=lambda place: place[0].certificate is None)
         return live, expired

@@ -90,12 +90,24 @@ class Operation:
 
     async def reasons(self) -> list[str]:
         """Why the node cannot do all of its work; empty when it can."""
+        context = self._context
         try:
-            health = await self._context.store.health()
+            store, outbox = await context.store.health(), await context.workers.io(self._outbox.health)
         except StoreError as error:
             return [f"store: {error}"]
-        reasons = [] if health.writable else [f"store is read-only: {health.reason}"]
-        return reasons + self._dispersal.conflicts
+        reasons = [] if store.writable else [f"store is read-only: {store.reason}"]
+        reasons += [] if outbox.writable else [f"outbox is read-only: {outbox.reason}"]
+        return reasons + self._dispersal.conflicts + self._lost()
+
+    def _lost(self) -> list[str]:
+        """Batches of the own log that no other node can give back for certain."""
+        return [
+            f"the log stands still: batch 0x{header.hash.hex()} of height {header.height} is damaged here "
+            "and was not certified; what to do is told in docs/reference/storage.md, Damage"
+            for header in self._repair.lost
+            if header.disperser_id == self._context.member.id
+            and header.height > self._dispersal.certified_height
+        ]
 
 
 def _version() -> str:

@@ -122,9 +122,9 @@ class Posting:
         used = await context.workers.io(lambda: self._outbox.total_bytes) + self._reserved_bytes
         if used > context.config.outbox_bytes_max:
             raise QueueFull(retry_after_s, "the outbox is full")
-        health = await context.store.health()
-        if not health.writable:
-            raise ReadOnly(health.reason or "the store takes no writes")
+        for health in (await context.store.health(), await context.workers.io(self._outbox.health)):
+            if not health.writable:
+                raise ReadOnly(health.reason or "the disk takes no writes")
 
     async def _post(self, namespace: bytes, payload: bytes, lookup: PayloadLookup) -> Receipt:
         context = self._context

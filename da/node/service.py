@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, TypeVar
 from da import bls
 from da.disperser.batcher import Batcher
 from da.disperser.dispersal import Dispersal
+from da.disperser.remake import Remaker
 from da.errors import ColumnNotHeld, InvalidRequest, NotCertified, NotFound, NotReconstructable
 from da.member.fetch import ColumnFetcher, RowRange
 from da.member.follow import LogFollower
 from da.member.ingest import Ingest
+from da.member.relearn import Relearning
 from da.member.repair import Repair
 from da.member.retention import Retention
 from da.member.scrub import Scrub
@@ -125,10 +127,10 @@ class Node:
             changed=Broadcast(),
         )
         fetcher = ColumnFetcher(context)
-        self._repair = Repair(context, fetcher)
+        self._repair = Repair(context, fetcher, Relearning(context, Remaker(context, outbox).remake))
         self._follower = LogFollower(context, self._repair.request)
         self._ingest = Ingest(context, self._follower)
-        self._scrub = Scrub(context, self._repair, self._follower)
+        self._scrub = Scrub(context, self._repair)
         self._retention = Retention(context)
         self._batcher = Batcher(context, outbox)
         self._dispersal = Dispersal(context, self._batcher, outbox, Broadcast())
@@ -170,8 +172,9 @@ class Node:
         self.metrics.corrupt_records.inc()
         self._repair.request(header_hash, {column})
 
-    def _on_lost(self) -> None:
-        self._follower.doubt()
+    def _on_lost(self, header_hash: bytes) -> None:
+        """Called in the event loop by the store's async face."""
+        self._scrub.doubt(header_hash)
 
     # --- rollups: posting -----------------------------------------------------------------
     async def post(self, namespace: bytes, payload: bytes) -> Receipt:

@@ -1,15 +1,21 @@
-"""What the node's loops are made of: a broadcast to wait on, and tasks that start again when they fail."""
+"""What the node's loops are made of: a broadcast to wait on, writes that wait for room, and tasks that start
+again when they fail."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from da.errors import ReadOnly
+from da.store.errors import StoreReadOnly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from da.metrics import NodeMetrics
+
+T = TypeVar("T")
 
 log = logging.getLogger("da.node")
 
@@ -29,6 +35,19 @@ class Broadcast:
         """Wake all holders of tickets."""
         self._event.set()
         self._event = asyncio.Event()
+
+
+async def until_room(what: str, pause_s: float, write: Callable[[], Awaitable[T]]) -> T:
+    """The result of a write to the disk, tried again for as long as the disk takes none."""
+    attempt = 0
+    while True:
+        try:
+            return await write()
+        except (ReadOnly, StoreReadOnly) as error:
+            attempt += 1
+            rare = attempt & (attempt - 1) == 0  # a disk that is full for days is told of ever more rarely
+            log.log(logging.WARNING if rare else logging.DEBUG, "%s waits: %s", what, error)
+        await asyncio.sleep(pause_s)
 
 
 class Loops:

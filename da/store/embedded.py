@@ -220,8 +220,16 @@ class EmbeddedStore:
         """See BatchStore.scrub. Raises UnknownBatch, ExpiredBatch for one batch."""
         self._check_open()
         if header_hash is None:
-            return scrub.scrub_store(self._files, self._index, self._write_lock)
-        return scrub.scrub_batch(self._files, self._index, self._reader.live_row(header_hash))
+            return self._uncached(scrub.scrub_store(self._files, self._index, self._write_lock))
+        row = self._reader.live_row(header_hash)
+        return self._uncached(scrub.scrub_batch(self._files, self._index, row))
+
+    def _uncached(self, findings: Iterator[ScrubFinding]) -> Iterator[ScrubFinding]:
+        # What is damaged is read from the disk from here on, so that reads tell it and puts make it anew.
+        for finding in findings:
+            if finding.header_hash is not None:
+                self._reader.forget([finding.header_hash])
+            yield finding
 
     def free_bytes(self) -> int:
         """See BatchStore.free_bytes."""

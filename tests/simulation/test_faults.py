@@ -125,8 +125,6 @@ CUTS = [
     ("after", "put_certificate"),
     ("before", "mark"),
     ("after", "mark"),
-    ("before", "remove_payload"),
-    ("after", "remove_payload"),
     ("after", "put"),
 ]
 

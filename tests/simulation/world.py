@@ -24,6 +24,7 @@ from da.protocol.errors import ProtocolError
 from da.protocol.push import ColumnPush
 from da.store import EmbeddedStore
 from da.store.base import BatchRecord
+from da.store.filesystem import Filesystem
 from da.transport import BatchPage, RemoteBatch
 from kzg.engine import Engine
 
@@ -216,6 +217,9 @@ class Seat:
         )
         self.dead = asyncio.Event()
         self.skew_ms = 0
+        self.filesystem = Filesystem()
+        self.reserve_bytes = 0
+        self.watch: Callable[[str, str], None] = lambda when, method: None
 
     @property
     def member(self) -> Member:
@@ -234,6 +238,7 @@ class Seat:
     def _check(self, when: str, method: str) -> None:
         if self.dead.is_set():
             raise PowerCut
+        self.watch(when, method)
         if self.cut == (when, method):
             self.cut = None
             self.world.loop.call_soon_threadsafe(self._drop)
@@ -247,10 +252,13 @@ class Seat:
         """Open the directories and run a node on them."""
         assert self.node is None
         self.dead = asyncio.Event()
-        self.store = EmbeddedStore(
-            self.directory / "store", reserve_bytes=0, bucket_s=self.world.bucket_s, now_ms=self.clock
-        )
-        self.outbox = Outbox(self.directory / "outbox", now_ms=self.clock)
+        disk: dict[str, Any] = {
+            "reserve_bytes": self.reserve_bytes,
+            "filesystem": self.filesystem,
+            "now_ms": self.clock,
+        }
+        self.store = EmbeddedStore(self.directory / "store", bucket_s=self.world.bucket_s, **disk)
+        self.outbox = Outbox(self.directory / "outbox", **disk)
         watched = [
             Watched(inner, lambda m: self._check("before", m), lambda m: self._check("after", m))
             for inner in (self.store, self.outbox)

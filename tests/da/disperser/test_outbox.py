@@ -125,7 +125,6 @@ def test_what_is_unknown_is_told(outbox: Outbox) -> None:
         lambda: outbox.entry(*_key(1)),
         lambda: outbox.payload(_key(1)),
         lambda: outbox.mark(_key(1), State.FAILED),
-        lambda: outbox.remove_payload(_key(1)),
     ):
         with pytest.raises(UnknownPayload) as caught:
             ask()
@@ -181,12 +180,11 @@ def test_removed_bytes_are_gone_and_the_entry_stays(
     outbox = open_outbox()
     _put(outbox, 1)
     _put(outbox, 2)
-    outbox.remove_payload(_key(1))
-    outbox.remove_payload(_key(1))
+    outbox.mark(_key(1), State.CERTIFIED)
     for _ in range(2):
         with pytest.raises(PayloadGone):
             outbox.payload(_key(1))
-        assert outbox.entry(*_key(1)).state == State.QUEUED
+        assert outbox.entry(*_key(1)).state == State.CERTIFIED
         assert outbox.total_bytes == len(_payload(2))
         assert len(list((tmp_path / "outbox" / "payloads").iterdir())) == 1
         outbox.close()
@@ -198,7 +196,7 @@ def test_a_removal_that_was_cut_off_is_finished(open_outbox: Callable[..., Outbo
     _put(outbox, 1)
     path = _payload_file(tmp_path, 1)
     data = path.read_bytes()
-    outbox.remove_payload(_key(1))
+    outbox.mark(_key(1), State.CERTIFIED)
     outbox.close()
     path.write_bytes(data)  # the row said so, the file was still there
     outbox = open_outbox()
@@ -450,9 +448,8 @@ for number in count(int(sys.argv[2])):
     _put(outbox, number)
     print("put", number, flush=True)
     if number % 2:
-        outbox.mark(_key(number), State.DISPERSING, header_hash=b"h" * 32)
-        outbox.remove_payload(_key(number))
-        print("dispersed", number, flush=True)
+        outbox.mark(_key(number), State.CERTIFIED, header_hash=b"h" * 32)
+        print("certified", number, flush=True)
 """
 
 
@@ -476,8 +473,8 @@ def test_what_was_accepted_survives_kill_9(tmp_path: Path, rounds: int) -> None:
         with closing(Outbox(tmp_path / "outbox")) as outbox:
             for number, what in promised.items():
                 entry = outbox.entry(*_key(number))
-                if what == "dispersed":
-                    assert (entry.state, entry.has_payload) == (State.DISPERSING, False)
+                if what == "certified":
+                    assert (entry.state, entry.has_payload) == (State.CERTIFIED, False)
                 if entry.has_payload:
                     assert outbox.payload(_key(number)) == _payload(number)
                 else:
@@ -521,12 +518,6 @@ class OutboxMachine(RuleBasedStateMachine):
         self.outbox.mark(_key(number), state)
         finished = state in (State.CERTIFIED, State.FAILED)
         self.model[number] = (state, self.model[number][1] and not finished)
-
-    @rule(number=_numbers)
-    def remove_payload(self, number: int) -> None:
-        if number in self.model:
-            self.outbox.remove_payload(_key(number))
-            self.model[number] = (self.model[number][0], False)
 
     @rule()
     def reopen(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +222,138 @@ def test_a_lost_file_is_learnt_again(tmp_path: Path, engine: Engine, index: int,
             await world.until(whole)
             await world.certify(b"a third")
             await world.check_logs()
+
+    run(main())
+
+
+def spoil(seat: Seat, header_hash: bytes, how: str) -> None:
+    """Damage a batch of a seat, whose node may run."""
+    suffix = ".certificate" if "certificate" in how else ".batch"
+    (path,) = (seat.directory / "store").rglob(header_hash.hex() + suffix)
+    data = path.read_bytes()
+    if "gone" in how:
+        path.unlink()
+        return
+    with path.open("r+b") as file:  # the same file, as a bad disk would change it
+        if how == "too long":
+            file.seek(len(data))
+            file.write(b"more")
+        elif how == "too short":
+            file.truncate(len(data) - 1000)
+        else:
+            file.seek(70)
+            file.write(bytes([data[70] ^ 1]))
+
+
+SPOILT = [
+    "batch file gone",
+    "head of the batch file",
+    "too long",
+    "too short",
+    "certificate gone",
+    "certificate",
+]
+
+
+@pytest.mark.parametrize("how", SPOILT)
+@pytest.mark.parametrize("index", [0, 2])
+def test_scrub_has_lost_batches_learnt_again_while_the_node_runs(
+    tmp_path: Path, engine: Engine, index: int, how: str
+) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=5, **LIMITS) as world:
+            await world.start()
+            payload = world.rng.randbytes(1000)
+            payload_id = await world.certify(payload)
+            await world.certify(b"another")
+            await world.settle()
+            seat, store = world.seats[index], world.store(index)
+            header_hash = store.at_height(world.disperser.id, 1)
+            assert header_hash is not None
+            before = store.batch(header_hash)  # and is cached
+            spoil(seat, header_hash, how)
+            assert list(store.scrub(header_hash))
+            for other in world.seats:
+                other.link.down = True  # nobody can help at first
+            await asyncio.sleep(150)
+            # A file of a wrong length needs one column put again, which the others give here.
+            assert bool(list(store.scrub(header_hash))) != how.startswith("too")
+            for other in world.seats:
+                other.link.down = False
+
+            async def sound() -> bool:
+                return not list(store.scrub(header_hash))
+
+            await world.until(sound, 60)
+            after = store.batch(header_hash)
+            assert after.columns == before.columns
+            assert after.certificate == before.certificate
+            assert await world.node(index).payload_bytes(payload_id) == payload
+            assert (await world.node(index).ready()).ready
+            await world.certify(b"a third")
+            await world.check_logs()
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "how", ["batch file gone", "head of the batch file", "certificate gone", "certificate"]
+)
+def test_a_read_that_meets_a_lost_batch_has_it_repaired(tmp_path: Path, engine: Engine, how: str) -> None:
+    async def main() -> None:
+        limits = LIMITS | {"scrub_interval_s": 1e6, "follow_interval_s": 1e6}
+        async with World(tmp_path, engine, members=5, **limits) as world:
+            await world.start()
+            payload = world.rng.randbytes(1000)
+            payload_id = await world.certify(payload)
+            await world.settle()
+            node, store = world.node(2), world.store(2)
+            header_hash = store.at_height(world.disperser.id, 1)
+            assert header_hash is not None
+            await asyncio.sleep(10)
+            spoil(world.seats[2], header_hash, how)
+            store._reader.clear()  # as after a while, or a restart
+            with pytest.raises(NotReconstructable):
+                await node.payload_bytes(payload_id)
+
+            async def sound() -> bool:
+                return not list(store.scrub(header_hash))
+
+            await world.until(sound, 60)
+            assert await node.payload_bytes(payload_id) == payload
+
+    run(main())
+
+
+def test_a_peer_that_lies_about_a_lost_batch_is_not_believed(tmp_path: Path, engine: Engine) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4, **LIMITS) as world:
+            await world.start()
+            await world.certify(b"some bytes")
+            await world.settle()
+            seat, store = world.seats[2], world.store(2)
+            header_hash = store.at_height(world.disperser.id, 1)
+            assert header_hash is not None
+            certificate = store.batch(header_hash).certificate
+
+            def lie(method: str, answer: Any) -> Any:
+                if method != "get_batches":
+                    return answer
+                bad = [replace(b, certificate=b.certificate[:-1] + b"x") for b in answer.batches]
+                return replace(answer, batches=tuple(bad))
+
+            for other in world.seats:
+                other.link.tamper = lie
+            spoil(seat, header_hash, "certificate gone")
+            await asyncio.sleep(150)
+            assert list(store.scrub(header_hash))
+            world.seats[1].link.tamper = None
+
+            async def sound() -> bool:
+                return not list(store.scrub(header_hash))
+
+            await world.until(sound, 60)
+            assert store.batch(header_hash).certificate == certificate
 
     run(main())
 

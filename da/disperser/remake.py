@@ -1,0 +1,73 @@
+"""Remaking: a batch of this disperser's log that the disk lost before it was certified, from the outbox.
+
+The idea: until a batch is certified, its columns may be nowhere else, and its height can be given to no other
+batch. The index still has its header and payload list, the outbox its bytes. The same bytes give the same
+rows, the same roots and so the same header, which is signed and dispersed as before.
+
+Invariants: what is put has the very header that the index has; anything else is not put.
+
+Does not: choose when (see da.member.repair).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from da.disperser.batcher import Parts, encode
+from da.disperser.outbox import OutboxError
+from da.protocol.attestation import sign_proposal
+from da.protocol.contents import check_contents
+from da.protocol.errors import InvalidContents
+from erasure.packing import pack
+
+if TYPE_CHECKING:
+    from da.disperser.outbox import Outbox
+    from da.node.context import NodeContext
+    from da.protocol.payload_list import PayloadEntry
+    from da.store.base import BatchRecord
+
+log = logging.getLogger("da.remake")
+
+
+class Remaker:
+    """Makes batches again."""
+
+    def __init__(self, context: NodeContext, outbox: Outbox) -> None:
+        self._context = context
+        self._outbox = outbox
+
+    async def remake(self, lost: BatchRecord) -> bool:
+        """Whether the batch, all of its columns, is stored again. Raises ReadOnly, EngineError."""
+        context, header, entries = self._context, lost.header, lost.payload_list.entries
+        parts = await context.workers.io(self._read, entries)
+        if parts is None:
+            return False
+        batch = await context.workers.compute(encode, context.engine, entries, parts)
+        if batch is None:
+            log.warning("height %d cannot be made again: the bytes are not its commitments'", header.height)
+            return False
+        try:
+            await context.workers.compute(check_contents, header, batch.payload_list, batch.commitments)
+        except InvalidContents as error:
+            log.warning("height %d cannot be made again: %s", header.height, error)
+            return False
+        signature = await context.workers.compute(sign_proposal, context.secret, header)
+        async with context.log_lock(context.member.id):
+            await context.store.put_batch(
+                header, signature, batch.payload_list, batch.commitments, batch.columns()
+            )
+        context.changed.announce()
+        log.warning("height %d was lost here and is made again from the outbox", header.height)
+        return True
+
+    def _read(self, entries: tuple[PayloadEntry, ...]) -> list[Parts] | None:
+        """Rows and commitments of each payload; None when the outbox has not all of them."""
+        parts: list[Parts] = []
+        try:
+            for entry in entries:
+                commitments = self._outbox.entry(*entry.key).commitments
+                parts.append((pack(self._outbox.payload(entry.key)), commitments))
+        except OutboxError:
+            return None
+        return parts

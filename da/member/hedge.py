@@ -1,0 +1,40 @@
+"""Asking one after the other without waiting for those who do not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+T = TypeVar("T")
+
+
+async def first_answer(
+    requests: Iterable[Callable[[], Coroutine[None, None, T | None]]], hedge_s: float
+) -> T | None:
+    """The first answer that is not None, or None when nobody is left to ask.
+
+    Each next request begins after `hedge_s`, or at once when all that began have said no. Those still under
+    way when the answer comes are cancelled.
+    """
+    left = deque(requests)
+    waiting: set[asyncio.Task[T | None]] = set()
+    try:
+        while left or waiting:
+            if left:
+                waiting.add(asyncio.create_task(left.popleft()()))
+            timeout_s = hedge_s if left else None
+            done, waiting = await asyncio.wait(
+                waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                if (answer := task.result()) is not None:
+                    return answer
+        return None
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

@@ -1,0 +1,96 @@
+"""Relearning: getting a batch again whose file or certificate was damaged or lost.
+
+The idea: the index still knows the header, and so which batch it is. A batch of this node's own that is not
+certified yet is made again from the outbox, which keeps the bytes until then; any other one is told by a peer
+with its certificate. The columns are the repair's.
+
+Invariants: what is put again has the very header that was there before, so its height stays what it was;
+what a peer tells is verified as if it were new.
+
+Does not: choose when (see repair).
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from da.errors import DaError, Expired, NotFound, PeerError
+from da.member.hedge import first_answer
+from da.member.verification import check_batch
+from da.protocol.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from da.node.context import NodeContext
+    from da.protocol.committee import Member
+    from da.protocol.header import Header
+    from da.store.base import BatchRecord
+    from da.transport import RemoteBatch
+
+log = logging.getLogger("da.relearn")
+
+
+class Relearning:
+    """Puts lost batches again."""
+
+    def __init__(self, context: NodeContext, remake: Callable[[BatchRecord], Awaitable[bool]]) -> None:
+        """`remake` makes a batch of this node's own again, if what it was made of is still there."""
+        self._context = context
+        self._remake = remake
+
+    async def relearn(self, header: Header) -> bool:
+        """Whether the batch is served again, perhaps with columns missing.
+
+        Raises NotFound (of another epoch, or forgotten), Expired, ReadOnly.
+        """
+        context = self._context
+        page = await context.store.batches(header.disperser_id, header.height, 1)
+        if not page or page[0].header != header or header.committee_hash != context.committee.hash:
+            raise NotFound("batch", "0x" + header.hash.hex())
+        if page[0].state == "expired":
+            raise Expired("batch", "0x" + header.hash.hex())
+        if page[0].state == "live":
+            return True
+        if header.disperser_id == context.member.id and await self._remake(page[0]):
+            return True
+        return await self._learn(header)
+
+    async def _learn(self, header: Header) -> bool:
+        """Get the batch from whoever has its certificate, its disperser last: all others ask that one."""
+        context = self._context
+        peers = list(context.peers)
+        context.rng.shuffle(peers)
+        peers.sort(key=lambda member: member.id == header.disperser_id)
+        batch = await first_answer(
+            [partial(self._ask, member, header) for member in peers], context.config.hedge_after_s
+        )
+        if batch is None or batch.certificate is None:
+            log.warning("batch %s is lost here, and nobody tells it now", header.hash.hex())
+            return False
+        async with context.log_lock(header.disperser_id):
+            await context.store.put_batch(
+                header, batch.disperser_signature, batch.payload_list, batch.commitments
+            )
+            await context.store.put_certificate(header.hash, batch.certificate)
+        context.changed.announce()
+        log.info("batch %s was lost here, a peer told it", header.hash.hex())
+        return True
+
+    async def _ask(self, member: Member, header: Header) -> RemoteBatch | None:
+        context = self._context
+        try:
+            page = await context.transport.get_batches(
+                member, header.disperser_id, header.height, 1, context.config.peer_timeout_s
+            )
+            for batch in page.batches:
+                if batch.header == header:
+                    await context.workers.compute(check_batch, context.committee, batch)
+                    return batch
+        except PeerError as error:
+            log.info("no batch %s: %s", header.hash.hex(), error)
+        except (DaError, ProtocolError) as error:
+            log.warning("%s told something wrong of %s: %s", member.name, header.hash.hex(), error)
+        return None
