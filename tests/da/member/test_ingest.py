@@ -244,3 +244,22 @@ def test_a_member_that_lost_its_store_signs_no_second_header(tmp_path: Path, eng
             await node.accept_push(make_batch(world, b"second", first).push_to(world, 1))
 
     run(main())
+
+
+@pytest.mark.parametrize(("members", "longest_s"), [(6, 0.5), (4, 10.5)])
+def test_a_hanging_peer_delays_the_first_push_only_while_it_is_needed(
+    tmp_path: Path, engine: Engine, members: int, longest_s: float
+) -> None:
+    """Of 6 members the other three peers hold over a third of the stake; of 4 the other one does not."""
+
+    async def main() -> None:
+        limits = {"follow_interval_s": 1e6, "peer_timeout_s": 10.0}
+        async with World(tmp_path, engine, members=members, **limits) as world:
+            for seat in world.seats[1:]:
+                await seat.start()
+            world.seats[2].link.delay_s = 1e6
+            started = world.loop.time()
+            await world.node(1).accept_push(make_batch(world).push_to(world, 1))
+            assert world.loop.time() - started < longest_s
+
+    run(main())
