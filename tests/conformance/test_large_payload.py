@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(900)]
 
 MIB = 2**20
 DISPERSER_PEAK_BYTES = 700 * MIB
-MEMBER_PEAK_BYTES = 500 * MIB
+MEMBER_PEAK_BYTES = 350 * MIB
 WORKER_PEAK_BYTES = 200 * MIB
 POST_TIMEOUT_S = 300.0
 # Generous: the machine may be shared with other tests. A loop that encodes or hashes by itself would be
