@@ -7,7 +7,7 @@ Flow:
 - `stop` asks politely, then insists; `kill` is a power cut for one node; `restart` brings it back.
 
 Invariants: each node leads a process group of its own, so its engine's workers go with it, and a Ctrl-C on
-the terminal reaches only this process. Listens on loopback only.
+the terminal reaches only this process. Listens on loopback only. A directory has one devnet at a time.
 Does not: use the network beyond loopback, nor leave processes behind.
 """
 
@@ -30,6 +30,8 @@ import httpx
 
 from da.devnet import files
 from da.devnet.files import NodeFiles
+from da.store.errors import StoreLocked
+from da.store.lock import DirectoryLock
 
 READY_TIMEOUT_S = 120.0
 READY_PAUSE_S = 0.1
@@ -141,9 +143,16 @@ class Devnet:
             raise DevnetError(f"a devnet has 1 to 64 nodes, not {node_count}")
         self._temporary = directory is None
         self.directory = Path(tempfile.mkdtemp(prefix="cellar-devnet-")) if directory is None else directory
-        made = files.make(
-            self.directory, node_count, base_port=base_port, batch_interval_ms=batch_interval_ms
-        )
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._lock = DirectoryLock(self.directory)
+            made = files.make(
+                self.directory, node_count, base_port=base_port, batch_interval_ms=batch_interval_ms
+            )
+        except StoreLocked as error:
+            raise DevnetError(f"another devnet runs in {self.directory} (pid {error.pid})") from None
+        except OSError as error:
+            raise DevnetError(f"{error.filename or self.directory}: {error.strerror}") from error
         self.nodes = [NodeProcess(node) for node in made]
 
     def __enter__(self) -> Self:
@@ -253,7 +262,8 @@ class Devnet:
                 node.kill()
 
     def close(self) -> None:
-        """Stop all nodes and remove a temporary directory."""
+        """Stop all nodes, give the directory free, and remove it when it is a temporary one."""
         self.stop()
+        self._lock.release()
         if self._temporary:
             shutil.rmtree(self.directory, ignore_errors=True)

@@ -83,6 +83,22 @@ def test_a_devnet_has_a_sane_size(tmp_path: Path) -> None:
             Devnet(count, directory=tmp_path)
 
 
+def test_a_directory_has_one_devnet_at_a_time(tmp_path: Path) -> None:
+    with (
+        Devnet(1, directory=tmp_path),
+        pytest.raises(DevnetError, match="another devnet runs"),
+    ):
+        Devnet(1, directory=tmp_path)
+    with Devnet(1, directory=tmp_path) as again:
+        assert [node.name for node in again.nodes] == ["node-0"]
+
+
+def test_a_place_that_is_no_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DevnetError, match="file: "):
+        Devnet(1, directory=tmp_path / "file")
+
+
 def test_a_node_that_dies_at_its_start_is_quoted(tmp_path: Path) -> None:
     with Devnet(1, directory=tmp_path) as net:
         net.nodes[0].files.config.write_text("nonsense = 1\n")
