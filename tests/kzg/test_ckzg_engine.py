@@ -281,11 +281,13 @@ def test_precompute_changes_memory_not_bytes(matrix) -> None:
 # --- programs
 
 PROGRAM = """
-    import sys
+    import signal
     import numpy as np
     from kzg.ckzg_engine import CkzgEngine
 
     def main():
+        # A shell starts what runs in its background with Ctrl-C ignored, and the tests may be there.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         with CkzgEngine(workers=1, precompute=0) as engine:
             engine.commit(np.zeros((1, 131072), dtype=np.uint8))
             nursery = engine._pool._nursery._process.pid
