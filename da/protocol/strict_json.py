@@ -16,7 +16,12 @@ from typing import Any, NoReturn
 
 from da.protocol.errors import InvalidCommittee
 
+# A committee needs four levels. The parser's own guard is the interpreter's recursion limit, which other
+# packages of a process raise past what its stack can take.
+MAX_DEPTH = 16
+
 _HEX = re.compile(r"0x[0-9a-f]*", re.ASCII)
+_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 
 
 def parse_object(text: bytes | str, max_bytes: int) -> Fields:
@@ -24,16 +29,31 @@ def parse_object(text: bytes | str, max_bytes: int) -> Fields:
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
     if len(raw) > max_bytes:
         raise InvalidCommittee("document", f"is over {max_bytes} bytes")
+    if _is_deep(raw):
+        raise InvalidCommittee("document", f"is nested deeper than {MAX_DEPTH} levels")
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except InvalidCommittee:
         raise
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         # ValueError covers bad UTF-8, bad JSON and integers of thousands of digits.
         raise InvalidCommittee("document", f"is not JSON: {type(error).__name__}") from None
     if not isinstance(value, dict):
         raise InvalidCommittee("document", "is not an object")
     return Fields(value, "")
+
+
+def _is_deep(raw: bytes) -> bool:
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(raw):
+        first = raw[token.start()]
+        if first in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif first in b"]}":
+            depth -= 1
+    return False
 
 
 class Fields:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -284,6 +285,24 @@ def test_rogue_key_has_no_proof(document: dict[str, Any]):
 )
 def test_documents_that_are_no_committee_are_refused(text: str | bytes):
     refused(text)
+
+
+def test_depth_is_bounded_whatever_the_interpreter_allows():
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(10**6)  # as py-evm does when it is imported
+    try:
+        for text in ("[" * 100_000, '{"a":' * 50_000, "]" * 1_000 + "[" * 100_000):
+            refused(text)
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def test_brackets_in_strings_are_no_depth(party: Any):
+    document = json.loads(party.committee.to_json())
+    document["members"][0]["name"] = "[" * 40
+    with pytest.raises(InvalidCommittee) as caught:
+        Committee.from_json(json.dumps(document))
+    assert "name" in caught.value.field
 
 
 def test_repeated_keys_in_members_are_refused(party: Any):
