@@ -125,7 +125,7 @@ class ColumnFetcher:
                 records = await context.transport.get_records(member, header_hash, pairs, timeout_s)
                 data = None if None in records else b"".join(r for r in records if r is not None)
         except PeerError as error:
-            log.info("no column %d: %s", column, error)
+            log.debug("no column %d: %s", column, error)  # a line a column and peer would flood the log
             return None
         if data is None:
             return None

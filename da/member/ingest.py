@@ -89,6 +89,8 @@ class Ingest:
     async def _check_place(self, header: Header) -> None:
         """The header is known here, or is the next of its log."""
         store = self._context.store
+        # The top first: should the follower store this very batch in between, it is found below as known.
+        top = await store.latest(header.disperser_id)
         known = await store.at_height(header.disperser_id, header.height)
         if known is not None:
             if known != header.hash:
@@ -100,7 +102,6 @@ class Ingest:
                 )
                 raise HeaderConflict(known)
             return
-        top = await store.latest(header.disperser_id)
         top_height, top_hash = (top.header.height, top.header.hash) if top else (0, ZERO_HASH)
         if header.height != top_height + 1:
             raise HeightGap(top_height + 1)
