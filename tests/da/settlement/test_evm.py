@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 
 import pytest
@@ -82,3 +84,9 @@ def test_time_follows_the_wall_clock() -> None:
     now_s = int(time.time())
     chain.set_time(now_s)
     assert chain.timestamp_s >= now_s
+
+
+def test_deep_json_is_refused_after_py_evm_was_imported() -> None:
+    assert sys.getrecursionlimit() <= 1_000
+    with pytest.raises(RecursionError):
+        json.loads("[" * 100_000)
