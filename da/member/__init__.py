@@ -1,1 +1,1 @@
-"""da/member"""
+"""What a member does: verify, store and sign columns, follow the logs, repair, scrub, expire."""
