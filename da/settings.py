@@ -165,6 +165,15 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds after which a second holder is asked when the first is silent.",
     )
+    concurrent_openings_max: int = Field(
+        default=1, ge=1, description="Point openings made at once, 0.1 s of a core each."
+    )
+    openings_waiting_max: int = Field(
+        default=16, ge=0, description="Openings that may wait for their turn; more get 429 at once."
+    )
+    opening_wait_s: float = Field(
+        default=10.0, gt=0, description="Seconds an opening may wait for its turn before the answer is 429."
+    )
     concurrent_derivations_max: int = Field(
         default=2, ge=1, description="Columns whose parity cells are derived at once."
     )

@@ -30,6 +30,7 @@ from da.api.context import ApiContext
 from da.api.instrumentation import UNMATCHED, HttpMetrics, Instrumentation
 from da.api.normalisation import Normalisation
 from da.api.schemas import ErrorBody, json_ready
+from da.budget import Budget
 from da.node import Node
 from da.protocol.errors import ProtocolError
 from da.settings import Settings
@@ -187,6 +188,15 @@ class _Application(FastAPI):
         return schema
 
 
+def _memory(capacity: int, wait_s: float, settings: Settings) -> Budget:
+    return Budget(
+        capacity,
+        wait_s=wait_s,
+        queue_max=settings.bodies_waiting_max,
+        refuse=lambda reason: api_errors.Overloaded(f"no memory is free for this body: {reason}"),
+    )
+
+
 def create_app(node: Node, settings: Settings) -> FastAPI:
     """The application that serves `node` over HTTP, within the limits of `settings`."""
     app = _Application(
@@ -204,16 +214,8 @@ def create_app(node: Node, settings: Settings) -> FastAPI:
         settings=settings,
         rights=tokens.PostingRights(settings.tokens, open_posting=settings.open_posting),
         pace=bodies.BodyPace(settings.body_timeout_s, settings.body_grace_s, settings.body_bytes_per_s_min),
-        posts=bodies.Admission(
-            settings.post_inflight_bytes_max,
-            wait_s=settings.post_wait_s,
-            queue_max=settings.bodies_waiting_max,
-        ),
-        reads=bodies.Admission(
-            settings.read_inflight_bytes_max,
-            wait_s=settings.read_wait_s,
-            queue_max=settings.bodies_waiting_max,
-        ),
+        posts=_memory(settings.post_inflight_bytes_max, settings.post_wait_s, settings),
+        reads=_memory(settings.read_inflight_bytes_max, settings.read_wait_s, settings),
     )
     app.router.routes.append(batches.cell_route)
     for module in (payloads, batches, members, operations, browsing):

@@ -2,20 +2,19 @@
 
 Flow:
 - `check_binary` refuses other media types, and lengths over the limit, before a byte is read.
-- `Admission.hold` waits (bounded) until the body's bytes fit into the memory that the settings allow.
+- the route waits (bounded) until the body's bytes fit into the memory that the settings allow
+  (da/budget.py).
 - `read` takes the stream piece by piece against one deadline, that of the whole body or that of the minimum
   rate, whichever comes first; it stops at the first byte over the limit.
 
-Invariants: at most `limit_bytes` are ever buffered for a request; at most the admission's capacity for all.
+Invariants: at most `limit_bytes` are ever buffered for a request; at most the budget's capacity for all.
 Does not: look into the bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
@@ -24,7 +23,6 @@ from da.api.errors import (
     BodyTooLarge,
     BodyTooSlow,
     InvalidContentLength,
-    Overloaded,
     TruncatedBody,
     UnsupportedMediaType,
 )
@@ -163,68 +161,3 @@ async def _next_piece(request: Request) -> tuple[bytes, bool]:
 def _has_body(request: Request) -> bool:
     headers = request.headers
     return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-
-
-class Admission:
-    """A budget of bytes shared by the bodies being read: first come, first served, waiting bounded.
-
-    Args:
-        capacity: bytes in use at once. A request for more than that takes the whole budget.
-        wait_s: longest wait for room. queue_max: requests that may wait.
-    """
-
-    def __init__(self, capacity: int, *, wait_s: float, queue_max: int) -> None:
-        self._capacity = capacity
-        self._free = capacity
-        self._wait_s = wait_s
-        self._queue_max = queue_max
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-
-    @property
-    def used_bytes(self) -> int:
-        """Bytes given out and not yet returned."""
-        return self._capacity - self._free
-
-    @contextlib.asynccontextmanager
-    async def hold(self, size: int) -> AsyncIterator[None]:
-        """Hold `size` bytes of the budget for the length of the block.
-
-        Raises:
-            Overloaded: the queue is full, or no room was made in time.
-        """
-        size = min(size, self._capacity)
-        if self._waiting or size > self._free:
-            await self._wait_for(size)
-        else:
-            self._free -= size
-        try:
-            yield
-        finally:
-            self._free += size
-            self._wake()
-
-    async def _wait_for(self, size: int) -> None:
-        if len(self._waiting) >= self._queue_max:
-            raise Overloaded("too many bodies are waiting for memory")
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (size, future)
-        self._waiting.append(entry)
-        try:
-            async with asyncio.timeout(self._wait_s):
-                await future
-        except BaseException as error:
-            if future.done() and not future.cancelled():  # given in the same turn of the loop as the timeout
-                self._free += size
-            elif entry in self._waiting:  # `_wake` may have dropped it since the cancellation
-                self._waiting.remove(entry)
-            self._wake()
-            if isinstance(error, TimeoutError):
-                raise Overloaded("no memory became free for this body in time") from None
-            raise
-
-    def _wake(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._free:
-            size, future = self._waiting.popleft()
-            if not future.done():
-                self._free -= size
-                future.set_result(None)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from da.api.bodies import Admission, BodyPace
+from da.api.bodies import BodyPace
+from da.budget import Budget
 from da.node import Node
 from da.settings import Settings
 from da.tokens import PostingRights
@@ -21,8 +22,8 @@ class ApiContext:
     settings: Settings
     rights: PostingRights
     pace: BodyPace
-    posts: Admission
-    reads: Admission
+    posts: Budget
+    reads: Budget
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     stream_clients: int = 0
 

@@ -23,6 +23,7 @@ import logging
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from da.budget import Budget
 from da.errors import (
     DaError,
     HeaderConflict,
@@ -30,12 +31,13 @@ from da.errors import (
     InvalidPush,
     InvalidTimestamp,
     NotFound,
+    QueueFull,
     RejectedColumn,
     StaleCommittee,
     WrongChain,
     WrongCustody,
 )
-from da.member.verification import bad_columns, check_certificate, check_signature
+from da.member.verification import bad_columns, check_certificate, check_signature, decode_certificate
 from da.protocol.attestation import Attestation
 from da.protocol.contents import check_contents
 from da.protocol.errors import InvalidContents
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("da.ingest")
 
+CERTIFICATES_WAITING_MAX = 32  # to be verified; the follower brings what is turned away
+
 
 class Ingest:
     """Takes pushes and certificates for one node."""
@@ -65,6 +69,13 @@ class Ingest:
         self._asking: defaultdict[bytes, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._slots = asyncio.Semaphore(context.config.concurrent_verifications_max)
         self._running: dict[bytes, asyncio.Task[Attestation]] = {}
+        config = context.config
+        self._certificates = Budget(
+            1,
+            wait_s=config.push_wait_s,
+            queue_max=CERTIFICATES_WAITING_MAX,
+            refuse=lambda reason: QueueFull(max(1, round(config.push_wait_s)), f"certificates: {reason}"),
+        )
 
     async def check_header(self, header: Header, disperser_signature: bytes) -> None:
         """Whether a push of this header would be looked at. Raises as `accept_push`."""
@@ -195,20 +206,31 @@ class Ingest:
             return frozenset()
 
     async def accept_certificate(self, header_hash: bytes, certificate_bytes: bytes) -> None:
-        """Check against the committee and store.
+        """Check against the committee and store; what has one already needs no other, nor another look.
 
-        Raises RejectedCertificate, NotFound (and the follower looks for the batch), Expired, ReadOnly.
+        Anybody may bring a certificate, so nothing is verified that this node has no use for, and one at a
+        time.
+
+        Raises RejectedCertificate, NotFound (and the follower looks for the batch), QueueFull, Expired,
+        ReadOnly.
         """
         context = self._context
-        await context.workers.compute(check_certificate, context.committee, header_hash, certificate_bytes)
+        certificate = decode_certificate(header_hash, certificate_bytes)
+        if await self._has_certificate(header_hash):
+            return
+        async with self._certificates.hold():
+            if await self._has_certificate(header_hash):
+                return
+            await context.workers.compute(check_certificate, context.committee, certificate)
+            await context.store.put_certificate(header_hash, certificate_bytes)
+        context.changed.announce()
+
+    async def _has_certificate(self, header_hash: bytes) -> bool:
         try:
-            record = await context.store.batch(header_hash)
+            return (await self._context.store.batch(header_hash)).certificate is not None
         except NotFound:
             self._follower.kick()
             raise
-        if record.certificate is None:
-            await context.store.put_certificate(header_hash, certificate_bytes)
-            context.changed.announce()
 
 
 def _columns(push: ColumnPush, positions: list[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:

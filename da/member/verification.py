@@ -46,16 +46,23 @@ def check_signature(committee: Committee, header: Header, disperser_signature: b
         raise InvalidDisperserSignature from error
 
 
-def check_certificate(committee: Committee, header_hash: bytes, certificate_bytes: bytes) -> Certificate:
-    """The certificate, decoded, if it convinces and is for that header. Raises RejectedCertificate."""
+def decode_certificate(header_hash: bytes, certificate_bytes: bytes) -> Certificate:
+    """The certificate of that header, nothing verified. Raises RejectedCertificate."""
     try:
         certificate = Certificate.decode(certificate_bytes)
-        certificate.verify(committee)
     except ProtocolError as error:
         raise RejectedCertificate(str(error)) from error
     if certificate.header.hash != header_hash:
         raise RejectedCertificate("the certificate is for another header")
     return certificate
+
+
+def check_certificate(committee: Committee, certificate: Certificate) -> None:
+    """That the certificate convinces. Raises RejectedCertificate."""
+    try:
+        certificate.verify(committee)
+    except ProtocolError as error:
+        raise RejectedCertificate(str(error)) from error
 
 
 def check_batch(committee: Committee, batch: RemoteBatch) -> None:
@@ -65,7 +72,7 @@ def check_batch(committee: Committee, batch: RemoteBatch) -> None:
     """
     if batch.certificate is None:
         raise RejectedCertificate("the batch has no certificate")
-    check_certificate(committee, batch.header.hash, batch.certificate)
+    check_certificate(committee, decode_certificate(batch.header.hash, batch.certificate))
     check_signature(committee, batch.header, batch.disperser_signature)
     check_contents(batch.header, batch.payload_list, batch.commitments)
 

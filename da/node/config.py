@@ -53,6 +53,9 @@ class NodeConfig:
     concurrent_fetches_max: int = 16  # column requests to peers in flight, for one reconstruction
     peer_timeout_s: float = 10.0
     hedge_after_s: float = 0.5  # ask a second holder when the first has not answered by then
+    concurrent_openings_max: int = 1  # point openings being made; they take turns apart from other work
+    openings_waiting_max: int = 16  # for their turn; more get QueueFull
+    opening_wait_s: float = 10.0
     concurrent_derivations_max: int = 2  # columns whose parity cells are being derived
     parity_cache_bytes: int = 64 * MIB
     records_per_read_max: int = 1_024

@@ -4,7 +4,7 @@ It puts the parts together and delegates; what each does and promises is in its 
 
     posting -> outbox -> disperser.batcher -> disperser.dispersal -> disperser.delivery (one a member)
     member.ingest | member.follow | member.fetch | member.repair | member.scrub | member.retention
-    lookup, reading, samples
+    lookup, reading, openings, samples
 
 Invariants: methods may be called concurrently from one event loop; none does heavy work on it; errors are
 those of da/errors.py and da/protocol/errors.py, and kzg's EngineError when the engine breaks down.
@@ -18,11 +18,19 @@ import random
 from typing import TYPE_CHECKING, TypeVar
 
 from da import bls
+from da.budget import Budget
 from da.disperser.batcher import Batcher
 from da.disperser.dispersal import Dispersal
 from da.disperser.remake import Remaker
-from da.errors import ColumnNotHeld, InvalidRequest, NotCertified, NotFound, NotReconstructable
-from da.member.fetch import ColumnFetcher, RowRange
+from da.errors import (
+    ColumnNotHeld,
+    InvalidRequest,
+    NotCertified,
+    NotFound,
+    NotReconstructable,
+    QueueFull,
+)
+from da.member.fetch import ColumnFetcher
 from da.member.follow import LogFollower
 from da.member.ingest import Ingest
 from da.member.relearn import Relearning
@@ -31,9 +39,9 @@ from da.member.retention import Retention
 from da.member.scrub import Scrub
 from da.metrics import NodeMetrics
 from da.node.async_store import AsyncStore
-from da.node.budget import ByteBudget
 from da.node.context import NodeContext
 from da.node.lookup import PayloadLookup
+from da.node.openings import Openings
 from da.node.operation import Operation
 from da.node.posting import Posting
 from da.node.reading import PayloadReader
@@ -53,7 +61,6 @@ from da.protocol.committee import member_id
 from da.protocol.namespace import NAMESPACE_BYTES
 from da.store.errors import CorruptBatch, CorruptRecord
 from erasure.constants import CELLS_PER_EXT_BLOB, FIELD_ELEMENTS_PER_BLOB
-from kzg.openings import open_index, open_point
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -111,7 +118,12 @@ class Node:
         self.name = name or member.name
         self._workers = Workers(config.compute_threads, config.io_threads)
         self._loops = Loops(self.metrics)
-        self._pushes = ByteBudget(config.push_inflight_bytes_max, config.push_wait_s, "column pushes")
+        self._pushes = Budget(
+            config.push_inflight_bytes_max,
+            wait_s=config.push_wait_s,
+            queue_max=None,  # each has shown a disperser's signature
+            refuse=lambda reason: QueueFull(max(1, round(config.push_wait_s)), f"column pushes: {reason}"),
+        )
         context = self._context = NodeContext(
             config=config,
             committee=committee,
@@ -137,6 +149,7 @@ class Node:
         self._posting = Posting(context, outbox, self._batcher)
         self._lookup = PayloadLookup(context, outbox, self._batcher, self._follower)
         self._reader = PayloadReader(context, fetcher)
+        self._openings = Openings(context, self._lookup, self._reader)
         self._records = RecordReader(context)
         self._operation = Operation(context, outbox, self._batcher, self._dispersal, self._repair)
         # Of batches that samplers asked for: R never changes, and spares a look into the store a cell.
@@ -239,25 +252,16 @@ class Node:
         """Open the payload's row `row` at a point z (32 bytes), or the payload's index-th element.
 
         Exactly one of z and index; with index, the row follows from it.
-        Raises InvalidRequest, KzgError (z), and what payload_proof and payload_bytes raise.
+        Raises InvalidRequest, KzgError (z), QueueFull, and what payload_proof and payload_bytes raise.
         """
         _check_length("payload id", payload_id, HASH_BYTES)
         if (z is None) == (index is None):
             raise InvalidRequest("an opening is at z or at index, one of the two")
         if index is not None:
             row, index = divmod(index, FIELD_ELEMENTS_PER_BLOB)
-        record, entry = await self._lookup.place(payload_id, None)
-        if not 0 <= row < entry.row_count:
-            raise InvalidRequest(f"the payload has rows 0..{entry.row_count - 1}, not {row}")
-        batch_row = entry.first_row + row
-        blobs = await self._reader.rows(record, RowRange(batch_row, 1))
-        commitment = record.commitments[batch_row].tobytes()
-        if index is not None:
-            opening = await self._workers.compute(open_index, blobs[0], index, commitment=commitment)
-        else:
-            assert z is not None, "checked above"
-            opening = await self._workers.compute(open_point, blobs[0], z, commitment=commitment)
-        return PayloadOpening(payload_id, row, batch_row, record.header.hash, opening)
+            return await self._openings.opening(payload_id, index, row)
+        assert z is not None, "checked above"
+        return await self._openings.opening(payload_id, z, row)
 
     # --- the log --------------------------------------------------------------------------
     async def batch(self, ref: int | bytes, disperser_id: bytes | None = None) -> BatchRecord:

@@ -17,8 +17,7 @@ import pytest
 import uvicorn
 
 from da.api.app import create_app
-from da.api.bodies import Admission, BodyPace
-from da.api.errors import Overloaded
+from da.api.bodies import BodyPace
 from da.api.http_protocol import protocol_class
 from da.bootstrap import NodeServer
 from da.settings import Settings
@@ -310,72 +309,6 @@ def test_the_pace_is_the_rate_after_the_grace_and_the_whole_time_at_most() -> No
     assert pace.deadline_s(0) == 5.0
     assert pace.deadline_s(10_000) == 15.0
     assert pace.deadline_s(10_000_000) == 100.0
-
-
-async def test_admission_holds_bodies_back_and_lets_them_in_by_turn() -> None:
-    admission = Admission(100, wait_s=60.0, queue_max=10)
-    order: list[str] = []
-    release = asyncio.Event()
-
-    entered = asyncio.Event()
-
-    async def body(name: str, size: int) -> None:
-        async with admission.hold(size):
-            order.append(name)
-            entered.set()
-            await release.wait()
-
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-        group.create_task(body("first", 80))
-        await entered.wait()
-        group.create_task(body("big", 90))
-        group.create_task(body("small", 10))
-        for _ in range(10):
-            await asyncio.sleep(0)
-        assert order == ["first"], "the small one would fit, but must not overtake for ever"
-        assert admission.used_bytes == 80
-        release.set()
-    assert order == ["first", "big", "small"]
-    assert admission.used_bytes == 0
-
-
-async def test_admission_never_waits_for_more_than_there_is() -> None:
-    admission = Admission(100, wait_s=60.0, queue_max=10)
-    async with asyncio.timeout(20), admission.hold(10_000):
-        assert admission.used_bytes == 100
-    assert admission.used_bytes == 0
-
-
-async def test_admission_gives_up_after_its_wait_and_when_the_queue_is_full() -> None:
-    admission = Admission(100, wait_s=0.01, queue_max=1)
-    async with asyncio.timeout(20), admission.hold(100):
-        with pytest.raises(Overloaded, match="in time"):
-            async with admission.hold(1):
-                pytest.fail("there was no room")
-        waiting = asyncio.ensure_future(_hold(admission, 1))
-        await asyncio.sleep(0)
-        with pytest.raises(Overloaded, match="waiting"):
-            await _hold(admission, 1)
-        with pytest.raises(Overloaded):
-            await waiting
-    assert admission.used_bytes == 0
-
-
-async def test_a_cancelled_wait_gives_nothing_away() -> None:
-    admission = Admission(100, wait_s=60.0, queue_max=10)
-    async with asyncio.timeout(20):
-        async with admission.hold(100):
-            waiting = asyncio.ensure_future(_hold(admission, 100))
-            await asyncio.sleep(0)
-            waiting.cancel()
-            await asyncio.wait({waiting})
-        assert admission.used_bytes == 0
-        await _hold(admission, 100)
-
-
-async def _hold(admission: Admission, size: int) -> None:
-    async with admission.hold(size):
-        pass
 
 
 async def test_a_truncated_body_is_an_error_of_its_own(node, make_settings: Callable[..., Settings]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 
 from da import errors
+from da.member import ingest
+from da.member.verification import check_certificate
 from da.protocol.push import ColumnPush
 from kzg.engine import Engine
 from tests.da.member.support import Made, make_batch
@@ -219,6 +222,54 @@ def test_certificates(tmp_path: Path, engine: Engine) -> None:
         await node.accept_certificate(batch.header.hash, certificate)
         assert world.store(1).batch(batch.header.hash).certificate == certificate
         assert (await node.payload_certificate(batch.payload_list.entries[0].payload_id)) == certificate
+
+    with_member(tmp_path, engine, test)
+
+
+def test_only_a_certificate_that_is_wanted_is_verified_and_one_at_a_time(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    active, most, calls = 0, 0, 0
+    lock = threading.Lock()
+
+    def counting(*arguments: Any) -> None:
+        nonlocal active, most, calls
+        with lock:
+            active, calls = active + 1, calls + 1
+            most = max(most, active)
+        try:
+            check_certificate(*arguments)
+        finally:
+            with lock:
+                active -= 1
+
+    async def test(world: World) -> None:
+        nonlocal calls
+        monkeypatch.setattr(ingest, "check_certificate", counting)
+        node, batch = world.node(1), make_batch(world)
+        header_hash, certificate = batch.header.hash, batch.certificate(world)
+        with pytest.raises(errors.NotFound):
+            await node.accept_certificate(header_hash, certificate)
+        assert calls == 0, "an unknown batch needs no certificate yet"
+        await node.accept_push(batch.push_to(world, 1))
+        bent = [
+            certificate[:-1] + bytes([certificate[-1] ^ (number + 1)])
+            for number in range(ingest.CERTIFICATES_WAITING_MAX + 5)
+        ]
+        answers = await asyncio.gather(
+            *(node.accept_certificate(header_hash, wrong) for wrong in bent), return_exceptions=True
+        )
+        assert [type(answer) for answer in answers].count(errors.QueueFull) == 4
+        assert most == 1
+        calls = 0
+        await asyncio.gather(*(node.accept_certificate(header_hash, certificate) for _ in range(5)))
+        assert calls == 1, "those that waited found it there"
+        await node.accept_certificate(header_hash, certificate)
+        await node.accept_certificate(
+            header_hash, bent[0]
+        )  # there is one: whatever else comes is not looked at
+        assert calls == 1
+        assert world.store(1).batch(header_hash).certificate == certificate
 
     with_member(tmp_path, engine, test)
 
