@@ -82,7 +82,8 @@ class Settings(BaseSettings):
     )
     password_file: Path | None = Field(
         default=None,
-        description="File whose first line is the keystore's password; unset: asked for on the terminal.",
+        description="File, mode 0600, whose first line is the keystore's password; unset: asked for on the "
+        "terminal.",
     )
     roles: Annotated[tuple[Role, ...], NoDecode] = Field(
         default=("member",),

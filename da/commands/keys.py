@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from da import bls, keystore
-from da.commands.output import AsJson, PasswordFile, ask_password, emit, fail, read_input, stderr
+from da.commands.output import AsJson, PasswordFile, ask_password, emit, fail, read_input, read_secret, stderr
 from da.protocol.committee import member_id
 from erasure import InvalidBackup, decode_backup, encode_backup
 
@@ -64,15 +64,16 @@ def backup(path: KeystoreArgument, password_file: PasswordFile = None) -> None:
 def restore(
     path: Annotated[Path, typer.Argument(help="The keystore file to make.")],
     backup_file: Annotated[
-        Path, typer.Option("--from", help='File with the backup text; "-" reads standard input.')
+        Path, typer.Option("--from", help='File, mode 0600, with the backup text; "-" reads standard input.')
     ] = Path("-"),
     password_file: PasswordFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a keystore from a backup text, mistyped and missing characters (written as ?) corrected."""
-    if str(backup_file) == "-" and sys.stdin.isatty():
+    typed = str(backup_file) == "-"
+    if typed and sys.stdin.isatty():
         stderr.print("Type the backup text, then Ctrl-D:")
-    text = read_input(backup_file).decode("utf-8", "replace")
+    text = (read_input(backup_file) if typed else read_secret(backup_file, "key")).decode("utf-8", "replace")
     try:
         found = decode_backup(text)
     except InvalidBackup as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -29,7 +30,7 @@ stderr = Console(stderr=True, highlight=False)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 PasswordFile = Annotated[
     Path | None,
-    typer.Option(help="File whose first line is the keystore's password; asked for when absent."),
+    typer.Option(help="File, mode 0600, whose first line is the keystore's password; asked for when absent."),
 ]
 
 
@@ -105,13 +106,29 @@ def load_committee(path: Path) -> Committee:
         fail(f"{path}: {error}")
 
 
+def read_secret(path: Path, what: str) -> bytes:
+    """The bytes of a file that holds a secret; one that others than its owner can get at is refused.
+
+    A pipe is the caller's own.
+    """
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            mode = stat.S_IMODE(status.st_mode)
+            if stat.S_ISREG(status.st_mode) and mode & 0o077:
+                fail(f"{path}: has mode {mode:04o}, so others can get at the {what}; run: chmod 600 {path}")
+            return file.read()
+    except OSError as error:
+        fail(f"{path}: cannot be read: {error.strerror}")
+
+
 def ask_password(path: Path | None, *, confirm: bool = False) -> str:
     """The password from the file's first line, or from the terminal."""
     if path is not None:
         try:
-            password = path.read_text(encoding="utf-8").split("\n", 1)[0]
-        except (OSError, UnicodeDecodeError) as error:
-            fail(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
+            password = read_secret(path, "password").split(b"\n", 1)[0].removesuffix(b"\r").decode("utf-8")
+        except UnicodeDecodeError as error:
+            fail(f"{path}: cannot be read: {error}")
         if not password:
             fail(f"{path}: its first line is empty; it should hold the password")
         return password

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 import tomllib
@@ -60,8 +61,13 @@ def da(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPat
 @pytest.fixture
 def password(tmp_path: Path) -> Path:
     """A file with a password."""
-    path = tmp_path / "password"
-    path.write_text("correct horse\nsecond line\n")
+    return private(tmp_path / "password", "correct horse\nsecond line\n")
+
+
+def private(path: Path, text: str) -> Path:
+    """A file that only its owner can read."""
+    path.touch(mode=0o600)
+    path.write_text(text)
     return path
 
 
@@ -93,7 +99,7 @@ def test_a_key_comes_back_from_its_backup_with_mistakes_counted(
     text = da("key", "backup", path, "--password-file", password).out
     position = next(i for i in range(len(text) // 2, len(text)) if text[i].isalnum())
     wrong = "X" if text[position] != "X" else "Y"
-    text_file.write_text(text[:position] + wrong + text[position + 1 :])
+    private(text_file, text[:position] + wrong + text[position + 1 :])
     restored = da("key", "restore", copy, "--from", text_file, "--password-file", password, "--json")
     assert restored.code == 0, restored.err
     assert restored.json()["corrected"] >= 1
@@ -102,7 +108,7 @@ def test_a_key_comes_back_from_its_backup_with_mistakes_counted(
 
 def test_a_backup_that_is_lost_is_refused(da: Callable[..., Result], tmp_path: Path, password: Path) -> None:
     text_file = tmp_path / "backup"
-    text_file.write_text("nothing like a backup")
+    private(text_file, "nothing like a backup")
     restored = da("key", "restore", tmp_path / "key.json", "--from", text_file, "--password-file", password)
     assert restored.code == 1
     assert restored.err.count("cannot be read") == 1
@@ -115,8 +121,7 @@ def test_wrong_passwords_and_absent_files_are_told_without_a_traceback(
 ) -> None:
     path = tmp_path / "key.json"
     da("key", "new", path, "--password-file", password)
-    other = tmp_path / "other"
-    other.write_text("wrong\n")
+    other = private(tmp_path / "other", "wrong\n")
     for arguments in (
         ("key", "backup", path, "--password-file", other),
         ("key", "backup", path, "--password-file", tmp_path / "absent"),
@@ -129,6 +134,45 @@ def test_wrong_passwords_and_absent_files_are_told_without_a_traceback(
         assert result.out == ""
         assert result.err.startswith("error: ")
         assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o620])
+def test_secrets_that_others_can_get_at_are_refused_with_the_cure(
+    da: Callable[..., Result], tmp_path: Path, password: Path, mode: int
+) -> None:
+    path = tmp_path / "key.json"
+    da("key", "new", path, "--password-file", password)
+    backup = private(tmp_path / "backup", da("key", "backup", path, "--password-file", password).out)
+    copy = tmp_path / "copy.json"
+    for shared, arguments in (
+        (password, ("key", "show", path, "--proof", "--password-file", password)),
+        (password, ("key", "restore", copy, "--from", backup, "--password-file", password)),
+        (backup, ("key", "restore", copy, "--from", backup, "--password-file", password)),
+        (path, ("key", "show", path)),
+    ):
+        shared.chmod(mode)
+        result = da(*arguments)
+        assert (result.code, result.out) == (1, "")
+        assert f"has mode {mode:04o}" in result.err
+        assert f"run: chmod 600 {shared}" in result.err
+        shared.chmod(0o600)
+        assert da(*arguments).code == 0
+        copy.unlink(missing_ok=True)
+
+
+def test_a_password_comes_from_a_pipe_whatever_its_mode(
+    da: Callable[..., Result], tmp_path: Path, password: Path
+) -> None:
+    path = tmp_path / "key.json"
+    da("key", "new", path, "--password-file", password)
+    reading, writing = os.pipe()
+    os.write(writing, b"correct horse\n")
+    os.close(writing)
+    os.fchmod(reading, 0o644)
+    try:
+        assert da("key", "backup", path, "--password-file", f"/dev/fd/{reading}").code == 0
+    finally:
+        os.close(reading)
 
 
 def member_options(da: Callable[..., Result], tmp_path: Path, password: Path, name: str) -> list[str]:
