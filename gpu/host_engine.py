@@ -39,7 +39,8 @@ from erasure.constants import (
     BYTES_PER_FIELD_ELEMENT,
     CELLS_PER_EXT_BLOB,
 )
-from gpu.convolution import convolution_digits, proof_transform, root_digits
+from gpu.convolution import proof_transform, root_digits
+from gpu.folding import matrix_digits
 from kzg import trusted_setup
 from kzg.checks import (
     check_blobs,
@@ -81,7 +82,7 @@ class _Setup(ctypes.Structure):
     _fields_ = (
         ("lagrange", Pointer),
         ("monomial", Pointer),
-        ("convolution_digits", Pointer),
+        ("matrix_digits", Pointer),
         ("root_digits", Pointer),
         ("blinding", Pointer),
         ("blinding_image", Pointer),
@@ -199,7 +200,7 @@ class HostEngine:
         arrays = (
             np.ascontiguousarray(setup.g1_lagrange_brp),
             np.ascontiguousarray(setup.g1_monomial),
-            np.ascontiguousarray(convolution_digits()),
+            np.ascontiguousarray(matrix_digits()),
             np.ascontiguousarray(root_digits()),
             _in_column_order(blinding),
             _in_column_order(proof_transform(blinding)),

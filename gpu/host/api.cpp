@@ -27,7 +27,7 @@ int guarded(const Call& call) {
 // Null if there is no memory, or if the setup is unusable.
 CELLAR_EXPORT void* cellar_open(const EngineSetup* setup, int threads) {
   try {
-    auto engine = std::make_unique<Engine>(setup->t, setup->b, setup->commitment_b, setup->convolution_digits, threads);
+    auto engine = std::make_unique<Engine>(setup->t, setup->b, setup->commitment_b, setup->matrix_digits, threads);
     return engine->build(*setup, threads) ? engine.release() : nullptr;
   } catch (const std::bad_alloc&) {
     return nullptr;

@@ -1,17 +1,19 @@
-// The constant convolution that ends FK20, on points in lanes; gpu/convolution.py derives it.
+// The constant convolution that ends FK20, on points in lanes; gpu/folding.py derives it.
 //
-// 128 inputs u, even ones first: vectors 0..7 are u[0], u[2], ..., vectors 8..15 the odd ones. Each parity is split
-// into four parts (negacyclic 32, 16, 8; cyclic 8), 8 vectors in all; the odd multiples P, 3P, .., 255P of their
-// points are tabled; then each tap adds, for each digit of its constant, one multiple to each output of the part,
-// at a shifted place. Digits are the same for all outputs, so lanes stay in step: a shifted vector is a
-// permutation of two neighbours.
+// Sums and differences of the 128 inputs (in the order of columns: even ones first) split each parity into a cyclic
+// part of size 2 and negacyclic ones, and fold the negacyclic ones in two. What is left is to multiply six small
+// matrices of constants with vectors whose elements are 4 points each: a quad, half of a vector's lanes. The odd
+// multiples P, 3P, .., 127P of all points are tabled; then each entry of a matrix adds, for each digit of its constant,
+// one multiple of a quad to an accumulator. An accumulator has two quads, of two rows: it gets halves of two vectors.
 //
-// The digits' sums are separate accumulators (part vector, half of the constant, digit): adding is batched, and the
+// The digits' sums are separate accumulators (output vector, half of the constant, digit): adding is batched, and the
 // powers of two come at the end, with the endomorphism applied once to the sums of the second halves.
 //
 // The additions are incomplete and the inputs depend on the caller's data: blinding makes collisions
-// impossible to bring about (see fk20.hpp). `run` answers false if one happens all the same.
+// impossible to bring about (see prover.hpp). `run` answers false if one happens all the same.
 #pragma once
+#include <algorithm>
+
 #include "multiples.hpp"
 #include "tasks.hpp"
 #include "vectors.hpp"
@@ -22,141 +24,299 @@ constexpr int PROOF_VECTORS = CELLS / LANES;
 
 class Convolution {
  public:
-  static constexpr int PARITIES = 2, TAPS = 64, HALVES = 2, DIGITS = 16, DIGIT_BITS = 8;
-  static constexpr int MULTIPLES = 1 << (DIGIT_BITS - 1);
+  static constexpr int HALVES = 2, DIGITS = 19, DIGIT_BITS = 7, LEVELS = DIGIT_BITS - 1, MULTIPLES = 1 << LEVELS;
   static constexpr int SUMS = HALVES * DIGITS;
+  static constexpr int QUAD = 4;
+  static constexpr int INPUT_VECTORS = 17;  // the columns of all matrices, two to a vector
 
-  // Vectors of one thread: 4.6 MiB.
+ private:
+  // Where points are in the pool: the inputs, what they are split into, the quads, their products, and all the way
+  // back. `p` is the parity.
+  struct Place {
+    static constexpr int quads = 376, products = 512, unfolded = 640, joined = 760, results = 1008, end = 1136;
+    static constexpr int negacyclic(int size, int p, int i) { return 384 - 8 * size + p * size + i; }
+    static constexpr int cyclic(int size, int p, int i) { return 384 - 6 * size + p * size + i; }
+    static constexpr int product(int row, int lane) { return products + QUAD * row + lane; }
+    static constexpr int negacyclic_out(int size, int p, int i) {
+      return size == 2 ? product(30, 2 * p + i) : unfolded + 128 - 4 * size + p * size + i;
+    }
+    static constexpr int cyclic_out(int size, int p, int i) {
+      return size == 2 ? product(31, 2 * p + i) : joined + 2 * size - 8 + p * size + i;
+    }
+  };
+
+ public:
+  // Vectors of one thread: 2 MiB.
   struct Memory {
-    Array<Affine<Fp>> multiple{size_t(MULTIPLES) * PROOF_VECTORS};
+    Array<Affine<Fp>> pool{Place::end / LANES}, other{INPUT_VECTORS};
+    Array<Affine<Fp>> multiple{size_t(MULTIPLES) * INPUT_VECTORS};
     Array<Affine<Fp>> sum{size_t(SUMS) * PROOF_VECTORS};
-    Array<Affine<Fp>> part{PROOF_VECTORS}, other{PROOF_VECTORS};
     Array<Xyzz<Fp>> walk{PROOF_VECTORS};
     Array<Fp> scratch{PROOF_VECTORS};
-    PowerMemory powers{PROOF_VECTORS, DIGIT_BITS - 1};
+    PowerMemory powers{INPUT_VECTORS, LEVELS};
     BatchMemory batch;
   };
 
-  // digits: [2 kernels][64 taps][2 halves][16], as gpu.convolution.convolution_digits gives them.
-  explicit Convolution(const i16* digits) : digit(size_t(PARITIES) * TAPS * SUMS) {
+  // digits: [344 constants][2 halves][19], as gpu.folding.matrix_digits gives them.
+  explicit Convolution(const i16* digits) : digit(size_t(CONSTANTS) * SUMS), taps(size_t(TAP_VECTORS) * SUMS) {
     for (size_t i = 0; i < digit.size(); i++) digit[i] = digits[i];
+    make_steps();
+    make_taps();
   }
 
   // out[a] = u[a] + sum of k[e] u[a - e]. False if points collided; `out` then means nothing. The longest stage is
   // shared out among `threads`; batch_of(slot) is room for a batch of each.
   template <class BatchOf>
   bool run(Affine<Fp>* out, const Affine<Fp>* u, Memory& m, int threads, const BatchOf& batch_of) const {
+    Affine<Fp>* pool = m.pool.get();
+    for (int v = 0; v < PROOF_VECTORS; v++) pool[v] = u[v];
     // Each stage stops at a collision.
-    if (!split_inputs(u, m) || !odd_multiples(m.multiple.get(), m.part.get(), PROOF_VECTORS, DIGIT_BITS - 1, m.powers) || !add_taps(m, threads, batch_of) || !join_halves(m)) return false;
+    const Affine<Fp>* quads = pool + Place::quads / LANES;
+    if (!walk_steps(split, m) || !odd_multiples(m.multiple.get(), quads, INPUT_VECTORS, LEVELS, m.powers)) return false;
+    if (!add_taps(m, threads, batch_of) || !join_halves(m)) return false;
     sum_digits(m);
-    if (!join_parts(out, m)) return false;
-    PointSource<Fp> plain{u, 0};
-    return accumulate(out, PROOF_VECTORS, plain, m.batch.get());
+    if (!walk_steps(join, m)) return false;
+    for (int v = 0; v < PROOF_VECTORS; v++) out[v] = pool[Place::results / LANES + v];
+    return true;
   }
 
   // The same for any points, infinity and equal ones too, with complete additions and no tables: each constant
   // bit by bit, a sign for each. Slow (some 50 ms); for inputs that `run` refused.
   void run_complete(Xyzz<Fp>* out, const Xyzz<Fp>* u) const {
-    Xyzz<Fp> a[PROOF_VECTORS], sums[PROOF_VECTORS];
-    for (int v = 0; v < PROOF_VECTORS; v++) a[v] = u[v];
-    for (int n = 4; n >= 1; n /= 2) {
-      for (int v = 0; v < PROOF_VECTORS; v++) {
-        if (v % HALF < HALF - 2 * n || v % HALF >= HALF - n) continue;
-        Xyzz<Fp> low = a[v], high = a[v + n];
-        a[v] = add(low, cneg(0xff, high));
-        a[v + n] = add(low, high);
-      }
-    }
-    for (int parity = 0; parity < PARITIES; parity++)
-      for (const Part& part : PARTS)
-        for (int v = 0; v < part.vectors; v++)
-          sums[parity * HALF + part.first + v] = output_complete(a + parity * HALF + part.first, part, parity, v);
-    for (int n = 1; n <= 4; n *= 2) {
-      for (int v = 0; v < PROOF_VECTORS; v++) {
-        if (v % HALF < HALF - 2 * n || v % HALF >= HALF - n) continue;
-        Xyzz<Fp> minus = sums[v], plus = sums[v + n];
-        sums[v] = add(plus, minus);
-        sums[v + n] = add(plus, cneg(0xff, minus));
-      }
-    }
-    for (int v = 0; v < PROOF_VECTORS; v++) out[v] = add(sums[(v + HALF) % PROOF_VECTORS], u[v]);
+    Array<Xyzz<Fp>> pool(Place::end / LANES);
+    for (int v = 0; v < PROOF_VECTORS; v++) pool[v] = u[v];
+    const auto walk = [&](const std::vector<Step>& steps) {
+      for (const Step& step : steps)
+        for (int v = 0; v < step.vectors; v++)
+          pool[step.first + v] = select(step.absent[v], gather(pool.get(), step.from[v]),
+                                        add(gather(pool.get(), step.from[v]),
+                                            cneg(step.negate[v], gather(pool.get(), step.other[v]))));
+    };
+    walk(split);
+    for (int v = 0; v < PROOF_VECTORS; v++) pool[Place::products / LANES + v] = output_complete(pool.get(), v);
+    walk(join);
+    for (int v = 0; v < PROOF_VECTORS; v++) out[v] = pool[Place::results / LANES + v];
   }
 
  private:
-  Array<i16> digit;
+  // ---- the plan: the same for all inputs --------------------------------------------------------------------------
 
-  // A part of a parity: its vectors, where they begin among the parity's 8, and where its taps begin.
-  struct Part {
-    int vectors, first;
-    bool cyclic;
-    int taps() const { return vectors * LANES; }
-    int first_tap() const { return first * LANES; }
+  // Sums and differences: point i of the new ones is pool[from] + or - pool[other], or pool[from] alone.
+  struct Step {
+    int first, vectors;
+    std::vector<Fp::Mask> negate, absent;
+    Array<V> from, other;  // by lane
   };
-  static constexpr Part PARTS[4] = {{4, 0, false}, {2, 4, false}, {1, 6, false}, {1, 7, true}};
-  static constexpr int HALF = PROOF_VECTORS / 2;
+  struct Term {
+    int from, other;
+    bool minus;
+  };
+  static constexpr int NOTHING = -1;
 
-  // The 8 vectors of a parity to the inputs of its parts: low - high is negacyclic, low + high goes on.
-  static bool split_inputs(const Affine<Fp>* u, Memory& m) {
-    for (int v = 0; v < PROOF_VECTORS; v++) m.part[v] = u[v];
-    for (int n = 4; n >= 1; n /= 2) {
-      for (int parity = 0; parity < PARITIES; parity++) {
-        Affine<Fp>* a = &m.part[parity * HALF + (HALF - 2 * n)];  // what is left: 2n vectors at the end
-        for (int i = 0; i < n; i++) m.other[i] = a[n + i];
-        for (int i = 0; i < n; i++) a[n + i] = a[i];
-        PointSource<Fp> minus{&m.other[0], 0xff}, plus{&m.other[0], 0};
-        if (!accumulate(a, n, minus, m.batch.get()) || !accumulate(a + n, n, plus, m.batch.get())) return false;
+  // Output vectors of equal matrices, how many columns those have, and where they begin among the output vectors and,
+  // by vector and column, among the taps.
+  struct Part {
+    int vectors, columns, first, first_tap;
+  };
+  static constexpr Part PARTS[4] = {{8, 16, 0, 0}, {4, 8, 8, 128}, {2, 4, 12, 160}, {2, 2, 14, 168}};
+  static constexpr int CONSTANTS = 344, TAP_VECTORS = 172;
+
+  // A row of a matrix: of which constants, and which quads it is multiplied with.
+  struct Row {
+    int first_constant, first_quad;
+  };
+  static constexpr Row row_of(int row) {
+    if (row < 16) return {16 * row, 0};
+    if (row < 24) return {256 + 8 * (row - 16), 16};
+    if (row < 28) return {320 + 4 * (row - 24), 24};
+    if (row < 30) return {336 + 2 * (row - 28), 28};
+    return {340 + 2 * (row - 30), 30 + 2 * (row - 30)};
+  }
+  // Modulo X^2 + 1 the element that X moves to the front changes its sign.
+  static Fp::Mask wrapped(int vector, int column) { return vector == PROOF_VECTORS - 1 && column == 1 ? 0x05 : 0; }
+
+  // What an accumulator gets: the halves of two vectors, as offsets in bytes from the first multiple.
+  struct Tap {
+    u32 low, high;
+    Fp::Mask negate;
+  };
+
+  Array<i16> digit;
+  Array<Tap> taps;  // [part][column][sum][vector of the part]
+  std::vector<Step> split, join;
+
+  template <class Choose>
+  static Step step(int first, int points, const Choose& choose) {
+    const int vectors = points / LANES;
+    Step out{first / LANES,    vectors, std::vector<Fp::Mask>(vectors), std::vector<Fp::Mask>(vectors),
+             Array<V>(vectors), Array<V>(vectors)};
+    for (int v = 0; v < vectors; v++) {
+      alignas(64) i64 from[LANES], other[LANES];
+      for (int lane = 0; lane < LANES; lane++) {
+        const Term term = choose(v * LANES + lane);
+        from[lane] = term.from, other[lane] = term.other == NOTHING ? term.from : term.other;
+        if (term.minus) out.negate[v] |= Fp::Mask(1 << lane);
+        if (term.other == NOTHING) out.absent[v] |= Fp::Mask(1 << lane);
       }
+      out.from[v] = _mm512_load_si512(from), out.other[v] = _mm512_load_si512(other);
+    }
+    return out;
+  }
+
+  void make_steps() {
+    for (int n = 32; n >= 2; n /= 2)  // cyclic 2n to negacyclic n (low - high) and cyclic n (low + high)
+      split.push_back(step(Place::negacyclic(n, 0, 0), 4 * n, [n](int i) {
+        const int p = i / n % 2, at = i % n;
+        return Term{Place::cyclic(2 * n, p, at), Place::cyclic(2 * n, p, at + n), i < 2 * n};
+      }));
+    split.push_back(step(Place::quads, QUAD * 2 * INPUT_VECTORS, [](int i) {
+      const int quad = i / QUAD, p = i / 2 % 2, second = i % 2;
+      if (quad >= 30) {
+        const int at = quad % 2 ? 1 - second : second;
+        return Term{quad < 32 ? Place::negacyclic(2, p, at) : Place::cyclic(2, p, at), NOTHING, false};
+      }
+      const int n = quad < 16 ? 32 : quad < 24 ? 16 : quad < 28 ? 8 : 4, m = n / 2, j = quad - (32 - n);
+      if (j == 0) return Term{Place::negacyclic(n, p, second ? m : 0), NOTHING, false};
+      return second ? Term{Place::negacyclic(n, p, m - j), Place::negacyclic(n, p, m + j), false}
+                    : Term{Place::negacyclic(n, p, j), Place::negacyclic(n, p, n - j), true};
+    }));
+    join.push_back(step(Place::unfolded, 120, [](int i) {
+      const int n = i < 64 ? 32 : i < 96 ? 16 : i < 112 ? 8 : 4, m = n / 2;
+      const int p = (i - (128 - 4 * n)) / n, at = i % n, row = at < m ? at : n - 1 - at;
+      return Term{Place::product(32 - n + row, 2 * p), Place::product(32 - n + m - 1 - row, 2 * p + 1), at < m};
+    }));
+    for (int n = 2; n <= 32; n *= 2)
+      join.push_back(step(Place::cyclic_out(2 * n, 0, 0), 4 * n, [n](int i) {
+        const int p = i / (2 * n), at = i % n;
+        return Term{Place::cyclic_out(n, p, at), Place::negacyclic_out(n, p, at), i % (2 * n) >= n};
+      }));
+    join.push_back(step(Place::results, CELLS, [](int i) {
+      constexpr int HALF = CELLS / 2;
+      // Even results get the sums of odd inputs, moved by one place.
+      const int at = i < HALF ? (i + HALF - 1) % HALF : i - HALF;
+      return Term{i, Place::cyclic_out(HALF, i < HALF, at), false};
+    }));
+  }
+
+  void make_taps() {
+    const auto offset = [](int quad, int digit) {
+      const int multiple = (digit < 0 ? -digit : digit) / 2 * INPUT_VECTORS + quad / 2;
+      return u32(multiple * sizeof(Affine<Fp>) + quad % 2 * (sizeof(V) / 2));
+    };
+    for (const Part& part : PARTS) {
+      Tap* tap = &taps[size_t(part.first_tap) * SUMS];
+      for (int column = 0; column < part.columns; column++) {
+        for (int sum = 0; sum < SUMS; sum++) {
+          for (int vector = part.first; vector < part.first + part.vectors; vector++) {
+            const int rows[2] = {2 * vector, 2 * vector + 1};
+            const int low = digits_of(rows[0], column)[sum], high = digits_of(rows[1], column)[sum];
+            const int negate = (low < 0 ? 0x0f : 0) | (high < 0 ? 0xf0 : 0);
+            *tap++ = {offset(row_of(rows[0]).first_quad + column, low),
+                      offset(row_of(rows[1]).first_quad + column, high), Fp::Mask(negate ^ wrapped(vector, column))};
+          }
+        }
+      }
+    }
+  }
+
+  const i16* digits_of(int row, int column) const { return &digit[size_t(row_of(row).first_constant + column) * SUMS]; }
+
+  // ---- the work ---------------------------------------------------------------------------------------------------
+
+  // Lane l of the result is the point at index[l] of the pool.
+  template <class Point>
+  static Point gather(const Point* pool, V index) {
+    constexpr int VECTORS = sizeof(Point) / sizeof(V);
+    const V word = _mm512_add_epi64(_mm512_mullo_epi64(_mm512_srli_epi64(index, 3), _mm512_set1_epi64(VECTORS * LANES)),
+                                    _mm512_and_si512(index, _mm512_set1_epi64(LANES - 1)));
+    Point out;
+    for (int k = 0; k < VECTORS; k++)
+      reinterpret_cast<V*>(&out)[k] = _mm512_i64gather_epi64(word, reinterpret_cast<const V*>(pool) + k, 8);
+    return out;
+  }
+
+  // The source of accumulate: a point for each sum, with a sign for each lane.
+  struct StepSource {
+    static constexpr bool PARTIAL = true;
+    const Affine<Fp>* other;
+    const Step& step;
+    CELLAR_HD Fp x(int i) const { return other[i].x; }
+    CELLAR_HD void y(int i, Fp& y, Fp::Mask& negate) const { y = other[i].y, negate = step.negate[i]; }
+    CELLAR_HD void prefetch(int) const {}
+    CELLAR_HD Fp::Mask absent(int i) const { return step.absent[i]; }
+  };
+
+  static bool walk_steps(const std::vector<Step>& steps, Memory& m) {
+    for (const Step& step : steps) {
+      Affine<Fp>* to = &m.pool[step.first];
+      for (int v = 0; v < step.vectors; v++) {
+        to[v] = gather(m.pool.get(), step.from[v]);
+        m.other[v] = gather(m.pool.get(), step.other[v]);
+      }
+      StepSource source{m.other.get(), step};
+      if (!accumulate(to, step.vectors, source, m.batch.get())) return false;
     }
     return true;
   }
 
-  const i16* digits_of(int parity, const Part& part, int tap) const {
-    return &digit[(size_t(parity) * TAPS + part.first_tap() + tap) * SUMS];
-  }
-
-  // One output vector of a part, whose inputs are `in`.
-  Xyzz<Fp> output_complete(const Xyzz<Fp>* in, const Part& part, int parity, int v) const {
-    Xyzz<Fp> shifted[32], image[32];  // by tap; image = phi(shifted)
+  // One vector of products.
+  Xyzz<Fp> output_complete(const Xyzz<Fp>* pool, int vector) const {
+    const Part& part = *std::find_if(PARTS, PARTS + 4, [&](const Part& p) { return vector < p.first + p.vectors; });
     const Fp beta = Fp::constant(Curve::beta);
-    for (int tap = 0; tap < part.taps(); tap++) {
-      const Shift shift(part, tap, v);
-      shifted[tap] = {shift(in[shift.low].x, in[shift.high].x), shift(in[shift.low].y, in[shift.high].y),
-                      shift(in[shift.low].zz, in[shift.high].zz), shift(in[shift.low].zzz, in[shift.high].zzz)};
-      shifted[tap] = cneg(shift.wrapped, shifted[tap]);
-      image[tap] = shifted[tap];
-      image[tap].x = Fp::mul(image[tap].x, beta);
+    Array<Xyzz<Fp>> input(part.columns), image(part.columns);  // image = phi(input)
+    for (int column = 0; column < part.columns; column++) {
+      alignas(64) i64 index[LANES];
+      for (int lane = 0; lane < LANES; lane++)
+        index[lane] = Place::quads + QUAD * (row_of(2 * vector + lane / QUAD).first_quad + column) + lane % QUAD;
+      input[column] = cneg(wrapped(vector, column), gather(pool, _mm512_load_si512(index)));
+      image[column] = input[column];
+      image[column].x = Fp::mul(image[column].x, beta);
     }
     Xyzz<Fp> total = infinity<Fp>();
     for (int bit = DIGITS * DIGIT_BITS - 1; bit >= 0; bit--) {
       total = dbl(total);
-      for (int tap = 0; tap < part.taps(); tap++) {
+      for (int column = 0; column < part.columns; column++) {
         for (int half = 0; half < HALVES; half++) {
-          const int d = digits_of(parity, part, tap)[half * DIGITS + bit / DIGIT_BITS];
-          const bool plus = (d + (1 << DIGIT_BITS) - 1) / 2 >> bit % DIGIT_BITS & 1;
-          total = add(total, cneg(plus ? 0 : 0xff, half ? image[tap] : shifted[tap]));
+          const auto minus = [&](int row) {
+            const int d = digits_of(row, column)[half * DIGITS + bit / DIGIT_BITS];
+            return !((d + (1 << DIGIT_BITS) - 1) / 2 >> bit % DIGIT_BITS & 1);
+          };
+          const Fp::Mask negate = Fp::Mask((minus(2 * vector) ? 0x0f : 0) | (minus(2 * vector + 1) ? 0xf0 : 0));
+          total = add(total, cneg(negate, half ? image[column] : input[column]));
         }
       }
     }
     return total;
   }
 
-  // Where the sums of a part are: [half][digit][parity][vector], so that the two halves are two runs.
-  static int first_sum(const Part& part) { return SUMS * PARITIES * part.first; }
+  // Where the sums of a part are: [half][digit][vector], so that the two halves are two runs.
+  static int first_sum(const Part& part) { return SUMS * part.first; }
 
-  // A task has a part's sums, or a share of them: smaller batches cost more inversions, so no more than it takes.
+  // A task has some of a part's sums: 152 vectors at most, fewer for more threads, as smaller batches cost more
+  // inversions.
   template <class BatchOf>
   bool add_taps(Memory& m, int threads, const BatchOf& batch_of) const {
-    const int shares = threads < 2 ? 1 : threads < 4 ? 2 : 4, share = SUMS / shares;
-    return run_tasks(threads, 4 * shares, [&](int task, int slot) {
-      return add_taps_to(m, PARTS[task / shares], task % shares * share, share, batch_of(slot));
+    struct Share {
+      const Part* part;
+      int first, count;
+    };
+    std::vector<Share> shares;
+    for (const Part& part : PARTS) {
+      const int pieces = (threads < 4 ? 1 : 2) * (part.vectors < 4 ? 1 : part.vectors / 4);
+      for (int i = 0; i < pieces; i++)
+        shares.push_back({&part, SUMS * i / pieces, SUMS * (i + 1) / pieces - SUMS * i / pieces});
+    }
+    return run_tasks(threads, int(shares.size()), [&](int task, int slot) {
+      return add_taps_to(m, *shares[task].part, shares[task].first, shares[task].count, batch_of(slot));
     });
   }
 
   // To `count` of the part's sums, from `first` on.
   bool add_taps_to(Memory& m, const Part& part, int first, int count, const Batch<Fp>& batch) const {
-    const int vectors = PARITIES * part.vectors, n = count * vectors;
-    Affine<Fp>* sums = &m.sum[first_sum(part) + first * vectors];
-    ShiftedSource source(*this, m, part, first, count);
+    const int n = count * part.vectors;
+    Affine<Fp>* sums = &m.sum[first_sum(part) + first * part.vectors];
+    TapSource source{reinterpret_cast<const u8*>(m.multiple.get()),
+                     &taps[size_t(part.first_tap) * SUMS + first * part.vectors]};
     for (int i = 0; i < n; i++) {
       Fp::Mask negate;
       Fp y;
@@ -164,75 +324,30 @@ class Convolution {
       source.y(i, y, negate);
       sums[i].y = Fp::cneg(negate, y);
     }
-    for (int tap = 1; tap < part.taps(); tap++) {
-      source.set_tap(tap);
+    for (int column = 1; column < part.columns; column++) {
+      source.taps += SUMS * part.vectors;
       if (!accumulate(sums, n, source, batch)) return false;
     }
     return true;
   }
 
-  // Inputs moved by `tap` places: lane l of output vector v is input 8 v + l - tap, from two neighbours; a
-  // negacyclic part negates what wraps around.
-  struct Shift {
-    int low, high;
-    Fp::Mask wrapped;
-    V places;
-
-    Shift(const Part& part, int tap, int v) {
-      const int rest = tap % LANES;
-      high = v - tap / LANES, low = high - 1;
-      wrapped = 0;
-      if (!part.cyclic && high < 0) wrapped |= Fp::Mask(0xff << rest);
-      if (!part.cyclic && low < 0) wrapped |= Fp::Mask(~(0xff << rest));
-      if (high < 0) high += part.vectors;
-      if (low < 0) low += part.vectors;
-      places = _mm512_add_epi64(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), _mm512_set1_epi64(LANES - rest));
-    }
-    CELLAR_HD Fp operator()(const Fp& from_low, const Fp& from_high) const { return moved(from_low, from_high, places); }
-    static CELLAR_HD Fp moved(const Fp& from_low, const Fp& from_high, V places) {
+  // The source of accumulate: two quads for each sum.
+  struct TapSource {
+    const u8* multiples;
+    const Tap* taps;
+    static CELLAR_HD Fp joined(const u8* low, const u8* high) {
+      const auto half = [](const u8* p, int k) {
+        return _mm256_load_si256(reinterpret_cast<const __m256i*>(p + k * sizeof(V)));
+      };
       Fp out;
       CELLAR_UNROLL for (int k = 0; k < Fp::LIMBS; k++)
-        out.v[k] = _mm512_permutex2var_epi64(from_low.v[k], places, from_high.v[k]);
+        out.v[k] = _mm512_inserti64x4(_mm512_castsi256_si512(half(low, k)), half(high, k), 1);
       return out;
     }
-  };
-
-  // The source of accumulate: for some sums of a part and each output vector, a multiple of the inputs, moved.
-  class ShiftedSource {
-    const Convolution& constants;
-    const Memory& m;
-    const Part& part;
-    const int first, count;
-    V places;
-    struct Step {
-      const Affine<Fp>*low, *high;
-      Fp::Mask negate;
-    } steps[SUMS * PARITIES * 4];
-
-   public:
-    ShiftedSource(const Convolution& c, const Memory& memory, const Part& p, int first_sum, int sums)
-        : constants(c), m(memory), part(p), first(first_sum), count(sums) {
-      set_tap(0);
-    }
-
-    void set_tap(int tap) {
-      int i = 0;
-      for (int sum = first; sum < first + count; sum++) {
-        for (int parity = 0; parity < PARITIES; parity++) {
-          const int d = constants.digits_of(parity, part, tap)[sum];
-          const Affine<Fp>* row = &m.multiple[size_t((d < 0 ? -d : d) / 2) * PROOF_VECTORS + parity * HALF + part.first];
-          for (int v = 0; v < part.vectors; v++, i++) {
-            const Shift shift(part, tap, v);
-            steps[i] = {row + shift.low, row + shift.high, Fp::Mask(shift.wrapped ^ (d < 0 ? 0xff : 0))};
-            places = shift.places;
-          }
-        }
-      }
-    }
-    CELLAR_HD Fp x(int i) const { return Shift::moved(steps[i].low->x, steps[i].high->x, places); }
+    CELLAR_HD Fp x(int i) const { return joined(multiples + taps[i].low, multiples + taps[i].high); }
     CELLAR_HD void y(int i, Fp& y, Fp::Mask& negate) const {
-      y = Shift::moved(steps[i].low->y, steps[i].high->y, places);
-      negate = steps[i].negate;
+      y = joined(multiples + taps[i].low + sizeof(Fp), multiples + taps[i].high + sizeof(Fp));
+      negate = taps[i].negate;
     }
     CELLAR_HD void prefetch(int) const {}
   };
@@ -241,7 +356,7 @@ class Convolution {
   static bool join_halves(Memory& m) {
     const Fp beta = Fp::constant(Curve::beta);
     for (const Part& part : PARTS) {
-      const int n = DIGITS * PARITIES * part.vectors;
+      const int n = DIGITS * part.vectors;
       Affine<Fp>*first = &m.sum[first_sum(part)], *second = first + n;
       for (int i = 0; i < n; i++) second[i].x = Fp::mul(second[i].x, beta);
       PointSource<Fp> source{second, 0};
@@ -250,35 +365,21 @@ class Convolution {
     return true;
   }
 
-  // Horner's rule over the digits: m.part[vector] = sum of 2^(8 d) sums[d].
+  // Horner's rule over the digits: each product is the sum of 2^(7 d) sums[d].
   static void sum_digits(Memory& m) {
     for (const Part& part : PARTS) {
-      const int n = PARITIES * part.vectors;
-      for (int i = 0; i < n; i++) {
-        const Affine<Fp>* sums = &m.sum[first_sum(part) + i];
-        Xyzz<Fp> total = from_affine(sums[(DIGITS - 1) * n]);
+      for (int v = 0; v < part.vectors; v++) {
+        const Affine<Fp>* sums = &m.sum[first_sum(part) + v];
+        Xyzz<Fp> total = from_affine(sums[(DIGITS - 1) * part.vectors]);
         for (int d = DIGITS - 2; d >= 0; d--) {
           for (int k = 0; k < DIGIT_BITS; k++) total = dbl(total);
-          total = madd(total, sums[d * n]);
+          total = madd(total, sums[d * part.vectors]);
         }
-        m.walk[i / part.vectors * HALF + part.first + i % part.vectors] = total;
+        m.walk[part.first + v] = total;
       }
     }
-    to_affine(m.part.get(), m.walk.get(), PROOF_VECTORS, m.scratch.get(), static_cast<Fp::Mask*>(nullptr));
-  }
-
-  // The reverse of split_inputs: low = plus + minus, high = plus - minus. Outputs have the other parity.
-  static bool join_parts(Affine<Fp>* out, Memory& m) {
-    for (int n = 1; n <= 4; n *= 2) {
-      for (int parity = 0; parity < PARITIES; parity++) {
-        Affine<Fp>* a = &m.part[parity * HALF + (HALF - 2 * n)];
-        for (int i = 0; i < n; i++) m.other[i] = a[i], a[i] = a[n + i];
-        PointSource<Fp> minus{&m.other[0], 0xff}, plus{&m.other[0], 0};
-        if (!accumulate(a, n, plus, m.batch.get()) || !accumulate(a + n, n, minus, m.batch.get())) return false;
-      }
-    }
-    for (int v = 0; v < PROOF_VECTORS; v++) out[v] = m.part[(v + HALF) % PROOF_VECTORS];
-    return true;
+    to_affine(&m.pool[Place::products / LANES], m.walk.get(), PROOF_VECTORS, m.scratch.get(),
+              static_cast<Fp::Mask*>(nullptr));
   }
 };
 

@@ -50,7 +50,7 @@ struct PowerMemory {
       : walk(size_t(vectors) * levels), power(size_t(vectors) * levels), scratch(size_t(vectors) * levels) {}
 };
 
-// multiple[k * n + v] = (2k + 1) point[v] for k < 2^levels, v < n; n divides BATCH. The table doubles at each level:
+// multiple[k * n + v] = (2k + 1) point[v] for k < 2^levels, v < n <= BATCH. The table doubles at each level:
 // (2(k + 2^j) + 1) P = (2k + 1) P + 2^(j+1) P. No two of these are equal for points of a large order; false
 // if some are.
 inline bool odd_multiples(Affine<Fp>* multiple, const Affine<Fp>* point, int n, int levels, PowerMemory& m) {
@@ -61,6 +61,7 @@ inline bool odd_multiples(Affine<Fp>* multiple, const Affine<Fp>* point, int n, 
     CELLAR_HD void y(int i, Fp& y, Fp::Mask& negate) const { y = power[i % n].y, negate = 0; }
     CELLAR_HD void prefetch(int) const {}
   };
+  const int batch = BATCH / n * n;
   for (int v = 0; v < n; v++) m.walk[v] = dbl(from_affine(point[v]));
   for (int i = n; i < levels * n; i++) m.walk[i] = dbl(m.walk[i - n]);
   to_affine(m.power.get(), m.walk.get(), levels * n, m.scratch.get(), static_cast<Fp::Mask*>(nullptr));
@@ -68,9 +69,9 @@ inline bool odd_multiples(Affine<Fp>* multiple, const Affine<Fp>* point, int n, 
   for (int level = 0; level < levels; level++) {
     const int count = n << level;
     for (int i = 0; i < count; i++) multiple[count + i] = multiple[i];
-    for (int i = 0; i < count; i += BATCH) {
+    for (int i = 0; i < count; i += batch) {
       PowerSource source{&m.power[level * n], n};
-      if (!accumulate(&multiple[count + i], count - i < BATCH ? count - i : BATCH, source, m.batch.get())) return false;
+      if (!accumulate(&multiple[count + i], count - i < batch ? count - i : batch, source, m.batch.get())) return false;
     }
   }
   return true;

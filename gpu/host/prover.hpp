@@ -59,8 +59,8 @@ class Prover {
   Array<Affine<Fp>> blinding{PROOF_VECTORS}, blinding_image{PROOF_VECTORS};
   mutable std::atomic<u64> redone{0};  // rows whose points met in spite of blinding
 
-  Prover(int t, int b, int commitment_b, const i16* convolution_digits)
-      : commitment_table(commitment_shape(commitment_b)), proof_table(proof_shape(t, b)), convolution(convolution_digits) {}
+  Prover(int t, int b, int commitment_b, const i16* matrix_digits)
+      : commitment_table(commitment_shape(commitment_b)), proof_table(proof_shape(t, b)), convolution(matrix_digits) {}
 
   RowResult commit(const u8* blob, u8* commitment, RowMemory& m) const {
     for (int i = 0; i < BLOB_ELEMENTS / LANES; i++) {
