@@ -28,19 +28,15 @@ class NodeMetrics:
         self.outbox_bytes = Gauge("cellar_outbox_bytes", "Payload bytes in the outbox", registry=registry)
         self.batches = Counter("cellar_batches", "Batches made", registry=registry)
         self.batch_rows = Counter("cellar_batch_rows", "Rows of the batches made", registry=registry)
-        self.encode_seconds = Histogram(
-            "cellar_encode_seconds",
-            "Extending and proving a batch",
-            buckets=_LATENCY_BUCKETS,
-            registry=registry,
-        )
+        # The steps from a payload to its certificate, in order; nothing else takes long.
+        self.commit_seconds = self._seconds("commit", "Packing a post and committing to its rows")
+        self.accept_seconds = self._seconds("accept", "Making a post durable in the outbox")
+        self.gather_seconds = self._seconds("gather", "From a post's acceptance to the start of its batch")
+        self.load_seconds = self._seconds("load", "Reading and packing the payloads of a batch")
+        self.encode_seconds = self._seconds("encode", "Extending and proving a batch")
+        self.propose_seconds = self._seconds("propose", "Making header and matrix of a batch durable")
+        self.certify_seconds = self._seconds("certify", "From a header to its certificate")
         self.certificates = Counter("cellar_certificates", "Certificates made", registry=registry)
-        self.certify_seconds = Histogram(
-            "cellar_certify_seconds",
-            "From a header to its certificate",
-            buckets=_LATENCY_BUCKETS,
-            registry=registry,
-        )
         self.push_seconds = Histogram(
             "cellar_push_seconds",
             "A push to its attestation",
@@ -58,6 +54,8 @@ class NodeMetrics:
             "cellar_member_behind", "Heights not yet delivered to a member", ["member"], registry=registry
         )
         # Member.
+        self.verify_seconds = self._seconds("verify", "Verifying the cells of a push")
+        self.keep_seconds = self._seconds("keep", "Making the columns of a push durable")
         self.attestations = Counter("cellar_attestations", "Attestations signed", registry=registry)
         self.rejected_pushes = Counter(
             "cellar_rejected_pushes", "Column pushes refused", ["reason"], registry=registry
@@ -89,6 +87,9 @@ class NodeMetrics:
             buckets=_LAG_BUCKETS,
             registry=registry,
         )
+
+    def _seconds(self, step: str, text: str) -> Histogram:
+        return Histogram(f"cellar_{step}_seconds", text, buckets=_LATENCY_BUCKETS, registry=self.registry)
 
     def exposition(self) -> bytes:
         """All metrics in the Prometheus text format."""

@@ -213,7 +213,8 @@ class Settings(BaseSettings):
     batch_interval_ms: int = Field(
         default=1000,
         ge=1,
-        description="Age in milliseconds of the oldest waiting payload that closes a batch.",
+        description="Milliseconds from the closing of a batch to that of the next, unless rows_max closes it"
+        " before.",
     )
     rows_max: int = Field(default=256, ge=1, le=256, description="Rows of one batch at most.")
     encode_retry_ms: int = Field(

@@ -29,7 +29,7 @@ def devnet(
         typer.Option(min=1024, max=65000, help="Node i listens on this port + i; free ports if unset."),
     ] = None,
     batch_interval_ms: Annotated[
-        int, typer.Option(min=1, help="Milliseconds the disperser gathers payloads for a batch.")
+        int, typer.Option(min=1, help="Milliseconds between two batches of the disperser.")
     ] = 200,
     as_json: AsJson = False,
 ) -> None:

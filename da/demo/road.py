@@ -157,9 +157,10 @@ class Demo:
     # -- one payload ------------------------------------------------------------------------------------
 
     def _walk(self, devnet: Devnet, payload: bytes, walk: Walk) -> None:
+        before = _metrics(devnet.disperser.url)
         with self._client(devnet, devnet.disperser.url) as client:
             info = self._post(client, payload, walk)
-            batch = self._certify(client, devnet, info, walk)
+            batch = self._certify(client, devnet, info, before, walk)
         certificate = Certificate.decode(batch.certificate or b"")
         self._sample(devnet, walk)
         self._settle(certificate, batch, bytes.fromhex(walk.payload_id[2:]), walk)
@@ -177,8 +178,9 @@ class Demo:
         )
         return info
 
-    def _certify(self, client: CellarClient, devnet: Devnet, info: PayloadInfo, walk: Walk) -> Batch:
-        before = _metrics(devnet.disperser.url)
+    def _certify(
+        self, client: CellarClient, devnet: Devnet, info: PayloadInfo, before: dict[str, float], walk: Walk
+    ) -> Batch:
         with self._tell.step("certifying") as step:
             final = client.wait(info.payload_id, timeout_s=POST_TIMEOUT_S)
             if final.batch_height is None:

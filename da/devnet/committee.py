@@ -128,7 +128,7 @@ class Devnet:
         node_count: members; ignored when `directory` holds a devnet already.
         directory: where its files are; None makes a temporary one that is removed at the end.
         base_port: node i listens on base_port + i; None takes free ports.
-        batch_interval_ms: how long the disperser gathers payloads for a batch.
+        batch_interval_ms: time between two batches of the disperser.
     """
 
     def __init__(

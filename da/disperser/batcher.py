@@ -2,7 +2,8 @@
 
 Flow:
 - payloads wait in the order in which they came, no bytes in memory, only what the outbox knows of them;
-- a batch closes when the oldest has waited for the batch interval, or when the next one would pass rows_max;
+- a batch closes when the batch interval is over since the one before closed, so at once after a quiet time,
+  or when the next payload would pass rows_max;
 - its payloads are sorted by (namespace, payload_id), which is the order of their rows;
 - one engine call extends and proves all rows;
 - two columns are verified against the commitments that the posters were told, so that a batch which
@@ -20,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
@@ -107,6 +107,7 @@ class Batcher:
         self._news = asyncio.Event()
         self._free = asyncio.Semaphore(1)  # the place of the one encoded batch
         self._encoded: asyncio.Queue[EncodedBatch] = asyncio.Queue()
+        self._closed_at: float | None = None  # event loop's time when the last batch closed
         self.encoding: frozenset[Key] = frozenset()  # until the batch is taken
 
     @property
@@ -152,19 +153,25 @@ class Batcher:
 
     async def _close(self) -> list[Waiting]:
         """The payloads of the next batch, in order of arrival; they stay queued until encoded."""
-        due: float | None = None
+        loop = asyncio.get_running_loop()
+        if self._closed_at is None:  # as if one had closed now: what a stop left shares a batch
+            self._closed_at = loop.time()
         while True:
             self._news.clear()
             chosen, full = self._choose()
-            if full:
-                return chosen
+            due: float | None = None
             if chosen:
-                due = chosen[0].since + self._context.config.batch_interval_ms / 1000
-            try:
+                last = min(self._closed_at, chosen[0].since)
+                due = last + self._context.config.batch_interval_ms / 1000
+            if full or (due is not None and due <= loop.time()):
+                break
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(due):
                     await self._news.wait()
-            except TimeoutError:
-                return chosen
+        self._closed_at = loop.time()
+        for payload in chosen:
+            self._context.metrics.gather_seconds.observe(loop.time() - payload.since)
+        return chosen
 
     def _choose(self) -> tuple[list[Waiting], bool]:
         """What fits into a batch now, and whether nothing more would."""
@@ -183,11 +190,11 @@ class Batcher:
         ordered = sorted(chosen, key=lambda payload: payload.key)
         self.encoding = frozenset(payload.key for payload in ordered)
         try:
-            parts, failed = await context.workers.io(self._read, ordered)
+            with context.metrics.load_seconds.time():
+                parts, failed = await context.workers.io(self._read, ordered)
             if not failed:
-                started = time.monotonic()
-                batch = await context.workers.compute(encode, context.engine, _entries(ordered), parts)
-                context.metrics.encode_seconds.observe(time.monotonic() - started)
+                with context.metrics.encode_seconds.time():
+                    batch = await context.workers.compute(encode, context.engine, _entries(ordered), parts)
                 if batch is not None:
                     self._drop(chosen)
                     return batch
@@ -246,7 +253,9 @@ def encode(engine: Engine, entries: tuple[PayloadEntry, ...], parts: list[Parts]
 
     Raises EngineError.
     """
-    cells, proofs = engine.prove(np.concatenate([blobs for blobs, _ in parts]))
+    cells, proofs = engine.prove(
+        parts[0][0] if len(parts) == 1 else np.concatenate([rows for rows, _ in parts])
+    )
     commitments = np.concatenate([told for _, told in parts])
     batch = EncodedBatch(PayloadList(entries), commitments, cells, proofs)
     checked = np.stack([batch.column(column) for column in _CHECKED_COLUMNS])

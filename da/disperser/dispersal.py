@@ -81,7 +81,8 @@ class Dispersal:
             await self._certify(top.header, top.payload_list)
         while True:
             batch = await self._batcher.take()
-            header, payload_list = await self._propose(batch), batch.payload_list
+            with context.metrics.propose_seconds.time():
+                header, payload_list = await self._propose(batch), batch.payload_list
             del batch  # the matrix is on disk; its memory is the next batch's
             await self._certify(header, payload_list)
 

@@ -173,16 +173,18 @@ class Ingest:
         missing = [position for position, column in enumerate(push.columns) if column not in held]
         if missing or not held:
             async with self._slots:
-                await self._verify(push, missing)
+                with context.metrics.verify_seconds.time():
+                    await self._verify(push, missing)
             async with context.log_lock(push.header.disperser_id):
                 await self._check_place(push.header)
-                await context.store.put_batch(
-                    push.header,
-                    push.disperser_signature,
-                    push.payload_list,
-                    push.commitments,
-                    _columns(push, missing),
-                )
+                with context.metrics.keep_seconds.time():
+                    await context.store.put_batch(
+                        push.header,
+                        push.disperser_signature,
+                        push.payload_list,
+                        push.commitments,
+                        _columns(push, missing),
+                    )
             context.changed.announce()
         attestation = await context.workers.compute(Attestation.sign, context.secret, push.header)
         context.metrics.attestations.inc()

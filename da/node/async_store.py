@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from da.errors import Expired, HeaderConflict, NotFound, ReadOnly
+from da.errors import ColumnNotHeld, Expired, HeaderConflict, NotFound, ReadOnly
 from da.protocol.header import ZERO_HASH
 from da.store.errors import (
     CorruptBatch,
@@ -145,6 +145,24 @@ class AsyncStore:
         """u8[R,2096] or None. Raises as read_records."""
         try:
             return await self._read(self.sync.read_column, header_hash, column)
+        except CorruptRecord as error:
+            self._on_corrupt(header_hash, error.row, error.column)
+            raise
+
+    async def read_columns(self, header_hash: bytes, columns: Sequence[int]) -> bytes:
+        """The records of held columns, one column after the other. Raises as read_records; ColumnNotHeld."""
+
+        def read(header_hash: bytes) -> bytes:
+            parts = []
+            for column in columns:
+                records = self.sync.read_column(header_hash, column)
+                if records is None:
+                    raise ColumnNotHeld(column)
+                parts.append(records.data)
+            return b"".join(parts)
+
+        try:
+            return await self._read(read, header_hash)
         except CorruptRecord as error:
             self._on_corrupt(header_hash, error.row, error.column)
             raise

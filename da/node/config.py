@@ -23,7 +23,7 @@ class NodeConfig:
     payload_bytes_max: int = MAX_PAYLOAD_BYTES
     concurrent_posts_max: int = 16  # posts being packed and committed at once; more get QueueFull
     outbox_bytes_max: int = 256 * MIB  # payload bytes waiting to be batched
-    batch_interval_ms: int = 1_000  # age of the oldest waiting payload at which a batch closes
+    batch_interval_ms: int = 1_000  # from the closing of a batch to that of the next
     rows_max: int = MAX_ROWS
     encode_retry_ms: int = 1_000  # pause after an engine or store failure of the batcher
 

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from da.disperser.outbox import Outbox
     from da.node.context import NodeContext
     from da.node.lookup import PayloadLookup
+    from kzg.engine import Engine
+
+
+def _commit(engine: Engine, parts: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    return engine.commit(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
 
 class CommitQueue:
@@ -64,8 +69,8 @@ class CommitQueue:
 
     async def _serve(self, batch: list[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.uint8]]]]) -> None:
         try:
-            matrix = np.concatenate([blobs for blobs, _ in batch])
-            commitments = await self._context.workers.compute(self._context.engine.commit, matrix)
+            parts = [blobs for blobs, _ in batch]
+            commitments = await self._context.workers.compute(_commit, self._context.engine, parts)
         except Exception as error:  # whatever it is, each poster gets it
             for _, result in batch:
                 if not result.done():
@@ -129,16 +134,16 @@ class Posting:
     async def _post(self, namespace: bytes, payload: bytes, lookup: PayloadLookup) -> Receipt:
         context = self._context
         rows = rows_for(len(payload))
-        blobs = await context.workers.compute(pack, payload)
-        commitments = await self._commits.commit(blobs)
-        del blobs
+        with context.metrics.commit_seconds.time():
+            commitments = await self._commits.commit(await context.workers.compute(pack, payload))
         id_bytes = payload_id(len(payload), commitments)
         known = await lookup.local_status(id_bytes, namespace)
         created = False
         if known is None or known.status in (Status.FAILED, Status.EXPIRED):
             # Of two posts of the same bytes at the same time the outbox takes one. Once it has, the payload
             # must reach the batcher, even if the poster hung up: no later post of it would be a new one.
-            created = await asyncio.shield(self._accept(namespace, id_bytes, payload, commitments))
+            with context.metrics.accept_seconds.time():
+                created = await asyncio.shield(self._accept(namespace, id_bytes, payload, commitments))
             known = None
         if created:
             context.metrics.posts.inc()

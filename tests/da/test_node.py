@@ -450,6 +450,22 @@ def test_the_parity_cache_is_bounded_by_bytes_and_forgets_the_oldest() -> None:
 # --- operators ----------------------------------------------------------------------------------
 
 
+def test_every_step_of_a_payload_is_timed(tmp_path: Path, engine: Engine) -> None:
+    async def test(world: World) -> None:
+        await world.certify(b"bytes")
+        await world.settle()
+
+        def counted(index: int) -> list[str]:
+            lines = world.node(index).metrics.exposition().decode().splitlines()
+            return [line.removesuffix(" 1.0") for line in lines if line.endswith("_seconds_count 1.0")]
+
+        steps = ("commit", "accept", "gather", "load", "encode", "propose", "certify")
+        assert counted(0) == [f"cellar_{step}_seconds_count" for step in steps]
+        assert counted(1) == ["cellar_verify_seconds_count", "cellar_keep_seconds_count"]
+
+    with_world(tmp_path, engine, test, members=2)
+
+
 def test_what_an_operator_sees(tmp_path: Path, engine: Engine) -> None:
     async def test(world: World) -> None:
         await world.certify(b"bytes")

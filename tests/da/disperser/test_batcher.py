@@ -31,9 +31,7 @@ def alone(tmp_path: Path, engine: Engine, test: Any, **limits: Any) -> None:
     run(main())
 
 
-def test_a_batch_closes_when_its_oldest_payload_has_waited_long_enough(
-    tmp_path: Path, engine: Engine
-) -> None:
+def test_after_the_start_a_batch_closes_when_the_interval_is_over(tmp_path: Path, engine: Engine) -> None:
     async def test(world: World) -> None:
         node, start = world.node(0), world.loop.time()
         first = await node.post(NAMESPACE, b"one")
@@ -45,6 +43,26 @@ def test_a_batch_closes_when_its_oldest_payload_has_waited_long_enough(
         third = await node.post(NAMESPACE, b"three")
         await asyncio.sleep(9)
         assert (await node.payload_status(third.payload_id)).status is Status.QUEUED
+
+    alone(tmp_path, engine, test, batch_interval_ms=10_000)
+
+
+def test_after_a_quiet_time_a_batch_closes_at_once_and_the_next_an_interval_later(
+    tmp_path: Path, engine: Engine
+) -> None:
+    async def test(world: World) -> None:
+        node, loop = world.node(0), world.loop
+        await asyncio.sleep(25)
+        start = loop.time()
+        alone = await node.post(NAMESPACE, b"one")
+        assert (await node.wait_certified(NAMESPACE, alone.payload_id, 60)).batch_height == 1
+        assert loop.time() - start < 1
+        first = await node.post(NAMESPACE, b"two")
+        await asyncio.sleep(8)
+        second = await node.post(NAMESPACE, b"three")
+        for receipt in (first, second):
+            assert (await node.wait_certified(NAMESPACE, receipt.payload_id, 60)).batch_height == 2
+        assert loop.time() - start == pytest.approx(10, abs=0.1)
 
     alone(tmp_path, engine, test, batch_interval_ms=10_000)
 

@@ -14,7 +14,9 @@ from da.errors import HeightGap, NotFound, ReadOnly
 from da.node import Status
 from da.protocol.attestation import Attestation
 from da.protocol.certificate import Certificate
+from da.store.base import RECORD_BYTES
 from da.store.errors import StoreFull
+from erasure.packing import capacity
 from kzg.engine import Engine
 from tests.da.member.support import make_batch
 from tests.simulation.virtual_time import run
@@ -63,6 +65,33 @@ def test_no_certificate_before_finality(tmp_path: Path, engine: Engine) -> None:
             assert certificate.verify(world.committee).final
             assert len(certificate.signers) == 5
             assert (await node.wait_certified(NAMESPACE, another.payload_id, 120)).status is Status.CERTIFIED
+
+    run(main())
+
+
+def test_small_columns_are_read_together_up_to_a_bound(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=3) as world:
+            await world.start()
+            store = world.node(0)._context.store
+            real, reads = store.read_columns, []
+
+            async def read_columns(header_hash: bytes, columns: Any) -> bytes:
+                reads.append(tuple(columns))
+                return await real(header_hash, columns)
+
+            monkeypatch.setattr(store, "read_columns", read_columns)
+            await world.certify(b"one row")
+            await world.settle()
+            assert reads == [tuple(range(128))] * 2  # to each of the others, all columns at once
+            reads.clear()
+            await world.certify(bytes([1]) * capacity(3))
+            await world.settle()
+            at_once = 2**19 // (3 * RECORD_BYTES)
+            assert sorted(reads) == [tuple(range(at_once))] * 2 + [tuple(range(at_once, 128))] * 2
+            await world.check_logs()
 
     run(main())
 
