@@ -317,18 +317,25 @@ async def _serve(
 
 
 def server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
-    """uvicorn as a node runs it: httptools, no access log, no banner, bounded heads and shutdown."""
+    """uvicorn as a node runs it: httptools, no access log, no banner, bounded heads, connections and
+    shutdown, and the forwarded addresses of trusted proxies alone."""
     return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        http=protocol_class(settings.head_timeout_s, settings.body_bytes_per_s_min),
+        http=protocol_class(
+            settings.head_timeout_s,
+            settings.body_bytes_per_s_min,
+            connections_per_address_max=settings.connections_per_address_max,
+            trusted_proxies=settings.trusted_networks,
+        ),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
     )

@@ -12,6 +12,7 @@ Does not: open any of the files it names, nor check that they exist (da/bootstra
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import tomllib
 from pathlib import Path
@@ -61,7 +62,7 @@ class TokenSettings(BaseModel):
     )
 
 
-def _env_roles(value: Any) -> Any:
+def _env_words(value: Any) -> Any:
     return (
         tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
     )
@@ -95,6 +96,15 @@ class Settings(BaseSettings):
     port: int = Field(default=4560, ge=0, le=65535, description="TCP port the HTTP server listens on.")
     requests_max: int = Field(
         default=1024, ge=1, description="Requests in progress at once; more are answered 503."
+    )
+    connections_per_address_max: int = Field(
+        default=256,
+        ge=1,
+        description="Connections, and requests in progress, of one address (IPv6: one /64); more get 429.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Addresses or networks of reverse proxies whose X-Forwarded-For names the client.",
     )
     keep_alive_s: int = Field(default=30, ge=1, description="Seconds an idle connection is kept open.")
     head_timeout_s: float = Field(
@@ -136,6 +146,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Bytes of payloads being rebuilt or sent at once; more reads wait.",
     )
+    read_inflight_bytes_per_address_max: int = Field(
+        default=64 * MIB,
+        ge=1,
+        description="Of these bytes, those of one address; its further reads wait for the first.",
+    )
     read_wait_s: float = Field(
         default=10.0, ge=0, description="Seconds a read may wait for memory before the answer is 503."
     )
@@ -150,6 +165,9 @@ class Settings(BaseSettings):
     )
     stream_clients_max: int = Field(
         default=64, ge=0, description="Clients of /v1/batches/stream at once; more are answered 503."
+    )
+    streams_per_address_max: int = Field(
+        default=16, ge=1, description="Of these clients, those of one address; more get 429."
     )
     stream_ping_s: float = Field(
         default=15.0, gt=0, description="Seconds of silence after which the stream sends a comment line."
@@ -288,10 +306,22 @@ class Settings(BaseSettings):
     )
     log_json: bool = Field(default=False, description="Write log lines as JSON objects, one a line.")
 
-    @field_validator("roles", mode="before")
+    @field_validator("roles", "trusted_proxies", mode="before")
     @classmethod
-    def _roles_from_text(cls, value: Any) -> Any:
-        return _env_roles(value)
+    def _words_from_text(cls, value: Any) -> Any:
+        return _env_words(value)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_networks(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            ipaddress.ip_network(value)  # a ValueError says what is wrong with it
+        return values
+
+    @property
+    def trusted_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """`trusted_proxies`, read."""
+        return tuple(ipaddress.ip_network(value) for value in self.trusted_proxies)
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -300,7 +330,11 @@ class Settings(BaseSettings):
         digests = [token.sha256 for token in self.tokens]
         if len(set(digests)) != len(digests):
             raise ValueError("tokens: two entries have the same sha256")
-        for name in ("post_inflight_bytes_max", "read_inflight_bytes_max"):
+        for name in (
+            "post_inflight_bytes_max",
+            "read_inflight_bytes_max",
+            "read_inflight_bytes_per_address_max",
+        ):
             if getattr(self, name) < self.payload_bytes_max:
                 raise ValueError(f"{name}: must be at least payload_bytes_max")
         return self

@@ -26,11 +26,12 @@ from da import errors as node_errors
 from da import tokens
 from da.api import batches, bodies, browsing, members, operations, payloads
 from da.api import errors as api_errors
+from da.api.addresses import Places
 from da.api.context import ApiContext
 from da.api.instrumentation import UNMATCHED, HttpMetrics, Instrumentation
 from da.api.normalisation import Normalisation
 from da.api.schemas import ErrorBody, json_ready
-from da.budget import Budget
+from da.budget import Budget, FairShares
 from da.node import Node
 from da.protocol.errors import ProtocolError
 from da.settings import Settings
@@ -49,6 +50,7 @@ STATUS: dict[type[Exception], int] = {
     api_errors.BodyTooSlow: 408,
     api_errors.BodyTooLarge: 413,
     api_errors.UnsupportedMediaType: 415,
+    api_errors.TooManyFromAddress: 429,
     api_errors.Overloaded: 503,
     # posting rights
     tokens.MissingToken: 401,
@@ -197,6 +199,15 @@ def _memory(capacity: int, wait_s: float, settings: Settings) -> Budget:
     )
 
 
+def _shares(what: str, capacity: int, *, wait_s: float, queue_max: int) -> FairShares:
+    def refuse(reason: str) -> Exception:
+        return api_errors.TooManyFromAddress(
+            f"your address has its share of {what}: {reason}", retry_after_s=RETRY_LATER_S
+        )
+
+    return FairShares(lambda: Budget(capacity, wait_s=wait_s, queue_max=queue_max, refuse=refuse))
+
+
 def create_app(node: Node, settings: Settings) -> FastAPI:
     """The application that serves `node` over HTTP, within the limits of `settings`."""
     app = _Application(
@@ -216,6 +227,16 @@ def create_app(node: Node, settings: Settings) -> FastAPI:
         pace=bodies.BodyPace(settings.body_timeout_s, settings.body_grace_s, settings.body_bytes_per_s_min),
         posts=_memory(settings.post_inflight_bytes_max, settings.post_wait_s, settings),
         reads=_memory(settings.read_inflight_bytes_max, settings.read_wait_s, settings),
+        reads_by_address=_shares(
+            "payloads being read",
+            settings.read_inflight_bytes_per_address_max,
+            wait_s=settings.read_wait_s,
+            queue_max=settings.bodies_waiting_max,
+        ),
+        openings_by_address=_shares(
+            "openings", 1, wait_s=settings.opening_wait_s, queue_max=settings.openings_waiting_max
+        ),
+        streams_by_address=Places(settings.streams_per_address_max),
     )
     app.router.routes.append(batches.cell_route)
     for module in (payloads, batches, members, operations, browsing):
@@ -230,6 +251,7 @@ def create_app(node: Node, settings: Settings) -> FastAPI:
         Instrumentation,
         metrics=HttpMetrics(node.metrics.registry),
         requests_max=settings.requests_max,
+        by_address=Places(settings.connections_per_address_max),
         route_of=_route_of,
     )
     return app

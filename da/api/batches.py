@@ -22,8 +22,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from da.api import answers, bodies, parameters
+from da.api.addresses import owner_of_scope
 from da.api.context import ApiContext, context_of
-from da.api.errors import InvalidParameter, Overloaded
+from da.api.errors import InvalidParameter, Overloaded, TooManyFromAddress
 from da.api.schemas import BatchBody, BatchesBody, CellsQuery, NamespaceBody
 from da.errors import ColumnNotHeld, NotReconstructable
 from da.store.base import RECORD_BYTES, BatchRecord
@@ -93,15 +94,19 @@ class _BatchStream(StreamingResponse):
         self._context = context
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send. Raises Overloaded, before anything is sent, when all places are taken."""
-        context = self._context
+        """Send. Raises Overloaded or TooManyFromAddress, before anything is sent, when there is no place."""
+        context, owner = self._context, owner_of_scope(scope)
         if context.stream_clients >= context.settings.stream_clients_max:
             raise Overloaded("too many clients follow the stream", retry_after_s=5)
+        if not context.streams_by_address.take(owner):
+            limit = context.streams_by_address.limit
+            raise TooManyFromAddress(f"one address may follow {limit} streams at once", retry_after_s=5)
         context.stream_clients += 1
         try:
             await super().__call__(scope, receive, send)
         finally:
             context.stream_clients -= 1
+            context.streams_by_address.give_back(owner)
 
 
 async def _events(context: ApiContext, first: int, disperser_id: bytes | None) -> AsyncIterator[bytes]:

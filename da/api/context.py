@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from da.api.addresses import Places
 from da.api.bodies import BodyPace
-from da.budget import Budget
+from da.budget import Budget, FairShares
 from da.node import Node
 from da.settings import Settings
 from da.tokens import PostingRights
@@ -24,6 +25,9 @@ class ApiContext:
     pace: BodyPace
     posts: Budget
     reads: Budget
+    reads_by_address: FairShares
+    openings_by_address: FairShares
+    streams_by_address: Places
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     stream_clients: int = 0
 

@@ -8,6 +8,7 @@ ApiError
 ├── BodyTooSlow(received_bytes)      the sender is slower than the settings allow
 ├── TruncatedBody(received_bytes)    the sender stopped before the end
 ├── Overloaded(retry_after_s)        no memory, no connection or no stream free for this request
+├── TooManyFromAddress(retry_after_s)  one address has all that one address may
 ├── RouteNotFound                    no such route
 └── MethodNotAllowed                 the route exists, the method does not
 
@@ -63,6 +64,14 @@ class TruncatedBody(ApiError):
 
 class Overloaded(ApiError):
     """A bounded resource of the node is in use; the same request may succeed later."""
+
+    def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyFromAddress(ApiError):
+    """The sender's address has all that one address may have of something; others are served."""
 
     def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
         super().__init__(message)

@@ -6,7 +6,9 @@ app, which never sees
   request's first byte, to the end of its headers;
 - endless headers, trailers or chunk extensions: bytes that are no body are counted against a budget that
   grows with the body;
-- an answer that nobody reads: while the kernel's buffer is full, the rest must shrink at the minimum rate.
+- an answer that nobody reads: while the kernel's buffer is full, the rest must shrink at the minimum rate;
+- one address that opens all the connections there may be: those over its share get a refusal and their end,
+  at once, before they have said anything.
 Refusals of HTTP itself are JSON like all others.
 
 Does not: limit bodies (da/api/bodies.py does).
@@ -16,8 +18,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from da.api.addresses import Network, Places, is_among, owner_of
 
 HEAD_BYTES_MAX = 64 * 1024
 # Framing of the smallest chunks: "1\r\nx\r\n" carries one byte in six.
@@ -25,9 +30,12 @@ FRAMING_PER_BODY_BYTE = 8
 WRITE_CHECK_S = 10.0
 
 
-def _refusal(status: str, error: str, message: str) -> bytes:
-    body = json.dumps({"error": error, "message": message}).encode()
+def _refusal(status: str, error: str, message: str, *, retry_after_s: int | None = None) -> bytes:
+    retry = {} if retry_after_s is None else {"retry_after_s": retry_after_s}
+    body = json.dumps({"error": error, "message": message, **retry}).encode()
     head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    if retry_after_s is not None:
+        head += f"retry-after: {retry_after_s}\r\n"
     return head.encode() + f"content-length: {len(body)}\r\n\r\n".encode() + body
 
 
@@ -35,13 +43,28 @@ HEAD_TOO_SLOW = _refusal("408 Request Timeout", "HeadTooSlow", "the request line
 HEAD_TOO_LARGE = _refusal(
     "431 Request Header Fields Too Large", "HeadTooLarge", f"headers are at most {HEAD_BYTES_MAX} bytes"
 )
+TOO_MANY_CONNECTIONS = _refusal(
+    "429 Too Many Requests",
+    "TooManyFromAddress",
+    "your address has as many connections as one address may",
+    retry_after_s=1,
+)
 INVALID_HTTP = _refusal("400 Bad Request", "InvalidHttp", "that is no HTTP/1.1 request")
 
 
 def protocol_class(
-    head_timeout_s: float, read_bytes_per_s_min: int, *, write_check_s: float = WRITE_CHECK_S
+    head_timeout_s: float,
+    read_bytes_per_s_min: int,
+    *,
+    connections_per_address_max: int,
+    trusted_proxies: Sequence[Network] = (),
+    write_check_s: float = WRITE_CHECK_S,
 ) -> type[HttpToolsProtocol]:
-    """The protocol with these limits; uvicorn takes a class, not an instance."""
+    """The protocol with these limits; uvicorn takes a class, not an instance.
+
+    A trusted proxy may have any number of connections: its clients are told apart by request.
+    """
+    places = Places(connections_per_address_max)
 
     class BoundedProtocol(HttpToolsProtocol):
         """One connection."""
@@ -51,12 +74,23 @@ def protocol_class(
         _in_head = True
         _received = 0
         _body_bytes = 0
+        _owner: str | None = None  # whose place this connection takes
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._start_head()
+            host = self.client[0] if self.client else ""
+            if not is_among(host, trusted_proxies):
+                owner = owner_of(host)
+                if places.take(owner):
+                    self._owner = owner
+                else:
+                    self._refuse(TOO_MANY_CONNECTIONS)
 
         def connection_lost(self, exc: Exception | None) -> None:
+            if self._owner is not None:
+                places.give_back(self._owner)
+                self._owner = None
             self._stop_head_timer()
             self._stop_write_timer()
             super().connection_lost(exc)

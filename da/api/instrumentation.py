@@ -13,6 +13,8 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from da.api.addresses import Places, owner_of_scope
+
 UNMATCHED = "unmatched"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 # Never turned away: a supervisor must be able to tell a busy node from a dead one.
@@ -43,7 +45,11 @@ class HttpMetrics:
 
 
 class Instrumentation:
-    """Middleware; `requests_max` bounds the requests in progress, `route_of` names a finished request."""
+    """Middleware.
+
+    `requests_max` bounds the requests in progress, `by_address` those of one address; `route_of` names a
+    finished request.
+    """
 
     def __init__(
         self,
@@ -51,11 +57,13 @@ class Instrumentation:
         *,
         metrics: HttpMetrics,
         requests_max: int,
+        by_address: Places,
         route_of: Callable[[Scope], str],
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._requests_max = requests_max
+        self._by_address = by_address
         self._route_of = route_of
         self._in_progress = 0
 
@@ -64,9 +72,24 @@ class Instrumentation:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._in_progress >= self._requests_max and scope["path"] not in ALWAYS_SERVED:
-            await self._turn_away(scope, send)
+        if scope["path"] in ALWAYS_SERVED:
+            await self._serve(scope, receive, send)
             return
+        if self._in_progress >= self._requests_max:
+            told = f"this node serves {self._requests_max} requests at once; try again shortly"
+            await self._turn_away(scope, send, 503, "Overloaded", told)
+            return
+        owner = owner_of_scope(scope)
+        if not self._by_address.take(owner):
+            told = f"one address may have {self._by_address.limit} requests in progress; try again shortly"
+            await self._turn_away(scope, send, 429, "TooManyFromAddress", told)
+            return
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            self._by_address.give_back(owner)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 500  # what an exception that reaches the server ends in
 
         async def observed_send(message: Message) -> None:
@@ -91,20 +114,14 @@ class Instrumentation:
         method = scope["method"] if scope["method"] in METHODS else "other"
         self._metrics.requests.labels(method, route, str(status)).inc()
 
-    async def _turn_away(self, scope: Scope, send: Send) -> None:
-        self._count(scope, UNMATCHED, 503)
-        body = json.dumps(
-            {
-                "error": "Overloaded",
-                "message": f"this node serves {self._requests_max} requests at once; try again shortly",
-                "retry_after_s": 1,
-            }
-        ).encode()
+    async def _turn_away(self, scope: Scope, send: Send, status: int, error: str, message: str) -> None:
+        self._count(scope, UNMATCHED, status)
+        body = json.dumps({"error": error, "message": message, "retry_after_s": 1}).encode()
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
             (b"retry-after", b"1"),
             (b"connection", b"close"),
         ]
-        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

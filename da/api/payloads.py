@@ -20,6 +20,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from da.api import answers, bodies, parameters
+from da.api.addresses import owner_of_scope
 from da.api.context import ApiContext, context_of
 from da.api.errors import InvalidParameter
 from da.api.schemas import OpeningBody, PayloadBody, PayloadProofBody
@@ -142,6 +143,8 @@ async def get_payload(request: Request, payload_id: str) -> Response:
     # Looked up first: what is unknown takes no memory from those who read, however long the peers are asked.
     status = await context.node.payload_status(id_bytes)
     async with contextlib.AsyncExitStack() as held:
+        owner = owner_of_scope(request.scope)
+        await held.enter_async_context(context.reads_by_address.hold(owner, status.length))
         await held.enter_async_context(context.reads.hold(status.length))
         payload = await context.node.payload_bytes(id_bytes)
         known = answers.not_modified(request, headers)
@@ -188,10 +191,11 @@ async def get_opening(
     """A KZG opening that L1 checks with the precompile 0x0A: at a point `z`, or at element `index`."""
     if (z is None) == (index is None):
         raise InvalidParameter("give z or index, one of the two", parameter="z")
-    found = await context_of(request).node.opening(
-        parameters.hash32(payload_id, "payload_id"),
-        z=None if z is None else parameters.hash32(z, "z"),
-        index=None if index is None else parameters.integer(index, "index", maximum=MAX_ELEMENT_INDEX),
-        row=parameters.integer(row, "row", maximum=MAX_ROWS - 1),
-    )
+    context, id_bytes = context_of(request), parameters.hash32(payload_id, "payload_id")
+    point = None if z is None else parameters.hash32(z, "z")
+    element = None if index is None else parameters.integer(index, "index", maximum=MAX_ELEMENT_INDEX)
+    row_number = parameters.integer(row, "row", maximum=MAX_ROWS - 1)
+    # An address takes one turn at a time among those who ask: its flood waits behind itself.
+    async with context.openings_by_address.hold(owner_of_scope(request.scope)):
+        found = await context.node.opening(id_bytes, z=point, index=element, row=row_number)
     return answers.json(OpeningBody.of(found))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 from da import bls
 from da.api.app import create_app
+from da.bootstrap import NodeServer, server_config
 from da.errors import NotFound
 from da.metrics import NodeMetrics
 from da.node import (
@@ -220,6 +223,26 @@ class FakeNode:
         return self.readiness
 
 
+class Running:
+    """A server that runs as a node's does."""
+
+    def __init__(self, node: Any, settings: Settings) -> None:
+        self.app = create_app(node, settings)
+        self.context = self.app.state.api
+        self.server = NodeServer(server_config(settings, self.app), self.context.stopping)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def connect(
+        self, request: bytes, address: str = "127.0.0.1"
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection from an address of the loopback's that has sent a request."""
+        reader, writer = await asyncio.open_connection(*self.listener.getsockname(), local_addr=(address, 0))
+        self.writers.append(writer)  # one that is forgotten is closed
+        writer.write(request)
+        return reader, writer
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Async tests run on asyncio."""
@@ -280,3 +303,22 @@ def make_client(node: FakeNode, make_settings: Callable[..., Settings]) -> Calla
 def client(make_client: Callable[..., httpx.AsyncClient]) -> httpx.AsyncClient:
     """A client with the default settings."""
     return make_client()
+
+
+@pytest.fixture
+def running(node: FakeNode, make_settings: Callable[..., Settings]) -> Callable[..., Any]:
+    """A context manager around a running server."""
+
+    @contextlib.asynccontextmanager
+    async def start(**changes: Any) -> AsyncIterator[Running]:
+        run = Running(node, make_settings(shutdown_grace_s=20, **changes))
+        task = asyncio.create_task(run.server.serve(sockets=[run.listener]))
+        try:
+            async with asyncio.timeout(20):
+                yield run
+        finally:
+            run.server.should_exit = True
+            async with asyncio.timeout(20):
+                await task
+
+    return start

@@ -35,7 +35,10 @@ def serve(node, make_settings: Callable[..., Settings]) -> Callable[..., Any]:
         config = uvicorn.Config(
             create_app(node, settings),
             http=protocol_class(
-                settings.head_timeout_s, settings.body_bytes_per_s_min, write_check_s=write_check_s
+                settings.head_timeout_s,
+                settings.body_bytes_per_s_min,
+                connections_per_address_max=settings.connections_per_address_max,
+                write_check_s=write_check_s,
             ),
             lifespan="off",
             log_config=None,

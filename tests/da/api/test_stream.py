@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
-from da.api.app import create_app
-from da.bootstrap import NodeServer, server_config
-from da.settings import Settings
 from da.store.base import BatchRecord
+from tests.da.api.conftest import Running
 
 pytestmark = pytest.mark.anyio
 
 REQUEST = b"GET /v1/batches/stream?from=1 HTTP/1.1\r\nHost: node\r\n\r\n"
 
 
-class Running:
-    """A server that runs as a node's does."""
-
-    def __init__(self, node: Any, settings: Settings) -> None:
-        self.app = create_app(node, settings)
-        self.context = self.app.state.api
-        self.server = NodeServer(server_config(settings, self.app), self.context.stopping)
-        self.listener = socket.create_server(("127.0.0.1", 0))
-
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection that has asked for the stream."""
-        reader, writer = await asyncio.open_connection(*self.listener.getsockname())
-        writer.write(REQUEST)
-        await reader.readuntil(b": open\n\n")
-        return reader, writer
+async def follow(run: Running) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection that has asked for the stream."""
+    reader, writer = await run.connect(REQUEST)
+    await reader.readuntil(b": open\n\n")
+    return reader, writer
 
 
 @pytest.fixture
@@ -54,28 +40,9 @@ def closed(node: Any) -> asyncio.Event:
     return event
 
 
-@pytest.fixture
-def running(node: Any, make_settings: Callable[..., Settings]) -> Callable[..., Any]:
-    """A context manager around a running server."""
-
-    @contextlib.asynccontextmanager
-    async def start(**changes: Any) -> AsyncIterator[Running]:
-        run = Running(node, make_settings(shutdown_grace_s=20, **changes))
-        task = asyncio.create_task(run.server.serve(sockets=[run.listener]))
-        try:
-            async with asyncio.timeout(20):
-                yield run
-        finally:
-            run.server.should_exit = True
-            async with asyncio.timeout(20):
-                await task
-
-    return start
-
-
 async def test_silence_is_broken_by_comments(closed: asyncio.Event, running: Callable[..., Any]) -> None:
     async with running(stream_ping_s=0.01) as run:
-        reader, writer = await run.connect()
+        reader, writer = await follow(run)
         text = await reader.readuntil(b": ping\n\n")
         assert text.count(b"event: batch") == 3
         await reader.readuntil(b": ping\n\n")
@@ -84,14 +51,14 @@ async def test_silence_is_broken_by_comments(closed: asyncio.Event, running: Cal
 
 async def test_a_client_that_hangs_up_is_let_go(closed: asyncio.Event, running: Callable[..., Any]) -> None:
     async with running(stream_ping_s=0.01, stream_clients_max=1) as run:
-        reader, writer = await run.connect()
+        reader, writer = await follow(run)
         await reader.readuntil(b": ping\n\n")
         assert run.context.stream_clients == 1
         writer.close()
         await closed.wait()
         while run.context.stream_clients:  # noqa: ASYNC110 - the server's own task ends it, a moment later
             await asyncio.sleep(0)
-        _, second = await run.connect()
+        _, second = await follow(run)
         second.close()
 
 
@@ -100,7 +67,7 @@ async def test_a_node_that_stops_ends_its_streams_at_once(
 ) -> None:
     """Without the word, the server would wait for the stream until the grace time is over."""
     async with running() as run:
-        reader, writer = await run.connect()
+        reader, writer = await follow(run)
         await reader.readuntil(b"event: batch")
         run.server.should_exit = True
         rest = await reader.read()
@@ -127,9 +94,7 @@ async def test_the_limit_holds_for_clients_that_come_at_once(
     async with running(stream_clients_max=3) as run:
         answers = []
         for _ in range(8):
-            reader, writer = await asyncio.open_connection(*run.listener.getsockname())
-            writer.write(REQUEST)
-            answers.append((reader, writer))
+            answers.append(await run.connect(REQUEST))
         heads = [await reader.readuntil(b"\r\n") for reader, _ in answers]
         assert sorted(int(head.split()[1]) for head in heads) == [200] * 3 + [503] * 5
         for _, writer in answers:
@@ -138,8 +103,8 @@ async def test_the_limit_holds_for_clients_that_come_at_once(
 
 async def test_a_look_at_the_streams_headers_ends(closed: asyncio.Event, running: Callable[..., Any]) -> None:
     async with running(stream_clients_max=1) as run:
-        reader, writer = await asyncio.open_connection(*run.listener.getsockname())
-        writer.write(REQUEST.replace(b"GET", b"HEAD") + REQUEST.replace(b"/v1/batches/stream", b"/healthz"))
+        head = REQUEST.replace(b"GET", b"HEAD")
+        reader, writer = await run.connect(head + REQUEST.replace(b"/v1/batches/stream", b"/healthz"))
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 ")
         assert b"text/event-stream" in head
