@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from da.client import ClientError
 from da.commands.output import EXIT_REFUSED, AsJson, emit, fail, read_input
 from da.devnet.committee import DevnetError
 from erasure.constants import MAX_PAYLOAD_BYTES
@@ -48,7 +47,7 @@ def demo(
         fail(f"the demonstration posts {MIN_BYTES}..{MAX_PAYLOAD_BYTES} bytes, not {len(payload)}")
     try:
         outcome = Demo(payload, nodes=nodes, narrator=narrator).run()
-    except (DemoError, DevnetError, ClientError) as error:
+    except (DemoError, DevnetError) as error:
         fail(str(error))
     narrator.title("Both went as they should" if outcome.right else "NOT as it should have gone")
     for name, walk in (("honest", outcome.honest), ("attacked", outcome.attacked)):

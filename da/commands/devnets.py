@@ -67,15 +67,18 @@ def _start(net: Devnet, stop: threading.Event) -> None:
 
 
 def _watch(net: Devnet, stop: threading.Event) -> None:
-    """Until a signal; a node that ends by itself is told, once, and the others go on."""
+    """Until a signal; a node that dies is told once, and the rest goes on while it can certify payloads.
+
+    Raises CommandError when it cannot any more.
+    """
     told: set[str] = set()
     while not stop.wait(WATCH_INTERVAL_S):
-        for node in net.nodes:
-            if not node.running and node.name not in told:
-                told.add(node.name)
-                stderr.print(
-                    f"{node.name} has ended; the end of {node.files.log}:\n{node.log_tail()}", markup=False
-                )
+        died = [node for node in net.nodes if node.died and node.name not in told]
+        for node in died:
+            told.add(node.name)
+            stderr.print(node.last_words(), markup=False, soft_wrap=True)
+        if died and (reason := net.why_no_certificate()) is not None:
+            fail(f"{reason}: the devnet ends")
 
 
 def _present(net: Devnet, as_json: bool) -> None:

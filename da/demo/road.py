@@ -26,7 +26,7 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from da.client import Batch, CellarClient, PayloadInfo
+from da.client import Batch, CellarClient, ClientError, PayloadInfo, StillWaiting
 from da.demo.narrator import Narrator
 from da.devnet.committee import Devnet
 from da.protocol.certificate import Certificate
@@ -39,6 +39,8 @@ from erasure.constants import CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
 NAMESPACE = "demo"
 WITHHELD_COLUMNS = CELLS_PER_EXT_BLOB - CELLS_PER_BLOB + 1
 POST_TIMEOUT_S = 300.0
+WATCH_INTERVAL_S = 1.0
+SETTLE_S = 0.2  # from a broken connection to the end of the process that broke it
 
 
 class DemoError(Exception):
@@ -94,7 +96,7 @@ class Demo:
         """Both walks.
 
         Raises:
-            DemoError, DevnetError, ClientError: a step could not be taken at all.
+            DemoError, DevnetError: a step could not be taken at all, or a node died.
         """
         with (
             tempfile.TemporaryDirectory(prefix="cellar-demo-") as state,
@@ -102,10 +104,14 @@ class Demo:
             fast_precompiles(),
         ):
             self._state = Path(state)
-            self._start(devnet)
-            self._tell.title("A payload's road, with an honest committee")
-            self._walk(devnet, self._payload, self._outcome.honest)
-            self._attack(devnet)
+            try:
+                self._start(devnet)
+                self._tell.title("A payload's road, with an honest committee")
+                self._walk(devnet, self._payload, self._outcome.honest)
+                self._attack(devnet)
+            except (ClientError, httpx.HTTPError) as error:
+                devnet.check(settle_s=SETTLE_S)  # a node that died says why better than who missed it
+                raise DemoError(str(error)) from error
         return self._outcome
 
     # -- the stage --------------------------------------------------------------------------------------
@@ -182,7 +188,7 @@ class Demo:
         self, client: CellarClient, devnet: Devnet, info: PayloadInfo, before: dict[str, float], walk: Walk
     ) -> Batch:
         with self._tell.step("certifying") as step:
-            final = client.wait(info.payload_id, timeout_s=POST_TIMEOUT_S)
+            final = wait_certified(client, devnet, info.payload_id)
             if final.batch_height is None:
                 raise DemoError(f"payload {walk.payload_id} is certified, but in no batch")
             batch = client.batch(final.batch_height)
@@ -265,6 +271,18 @@ class Demo:
                 else f"refused by the contract: {result.status.name}; nothing recorded",
                 good=recorded == (walk.verdict == "available"),
             )
+
+
+def wait_certified(client: CellarClient, devnet: Devnet, payload_id: bytes) -> PayloadInfo:
+    """The payload's status once it is certified. Raises ClientError, and DevnetError when a node dies."""
+    until_s = time.monotonic() + POST_TIMEOUT_S
+    while True:
+        try:
+            return client.wait(payload_id, timeout_s=WATCH_INTERVAL_S)
+        except StillWaiting:
+            devnet.check()
+            if time.monotonic() > until_s:
+                raise
 
 
 def _metrics(url: str) -> dict[str, float]:

@@ -30,6 +30,8 @@ import httpx
 
 from da.devnet import files
 from da.devnet.files import NodeFiles
+from da.protocol.committee import Committee
+from da.protocol.custody import finality
 from da.store.errors import StoreLocked
 from da.store.lock import DirectoryLock
 
@@ -54,6 +56,7 @@ class NodeProcess:
         self.url = node.url
         self.arguments: tuple[str, ...] = NODE_MODULE
         self._process: subprocess.Popen[bytes] | None = None
+        self._asked_to_end = False
 
     @property
     def pid(self) -> int | None:
@@ -65,10 +68,26 @@ class NodeProcess:
         """Whether the process is there."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def died(self) -> bool:
+        """Whether the process has ended without being asked to by this object."""
+        return self._process is not None and not self.running and not self._asked_to_end
+
+    def last_words(self) -> str:
+        """That the process has ended, how, and the end of its log."""
+        code = self._process.poll() if self._process else None
+        how = (
+            f"killed by {signal.Signals(-code).name}"
+            if code is not None and code < 0
+            else f"exit code {code}"
+        )
+        return f"{self.name} has ended ({how}); the end of {self.files.log}:\n{self.log_tail()}"
+
     def start(self) -> None:
         """Start the process; does not wait until it serves."""
         if self.running:
             raise DevnetError(f"{self.name} runs already")
+        self._asked_to_end = False
         command = [
             sys.executable,
             "-m",
@@ -84,10 +103,12 @@ class NodeProcess:
 
     def ask_to_stop(self) -> None:
         """SIGTERM: the node finishes what it is doing."""
+        self._asked_to_end = self._asked_to_end or self.running
         self._signal(signal.SIGTERM, whole_group=False)
 
     def kill(self) -> None:
         """SIGKILL to the node and its engine's workers: a power cut, as far as its files can tell."""
+        self._asked_to_end = self._asked_to_end or self.running
         self._signal(signal.SIGKILL, whole_group=True)
         self.wait_stopped(STOP_TIMEOUT_S)
 
@@ -222,12 +243,35 @@ class Devnet:
 
     def _why_not_ready(self, node: NodeProcess, http: httpx.Client) -> str | None:
         if not node.running:
-            raise DevnetError(f"{node.name} has ended; the end of {node.files.log}:\n{node.log_tail()}")
+            raise DevnetError(node.last_words())
         try:
             answer = http.get(f"{node.url}/readyz")
         except httpx.TransportError as error:
             return f"no answer ({type(error).__name__})"
         return None if answer.status_code == 200 else answer.text
+
+    def check(self, *, settle_s: float = 0.0) -> None:
+        """That no node has died; one that is dying is given `settle_s` to be gone.
+
+        Raises:
+            DevnetError: one has, with its last words.
+        """
+        for node in self.nodes:
+            if node.running and settle_s:
+                node.wait_stopped(settle_s)
+            if node.died:
+                raise DevnetError(node.last_words())
+
+    def why_no_certificate(self) -> str | None:
+        """Why the nodes that run cannot certify another payload; None when they can."""
+        committee = Committee.load(self.committee_file)
+        running = {node.name for node in self.nodes if node.running}
+        if self.disperser.name not in running:
+            return f"{self.disperser.name} takes the payloads, and it is gone"
+        left = [index for index, member in enumerate(committee.members) if member.name in running]
+        if not finality(committee, left).final:
+            return f"{len(left)} of {len(self.nodes)} nodes are left, too few for a certificate"
+        return None
 
     def stop_node(self, index: int, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Stop one node politely, and with force when it takes too long."""

@@ -102,9 +102,13 @@ def test_a_place_that_is_no_directory_is_refused(tmp_path: Path) -> None:
 def test_a_node_that_dies_at_its_start_is_quoted(tmp_path: Path) -> None:
     with Devnet(1, directory=tmp_path) as net:
         net.nodes[0].files.config.write_text("nonsense = 1\n")
+        net.check()
         net.start()
-        with pytest.raises(DevnetError, match='unknown setting "nonsense"'):
+        with pytest.raises(DevnetError, match=r'node-0 has ended \(exit code 1\)[\s\S]*setting "nonsense"'):
             net.wait_ready()
+        with pytest.raises(DevnetError, match="exit code 1"):
+            net.check()
+        assert net.why_no_certificate() == "node-0 takes the payloads, and it is gone"
 
 
 @pytest.mark.parametrize(
@@ -248,19 +252,51 @@ def test_a_stop_is_clean(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
+def test_a_dead_node_is_told_and_too_few_end_the_devnet(tmp_path: Path) -> None:
+    """Three of four members make a certificate; two do not."""
+    command = [sys.executable, "-m", "da", "devnet", "--nodes", "4", "--dir", str(tmp_path / "net"), "--json"]
+    told = tmp_path / "stderr"
+    with told.open("wb") as errors:
+        parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
+    try:
+        pids = [node["pid"] for node in json.loads(_document(parent))["nodes"]]
+        os.kill(pids[3], signal.SIGKILL)
+        wait_until(lambda: "node-3 has ended (killed by SIGKILL)" in told.read_text(), "word of node-3")
+        assert f"{tmp_path / 'net' / 'node-3' / 'node.log'}" in told.read_text()
+        assert parent.poll() is None, "three go on"
+        os.kill(pids[2], signal.SIGTERM)  # not by the devnet: to it, that is a death as well
+        parent.communicate(timeout=PATIENCE_S)
+    finally:
+        parent.kill()
+        parent.communicate()
+    assert parent.returncode == 1
+    assert "node-2 has ended (exit code 0)" in told.read_text()
+    assert "error: 2 of 4 nodes are left, too few for a certificate" in told.read_text()
+    assert told.read_text().count("has ended") == 2, (
+        "each is told once, and those that it stops itself are not"
+    )
+    assert not any(alive(pid) for pid in pids)
+
+
+def _document(parent: subprocess.Popen[bytes]) -> bytes:
+    """What `da devnet --json` prints once its nodes are ready."""
+    assert parent.stdout is not None
+    text = b""
+    while not text.endswith(b"\n}\n"):
+        line = parent.stdout.readline()
+        assert line, "it ended before its nodes were ready"
+        text += line
+    return text
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "ctrl-c"])
 def test_the_nodes_end_with_their_parent(tmp_path: Path, number: signal.Signals) -> None:
     """`da devnet` itself, which is asked politely or is killed without warning."""
     command = [sys.executable, "-m", "da", "devnet", "--nodes", "2", "--dir", str(tmp_path / "net"), "--json"]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        assert parent.stdout is not None
-        text = b""
-        while not text.endswith(b"\n}\n"):
-            line = parent.stdout.readline()
-            assert line, "it ended before its nodes were ready"
-            text += line
-        pids = [node["pid"] for node in json.loads(text)["nodes"]]
+        pids = [node["pid"] for node in json.loads(_document(parent))["nodes"]]
         assert all(alive(pid) for pid in pids)
         parent.send_signal(number)
         wait_until(lambda: not any(alive(pid) for pid in pids), "the nodes to end")

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from da.demo.road import Outcome, Walk
+from da.client import PayloadInfo, StillWaiting
+from da.demo.road import Outcome, Walk, wait_certified
+from da.devnet import DevnetError
 
 DA = Path(sys.executable).with_name("da")
 
@@ -99,6 +101,49 @@ def test_an_interrupted_demonstration_leaves_nothing_running(tmp_path: Path) -> 
         process.communicate(timeout=60)
     assert not _processes_of(tmp_path)
     assert not list(tmp_path.glob("cellar-devnet-*"))
+
+
+@pytest.mark.process
+def test_a_node_that_dies_ends_the_demonstration_with_its_last_words(tmp_path: Path) -> None:
+    payload = tmp_path / "payload.bin"
+    payload.write_bytes(os.urandom(1_000))
+    with subprocess.Popen(
+        [DA, "demo", str(payload), "--nodes", "4"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "node-0 serves http" in line:
+                break
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            command = path.read_bytes() if path.parent.exists() else b""
+            if str(tmp_path).encode() in command and b"node-0/node.toml" in command:
+                os.kill(int(path.parent.name), signal.SIGKILL)
+        rest, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "node-0 has ended (killed by SIGKILL)" in rest
+    assert "Traceback" not in rest
+    assert not _processes_of(tmp_path)
+
+
+def test_members_that_die_end_the_wait_for_a_certificate() -> None:
+    class Waiting:
+        def wait(self, payload_id: bytes, timeout_s: float) -> PayloadInfo:
+            raise StillWaiting(PayloadInfo(payload_id, bytes(32), "dispersing", 3, 1))
+
+    class Dying:
+        looks = 0
+
+        def check(self) -> None:
+            self.looks += 1
+            if self.looks == 3:
+                raise DevnetError("node-3 has ended")
+
+    with pytest.raises(DevnetError, match="node-3"):
+        wait_certified(Waiting(), Dying(), bytes(32))  # type: ignore[arg-type]
 
 
 def _processes_of(directory: Path) -> list[str]:
