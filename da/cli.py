@@ -22,7 +22,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Cellar: a data-availability layer. Run nodes, post payloads, read them back.",
-    epilog="Exit codes: 0 done, 1 refused, 2 wrong command line, 3 not now (try again).",
+    epilog="To begin: da devnet, and in another terminal what it prints. Each command's --help has an "
+    "example.\n\nExit codes: 0 done, 1 refused, 2 wrong command line, 3 not now (try again).",
 )
 
 
@@ -42,19 +43,21 @@ def _options(
     """Options before the subcommand."""
 
 
-app.command("node")(node.node)
-app.command("devnet")(devnets.devnet)
-app.command("demo")(demo.demo)
-for command in (
-    payloads.post,
-    payloads.get,
-    payloads.status,
-    payloads.certificate,
-    payloads.proof,
-    payloads.opening,
-    payloads.batches,
+ID = "0x6d9b0b73..."
+for command, example in (
+    (node.node, "--config node.toml"),
+    (devnets.devnet, "--nodes 4 --dir net"),
+    (demo.demo, "batch.bin"),
+    (payloads.post, "batch.bin --namespace my-rollup"),
+    (payloads.get, f"{ID} --out copy.bin"),
+    (payloads.status, f"{ID} --wait"),
+    (payloads.certificate, f"{ID} --out certificate.bin"),
+    (payloads.proof, f"{ID} --json"),
+    (payloads.opening, f"{ID} --index 5000"),
+    (payloads.batches, "--from 1 --limit 10"),
 ):
-    app.command(command.__name__)(command)
+    name = command.__name__
+    app.command(name, epilog=f"Example: da {name} {example}")(command)
 app.add_typer(keys.app, name="key")
 app.add_typer(committees.app, name="committee")
 app.add_typer(tokens.app, name="token")

@@ -12,6 +12,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -42,6 +43,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 available, 1 unavailable, 2 cannot run as told, 3 undecided. Settings may come "
+    "from LIGHT_CLIENT_* variables. Each command's --help has an example.",
 )
 
 CommitteeOption = Annotated[
@@ -64,7 +67,23 @@ DisperserOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output, for scripts.")]
 
 
-@app.command()
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(version("cellar-da"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end."),
+    ] = False,
+) -> None:
+    """Options before the subcommand."""
+
+
+@app.command(epilog="Example: light-client sample latest --committee committee.json")
 def sample(
     batch: Annotated[
         str, typer.Argument(help="A height, a header hash (0x...), a payload id (0x...), or `latest`.")
@@ -91,7 +110,7 @@ def sample(
     raise typer.Exit(report.exit_code)
 
 
-@app.command()
+@app.command(epilog="Example: light-client watch --committee committee.json --from 1")
 def watch(
     committee: CommitteeOption = None,
     confidence: ConfidenceOption = None,
@@ -126,7 +145,7 @@ def watch(
     raise typer.Exit(_run(settings, run, interrupted=0))
 
 
-@app.command()
+@app.command(epilog="Example: light-client history --limit 5")
 def history(
     state: StateOption = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Runs shown, newest first.")] = 20,
@@ -142,7 +161,7 @@ def history(
         print_history(Console(highlight=False), records)
 
 
-@app.command()
+@app.command(epilog="Example: light-client show 3 --json")
 def show(
     run: Annotated[int, typer.Argument(min=1, help="The number of a run, as `history` shows it.")],
     state: StateOption = None,

@@ -31,7 +31,11 @@ Stake = Annotated[int, typer.Option(min=1, help="The member's stake.")]
 IsDisperser = Annotated[bool, typer.Option("--disperser", help="The member may propose batches.")]
 
 
-@app.command("new")
+@app.command(
+    "new",
+    epilog="Example: da committee new committee.json --chain-id 7 --name alpha --url https://alpha.example "
+    "--public-key 0x8f1c... --proof-of-possession 0xa27b...",
+)
 def new(
     path: CommitteeArgument,
     name: Name,
@@ -66,7 +70,11 @@ def new(
     emit(_summary(committee), as_json=as_json)
 
 
-@app.command("add")
+@app.command(
+    "add",
+    epilog="Example: da committee add committee.json --name beta --url https://beta.example "
+    "--public-key 0x8f1c... --proof-of-possession 0xa27b...",
+)
 def add(
     path: CommitteeArgument,
     name: Name,
@@ -88,7 +96,7 @@ def add(
     emit(_summary(grown), as_json=as_json)
 
 
-@app.command("check")
+@app.command("check", epilog="Example: da committee check committee.json")
 def check(path: CommitteeArgument, as_json: AsJson = False) -> None:
     """Check a committee file: values, keys, proofs of possession, and how many members may be absent."""
     committee = load_committee(path)
@@ -104,7 +112,7 @@ def check(path: CommitteeArgument, as_json: AsJson = False) -> None:
     emit(values, as_json=as_json)
 
 
-@app.command("show")
+@app.command("show", epilog="Example: da committee show committee.json --json")
 def show(path: CommitteeArgument, as_json: AsJson = False) -> None:
     """Show the members of a committee, their stakes and columns."""
     committee = load_committee(path)

@@ -30,13 +30,13 @@ def load_settings(config: Path | None, **overrides: Any) -> Settings:
         fail(str(error))
 
 
-@app.command("show")
+@app.command("show", epilog="Example: da config show --config node.toml")
 def show(config: ConfigOption = None, as_json: AsJson = False) -> None:
     """Print the settings that a node would run with: file, environment and defaults together."""
     emit(load_settings(config).model_dump(mode="json"), as_json=as_json)
 
 
-@app.command("example")
+@app.command("example", epilog="Example: da config example > node.toml")
 def example() -> None:
     """Print a config file with every setting, its meaning and its default."""
     print("# Settings of a Cellar node: da node --config THIS_FILE")

@@ -22,7 +22,7 @@ app = typer.Typer(no_args_is_help=True, help="Make, show, back up and restore a 
 KeystoreArgument = Annotated[Path, typer.Argument(help="The keystore file.")]
 
 
-@app.command("new")
+@app.command("new", epilog="Example: da key new key.json --password-file password")
 def new(path: KeystoreArgument, password_file: PasswordFile = None, as_json: AsJson = False) -> None:
     """Make a new key in a new keystore, and print what a committee needs of it."""
     _store(path, bls.generate_secret(), ask_password(password_file, confirm=True))
@@ -30,7 +30,7 @@ def new(path: KeystoreArgument, password_file: PasswordFile = None, as_json: AsJ
     stderr.print(f"[bold]Back it up now:[/] da key backup {path}   (whoever has the key is the node)")
 
 
-@app.command("show")
+@app.command("show", epilog="Example: da key show key.json --proof")
 def show(
     path: KeystoreArgument,
     proof: Annotated[
@@ -50,7 +50,7 @@ def show(
     emit(values, as_json=as_json)
 
 
-@app.command("backup")
+@app.command("backup", epilog="Example: da key backup key.json")
 def backup(path: KeystoreArgument, password_file: PasswordFile = None) -> None:
     """Print the secret key as text that can be written down. Keep it as safe as the key itself."""
     secret = _load(path, password_file)
@@ -60,7 +60,7 @@ def backup(path: KeystoreArgument, password_file: PasswordFile = None) -> None:
     )
 
 
-@app.command("restore")
+@app.command("restore", epilog="Example: da key restore key.json --from backup.txt")
 def restore(
     path: Annotated[Path, typer.Argument(help="The keystore file to make.")],
     backup_file: Annotated[

@@ -15,7 +15,7 @@ from da.settings import MIB
 app = typer.Typer(no_args_is_help=True, help="Make tokens with which rollups post.")
 
 
-@app.command("new")
+@app.command("new", epilog="Example: da token new my-rollup --namespace my-rollup")
 def new(
     name: Annotated[str, typer.Argument(help="Who gets it; appears in the node's logs.")],
     namespace: Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import stat
 import tomllib
 from collections.abc import Callable
@@ -448,6 +449,13 @@ def _commands(group: Any, prefix: str = "da") -> dict[str, Any]:
         else:
             found[f"{prefix} {name}"] = command
     return found
+
+
+def test_every_command_shows_an_example_that_is_right() -> None:
+    for name, command in _commands(typer.main.get_command(app)).items():
+        example = (command.epilog or "").partition(" > ")[0]
+        assert example.startswith(f"Example: {name}"), name
+        command.make_context(name, shlex.split(example.removeprefix(f"Example: {name}")))
 
 
 def test_every_command_and_option_is_in_the_docs() -> None:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from starlette.requests import Request
 from starlette.responses import Response
 
 from light_client import HeaderLog
-from light_client.cli import main
+from light_client.cli import app, main
 
 from .conftest import World, until_disconnected
 
@@ -229,3 +232,15 @@ def test_watch_ends_on_sigint(served: World, committee_file: Path, tmp_path: Pat
         assert json.loads(process.stdout.readline())["head"] == 1
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
+
+
+def test_the_version_and_examples(light_client: _LightClient) -> None:
+    ended = light_client("--version")
+    assert (ended.returncode, ended.stdout) == (0, version("cellar-da") + "\n")
+    assert "Exit codes: 0 available" in light_client("--help").stdout
+    group = typer.main.get_command(app)
+    assert hasattr(group, "commands")
+    for name, command in group.commands.items():
+        example = (command.epilog or "").removeprefix("Example: ")
+        assert example.startswith(f"light-client {name} "), name
+        command.make_context(name, shlex.split(example)[2:])
