@@ -3,6 +3,10 @@
 A queue is a stream. What it uploads or downloads passes through pinned memory, so that copies run while
 kernels of another stream do: an upload is copied into pinned memory at once, a download out of it in `wait`.
 
+CUDA's current device belongs to a thread. Every call here makes its own device current and puts the thread's
+back, so that any thread may call any device. The streams do not wait for CUDA's default stream, which nothing
+here uses; giving memory back waits for the whole device.
+
 Every CUDA error becomes a DeviceError, a lack of memory a DeviceMemoryError. After some errors (an illegal
 address, a device that fell off the bus) CUDA refuses all further work of the process: later calls then fail
 in the same way.
@@ -51,7 +55,7 @@ def why_unusable(index: int) -> str | None:
     except DeviceError as error:
         return str(error)
     if capability not in supported:
-        return f"NVRTC does not compile for compute capability {capability / 10} of device {index}"
+        return f"NVRTC does not compile for its compute capability, {capability / 10}"
     return None
 
 
@@ -84,17 +88,14 @@ class CudaDevice:
     """
 
     def __init__(self, index: int) -> None:
-        with _translated():
-            self._device = cupy.cuda.Device(index)
+        self._index = index
+        self._memory: set[int] = set()
+        with self.on():
             name = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
-            self._name = f"{name} ({index})"
-            cubin = nvrtc.cached_cubin(device_source(), _capability(index))
-            self._memory: dict[int, Any] = {}
-            with self._device:
-                module = cupy.cuda.function.Module()
-                module.load(cubin)
-                self._functions = {kernel: module.get_function(kernel) for kernel in kernels()}
-            self._module = module
+            module = cupy.cuda.function.Module()
+            module.load(nvrtc.cached_cubin(device_source(), _capability(index)))
+            self._functions = {kernel: module.get_function(kernel) for kernel in kernels()}
+        self._name = f"{name} ({index})"
 
     @property
     def name(self) -> str:
@@ -106,13 +107,14 @@ class CudaDevice:
 
     def allocate(self, size: int) -> Region:
         with self.on():
-            memory = cupy.cuda.Memory(max(size, 1))
-        self._memory[memory.ptr] = memory
-        return Region(memory.ptr, size)
+            address = int(cupy.cuda.runtime.malloc(max(size, 1)))
+            self._memory.add(address)
+        return Region(address, size)
 
     def release(self, region: Region) -> None:
         with self.on():
-            del self._memory[region.address]  # freed with its last reference
+            cupy.cuda.runtime.free(region.address)
+            self._memory.remove(region.address)
 
     def queue(self) -> CudaQueue:
         with self.on():
@@ -122,7 +124,8 @@ class CudaDevice:
         # A device that broke down has nothing to give back.
         with contextlib.suppress(DeviceError), self.on():
             cupy.cuda.runtime.deviceSynchronize()
-            self._memory.clear()
+            while self._memory:
+                cupy.cuda.runtime.free(self._memory.pop())
 
     def function(self, kernel: str) -> Any:
         """A loaded kernel."""
@@ -131,8 +134,16 @@ class CudaDevice:
     @contextlib.contextmanager
     def on(self) -> Iterator[None]:
         """This device is current in the block, and its errors are DeviceErrors."""
-        with _translated(), self._device:
-            yield
+        runtime = cupy.cuda.runtime
+        with _translated():
+            # Not `with cupy.cuda.Device(...)`: that object keeps what to go back to for all threads at once.
+            before = runtime.getDevice()
+            runtime.setDevice(self._index)
+            try:
+                yield
+            finally:
+                if before != self._index:
+                    runtime.setDevice(before)
 
 
 class CudaQueue:
@@ -150,9 +161,11 @@ class CudaQueue:
         with self._device.on():
             staging = self._pinned.malloc(array.nbytes)
             np.frombuffer(staging, array.dtype, array.size).reshape(array.shape)[...] = array
+            self._uploads.append(
+                staging
+            )  # held first: an interrupted call must not lose what is being copied
             kind = cupy.cuda.runtime.memcpyHostToDevice
             cupy.cuda.runtime.memcpyAsync(to.address, staging.ptr, array.nbytes, kind, self._stream.ptr)
-        self._uploads.append(staging)
 
     def download(self, source: Region, out: Array) -> None:
         assert out.nbytes <= source.size
@@ -160,9 +173,9 @@ class CudaQueue:
             return
         with self._device.on():
             staging = self._pinned.malloc(out.nbytes)
+            self._downloads.append((staging, out))
             kind = cupy.cuda.runtime.memcpyDeviceToHost
             cupy.cuda.runtime.memcpyAsync(staging.ptr, source.address, out.nbytes, kind, self._stream.ptr)
-        self._downloads.append((staging, out))
 
     def copy(self, to: Region, source: Region) -> None:
         assert to.size == source.size
@@ -177,20 +190,23 @@ class CudaQueue:
     def launch(self, kernel: str, blocks: int, *arguments: Argument) -> None:
         if not blocks:
             return
-        values = [
-            np.int32(argument)
-            if isinstance(argument, int)
-            else np.uint64(argument.address if isinstance(argument, Region) else 0)
-            for argument in arguments
-        ]
+        values = [_value(argument) for argument in arguments]
         with self._device.on():
             threads = kernels()[kernel].threads
             self._device.function(kernel)((blocks,), (threads,), values, 0, self._stream)
 
     def wait(self) -> None:
-        downloads, self._downloads = self._downloads, []
         with self._device.on():
             self._stream.synchronize()
+        downloads, self._downloads = self._downloads, []
         self._uploads.clear()
         for staging, out in downloads:
             out[...] = np.frombuffer(staging, out.dtype, out.size).reshape(out.shape)
+
+
+def _value(argument: Argument) -> Any:
+    """An argument in the type that tells CuPy its size."""
+    if isinstance(argument, int):
+        assert -(1 << 31) <= argument < 1 << 31, argument
+        return np.int32(argument)
+    return np.uint64(argument.address if isinstance(argument, Region) else 0)

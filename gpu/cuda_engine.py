@@ -8,6 +8,7 @@ CuPy is imported when `available` or the engine is called, never when this modul
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from gpu.device import Device, DeviceError, DeviceMemoryError
@@ -17,20 +18,30 @@ from kzg.errors import EngineUnavailable
 
 _NAME: Final = "cuda"
 
+logger = logging.getLogger("cellar.engine")
+
 
 def available() -> str | None:
     """None when the engine can run here, else the reason why it cannot."""
+    usable, reasons = _survey()
+    return None if usable else reasons[0]
+
+
+def _survey() -> tuple[list[int], list[str]]:
+    """The devices that can be used, and what is wrong with the others, or with the machine."""
     try:
         from gpu import cuda_device
     except ImportError as error:
-        return f"CuPy cannot be imported ({error}); install cellar-da[cuda]"
+        return [], [f"CuPy cannot be imported ({error}); install cellar-da[cuda]"]
     try:
         count = cuda_device.device_count()
     except DeviceError as error:
-        return f"there is no usable CUDA driver: {error}"
+        return [], [f"there is no usable CUDA driver: {error}"]
     if not count:
-        return "there is no CUDA device"
-    return cuda_device.why_unusable(0)
+        return [], ["there is no CUDA device"]
+    reasons = [cuda_device.why_unusable(index) for index in range(count)]
+    usable = [index for index, reason in enumerate(reasons) if reason is None]
+    return usable, [f"device {index}: {reason}" for index, reason in enumerate(reasons) if reason is not None]
 
 
 class CudaEngine(KernelEngine):
@@ -45,15 +56,15 @@ class CudaEngine(KernelEngine):
     """
 
     def __init__(self, *, workers: int | None = None, windows: tuple[int, int] | None = None) -> None:
-        reason = available()
-        if reason is not None:
-            raise EngineUnavailable(_NAME, reason)
+        usable, reasons = _survey()
+        if not usable:
+            raise EngineUnavailable(_NAME, reasons[0])
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
+        for reason in reasons:
+            logger.warning("the cuda engine leaves out %s", reason)
         from gpu import cuda_device
 
-        count = cuda_device.device_count()
-        usable = [index for index in range(count) if cuda_device.why_unusable(index) is None]
         devices: list[Device] = []
         try:
             devices.extend(cuda_device.CudaDevice(index) for index in usable[:workers])

@@ -328,29 +328,33 @@ class _Worker:
             self.waiting -= 1
 
     def _run(self, operation: Operation, share: slice, most: int) -> None:
-        size = self._admitted(operation, share.stop - share.start, most)
+        size, slots = self._admitted(operation, share.stop - share.start, most), self._slots
         while True:
             try:
-                return self._in_chunks(operation, share, size)
+                return self._in_chunks(operation, share, size, slots)
             except DeviceMemoryError:
                 for slot in self._slots:
                     slot.queue.wait()
                     slot.release()
-                if size == 1:
+                if size > 1:
+                    size = -(-size // 2)
+                elif len(slots) > 1:
+                    slots = slots[:1]  # one item after the other
+                else:
                     raise
-                size = -(-size // 2)
 
-    def _in_chunks(self, operation: Operation, share: slice, size: int) -> None:
-        running: list[tuple[_Slot, Job, slice] | None] = [None, None]
+    def _in_chunks(self, operation: Operation, share: slice, size: int, slots: list[_Slot]) -> None:
+        running: list[tuple[_Slot, Job, slice] | None] = [None for _ in slots]
         needed = _bytes_of(operation, self.tables, min(size, share.stop - share.start))
         for index, part in enumerate(_split(share, size)):
             if self._closed.is_set():
                 raise EngineClosed("the engine was closed during this call")
-            slot = self._slots[index % 2]
-            _finish(running[index % 2])
+            turn = index % len(slots)
+            slot = slots[turn]
+            _finish(running[turn])
             job = operation.job(slot.reserve(needed), self.tables, part.stop - part.start)
             job.start(slot.queue, part)
-            running[index % 2] = slot, job, part
+            running[turn] = slot, job, part
         for one in running:
             _finish(one)
 

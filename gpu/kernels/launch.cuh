@@ -38,9 +38,11 @@ using Fr = Words<FrWords64>;
 #define CELLAR_SHARED(type, name, count) static thread_local type name[count]
 namespace cellar {
 struct HostBlock {
-  int index, threads;
+  int index, threads;  // a power of two threads
+  int first, step;     // the threads run in the order first, first + step, ..., modulo their number; step is odd
+  int thread(int k) const { return (first + k * step) & (threads - 1); }
 };
-inline thread_local HostBlock host_block{0, 1};
+inline thread_local HostBlock host_block{0, 1, 0, 1};
 }  // namespace cellar
 #endif
 
@@ -62,12 +64,14 @@ __device__ __forceinline__ void each(int count, const Body& body) {
 inline int block_index() { return host_block.index; }
 template <class Body>
 void phase(const Body& body) {
-  for (int thread = 0; thread < host_block.threads; thread++) body(thread);
+  for (int k = 0; k < host_block.threads; k++) body(host_block.thread(k));
 }
 template <class Body>
 void each(int count, const Body& body) {
-  const int first = host_block.index * host_block.threads;
-  for (int i = first; i < first + host_block.threads && i < count; i++) body(i);
+  for (int k = 0; k < host_block.threads; k++) {
+    const int i = host_block.index * host_block.threads + host_block.thread(k);
+    if (i < count) body(i);
+  }
 }
 #endif
 

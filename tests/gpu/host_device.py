@@ -1,18 +1,21 @@
-"""A device made of this machine: the kernels compiled by g++ and run block by block, in order, at once.
+"""A device made of this machine: the kernels compiled by g++ and run thread by thread, at once.
 
 It implements `gpu.device.Device`, so whatever runs on it is what a GPU would run: the same source, the same
 launches, the same arrays in memory. With emulation (`-DPTX_EMU`) the field is that of a CUDA thread too,
 carry flag and all; without, it is plain 64-bit words, which compute the same and are ten times faster.
 
 Memory is filled with a pattern when it is allocated, so that nothing passes by reading zeros that nobody
-wrote.
+wrote. What a GPU does in no order is done here in the order that `Kernels.order` says: blocks, and the
+threads of each.
 """
 
 from __future__ import annotations
 
 import ctypes
 import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -20,11 +23,47 @@ from gpu.device import ALIGNMENT, Argument, Array, DeviceMemoryError, Region
 from gpu.source import device_source, kernels
 
 _EXTRA = """
-extern "C" void cellar_run(int block, int threads) { cellar::host_block = {block, threads}; }
+extern "C" void cellar_run(int block, int threads, int first, int step) {
+  cellar::host_block = {block, threads, first, step};
+}
 """
 
 
-def compile_kernels(directory: Path, *flags: str) -> ctypes.CDLL:
+class Order(Protocol):
+    """Blocks one after the other; of each, where its threads begin and how they go on (an odd step)."""
+
+    def __call__(self, blocks: int) -> Iterator[tuple[int, int, int]]: ...
+
+
+def forward(blocks: int) -> Iterator[tuple[int, int, int]]:
+    return ((block, 0, 1) for block in range(blocks))
+
+
+def backward(blocks: int) -> Iterator[tuple[int, int, int]]:
+    return ((block, -1, -1) for block in reversed(range(blocks)))
+
+
+def shuffled(blocks: int) -> Iterator[tuple[int, int, int]]:
+    order = np.random.default_rng(blocks)
+    return ((int(block), 77, 2 * int(order.integers(1 << 20)) + 1) for block in order.permutation(blocks))
+
+
+class Kernels:
+    """The kernels as functions of this machine."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+        self.order: Order = forward
+
+    def run(self, kernel: str, blocks: int, values: Sequence[object]) -> None:
+        """Every block of a launch. values: ctypes numbers and pointers."""
+        function, threads = getattr(self._library, kernel), kernels()[kernel].threads
+        for block, first, step in self.order(blocks):
+            self._library.cellar_run(block, threads, first, step)
+            function(*values)
+
+
+def compile_kernels(directory: Path, *flags: str) -> Kernels:
     """All kernels as a shared library for the host."""
     source, library = directory / "kernels.cpp", directory / "kernels.so"
     source.write_text(device_source() + _EXTRA)
@@ -42,7 +81,7 @@ def compile_kernels(directory: Path, *flags: str) -> ctypes.CDLL:
         *flags,
     ]
     subprocess.run([*command, str(source), "-o", str(library)], check=True, capture_output=True, text=True)
-    return ctypes.CDLL(str(library))
+    return Kernels(ctypes.CDLL(str(library)))
 
 
 class HostQueue:
@@ -73,17 +112,14 @@ class HostQueue:
         ctypes.memset(region.address, 0, region.size)
 
     def launch(self, kernel: str, blocks: int, *arguments: Argument) -> None:
-        function = getattr(self._device.library, kernel)
-        values = []
+        values: list[object] = []
         for argument in arguments:
             if isinstance(argument, Region):
                 self._device.check(argument)
             address = argument.address if isinstance(argument, Region) else None
             values.append(ctypes.c_int(argument) if isinstance(argument, int) else ctypes.c_void_p(address))
         self._device.launched[kernel] = self._device.launched.get(kernel, 0) + 1
-        for block in range(blocks):
-            self._device.library.cellar_run(block, kernels()[kernel].threads)
-            function(*values)
+        self._device.library.run(kernel, blocks, values)
 
     def wait(self) -> None:
         pass
@@ -92,7 +128,7 @@ class HostQueue:
 class HostDevice:
     """See the module. `limit`: bytes that may be allocated at a time."""
 
-    def __init__(self, library: ctypes.CDLL, limit: int = 1 << 32) -> None:
+    def __init__(self, library: Kernels, limit: int = 1 << 32) -> None:
         self.name = "host"
         self.library = library
         self.limit = limit

@@ -6,13 +6,12 @@ test_nvrtc.py and in the tests of tests/kzg, whose `engine` is this one where a 
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
+import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import ckzg
 import numpy as np
 import pytest
 
@@ -20,7 +19,8 @@ from gpu import kernel_engine
 from gpu.device import DeviceError, DeviceMemoryError
 from gpu.kernel_engine import KernelEngine
 from gpu.operations import CompleteRows
-from kzg import parity, trusted_setup
+from gpu.source import KERNEL_DIRECTORY, kernels
+from kzg import parity
 from kzg.engine import Engine
 from kzg.errors import (
     EngineClosed,
@@ -33,60 +33,19 @@ from kzg.errors import (
     NotEnoughCells,
 )
 from kzg.types import Bytes
-from tests.gpu.host_device import HostDevice, compile_kernels
-from tests.kzg.conftest import structured_blobs
+from tests.gpu.conftest import Batch
+from tests.gpu.host_device import HostDevice, Kernels, Order, backward, compile_kernels, shuffled
 
 WINDOWS = (6, 6)
 MODULUS_BYTES = np.frombuffer(
     bytes.fromhex("73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001"), dtype=np.uint8
 )
 
-Row = tuple[Bytes, Bytes, Bytes]
-
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    return compile_kernels(tmp_path_factory.mktemp("kernels"))
-
-
-@pytest.fixture(scope="module")
-def engine(library: ctypes.CDLL) -> Iterator[KernelEngine]:
-    with KernelEngine("kernels", [HostDevice(library)], windows=WINDOWS) as opened:
+def engine(host_kernels: Kernels) -> Iterator[KernelEngine]:
+    with KernelEngine("kernels", [HostDevice(host_kernels)], windows=WINDOWS) as opened:
         yield opened
-
-
-@pytest.fixture(scope="module")
-def prove_row(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Bytes], Row]:
-    """c-kzg: a blob to its commitment, cells and proofs."""
-    path = tmp_path_factory.mktemp("setup") / "setup.txt"
-    path.write_bytes(trusted_setup.load().to_text())
-    setup = ckzg.load_trusted_setup(str(path), 0)
-
-    def prove(blob: Bytes) -> Row:
-        commitment = ckzg.blob_to_kzg_commitment(blob.tobytes(), setup)
-        cells, proofs = ckzg.compute_cells_and_kzg_proofs(blob.tobytes(), setup)
-        parts = (commitment, b"".join(cells), b"".join(proofs))
-        commitment_u8, cells_u8, proofs_u8 = (np.frombuffer(part, dtype=np.uint8) for part in parts)
-        return commitment_u8, cells_u8.reshape(128, 2048), proofs_u8.reshape(128, 48)
-
-    return prove
-
-
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """Nine rows of every kind, as c-kzg proves them."""
-
-    blobs: Bytes
-    commitments: Bytes
-    cells: Bytes
-    proofs: Bytes
-
-
-@pytest.fixture(scope="module")
-def batch(prove_row: Callable[[Bytes], Row]) -> Batch:
-    blobs = np.stack(list(structured_blobs().values()))
-    commitments, cells, proofs = (np.stack(arrays) for arrays in zip(*map(prove_row, blobs), strict=True))
-    return Batch(blobs, commitments, cells, proofs)
 
 
 def test_it_is_an_engine_and_says_what_it_is(engine: KernelEngine) -> None:
@@ -402,7 +361,7 @@ def test_closing_ends_a_call_between_chunks(
         engine.extend(batch.blobs)
 
 
-def test_rows_are_divided_among_devices(engine: KernelEngine, library: ctypes.CDLL, batch: Batch) -> None:
+def test_rows_are_divided_among_devices(engine: KernelEngine, host_kernels: Kernels, batch: Batch) -> None:
     worker = engine._workers[0]
     engine._workers = [worker, _twin(worker)]
     try:
@@ -422,7 +381,7 @@ def _twin(worker: object) -> object:
     return twin
 
 
-def test_a_closed_engine_says_so(library: ctypes.CDLL, engine: KernelEngine, batch: Batch) -> None:
+def test_a_closed_engine_says_so(host_kernels: Kernels, engine: KernelEngine, batch: Batch) -> None:
     closed = object.__new__(KernelEngine)
     closed.__dict__.update(engine.__dict__, _closed=threading.Event(), _workers=[])
     closed.close()
@@ -436,6 +395,46 @@ def test_an_engine_of_another_process_says_so(engine: KernelEngine, batch: Batch
     foreign.__dict__.update(engine.__dict__, _process=0)
     with pytest.raises(EngineClosed, match="another process"):
         foreign.commit(batch.blobs)
+
+
+# --- what a GPU does in no order
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", [backward, shuffled])
+def test_no_thread_depends_on_another_but_through_a_barrier(
+    host_kernels: Kernels, batch: Batch, monkeypatch: pytest.MonkeyPatch, order: Order
+) -> None:
+    """Blocks, and the threads of each between two barriers, may run in any order, in every kernel."""
+    monkeypatch.setattr(host_kernels, "order", order)
+    rows, known = [0, 3, 8], sorted({*range(1, 128, 2), 126})
+    device = HostDevice(host_kernels)
+    with KernelEngine("kernels", [device], windows=WINDOWS) as engine:
+        assert (engine.commit(batch.blobs[rows]) == batch.commitments[rows]).all()
+        cells, proofs = engine.prove(batch.blobs[rows])
+        assert (cells == batch.cells[rows]).all()
+        assert (proofs == batch.proofs[rows]).all()
+        operation = CompleteRows(
+            None, batch.blobs[8:].reshape(-1, 64, 2048), cells[:1], proofs[:1], complete=True
+        )
+        engine._run(operation, 1, 1)
+        assert (proofs[0] == batch.proofs[8]).all()
+        assert (engine.recover(known, batch.cells[rows][:, known]) == batch.cells[rows]).all()
+        assert engine.verify_cells(*_sample(batch)) is True
+        columns, column = batch.cells[:3, :2], batch.proofs[:3, 1]
+        assert (engine.parity_cells(columns) == parity.parity_cells(columns)).all()
+        assert (engine.parity_proofs(column) == parity.parity_proofs(column)).all()
+    assert set(kernels()) - set(device.launched) == {"ceiling_products", "ceiling_wide"}
+
+
+def test_only_the_transforms_share_memory() -> None:
+    """What a block's threads pass to each other, they pass in `phase`, which ends with a barrier."""
+    sharing = {
+        path.stem
+        for path in KERNEL_DIRECTORY.glob("*.cu")
+        if re.search(r"CELLAR_SHARED|phase\(|__syncthreads|atomic|__shfl", path.read_text())
+    }
+    assert sharing == {"evaluate_cells", "extend_remainders", "interpolate_cells"}
 
 
 # --- the arithmetic of a CUDA thread
