@@ -14,6 +14,7 @@ help:
 	@echo "make demo      post a batch, certify it, sample it, settle it; then an attack (real processes)"
 	@echo "make test      lint, types, import contracts and all tests but the slow ones"
 	@echo "make test-all  the slow ones too"
+	@echo "make test-gpu  the tests that need a CUDA device, and compute-sanitizer over each kernel"
 	@echo "make lint      ruff, mypy, import-linter"
 	@echo "make bench     one table of figures, with the peer in the same run"
 	@echo "make devnet    a committee of 6 nodes that keeps running"
@@ -54,6 +55,7 @@ test-all: lint
 
 test-gpu: $(STAMP)
 	$(BIN)/python -m pytest -m gpu
+	PYTHON=$(BIN)/python scripts/compute_sanitizer.sh
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -4,11 +4,10 @@ benchmarks/gpu.sh.
 Correctness first: a batch against c-kzg where it is installed, else against the same kernels compiled for
 this machine's processor in plain words. Then rows a second and bytes of blobs a second, from memory of the
 device and of the host, in batches of 1, 8, 64 and 256 rows; the ceilings that a micro-kernel reaches for
-multiplications, and how much of them the proofs use.
+multiplications, and how much of them the proofs use, kernel by kernel.
 
-Times are wall clock around work that was waited for; medians of several runs after a warm-up.
-
-`--touch` launches every kernel once, on small tables, for compute-sanitizer; it times nothing.
+Times are wall clock around work that was waited for; medians of several runs after a warm-up. Figures are
+written after each batch size, so that a run cut short keeps what it had.
 """
 
 from __future__ import annotations
@@ -23,16 +22,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import ckzg
+import cupy
 import numpy as np
 
 from erasure.constants import BYTES_PER_BLOB
-from gpu.cuda_device import CudaQueue
 from gpu.cuda_engine import CudaEngine
-from gpu.device import Arena, Device
+from gpu.device import Arena, Argument, Device, Queue
 from gpu.kernel_engine import KernelEngine
-from gpu.operations import CompleteRows
 from gpu.pipeline import Commit, Prove, Rows
-from gpu.source import kernels
 from gpu.tables import LEAST_INVERTING_THREADS, POINTS_PER_INVERSION, Comb, Tables, each
 from kzg import trusted_setup
 from kzg.types import Bytes
@@ -143,33 +140,6 @@ def check(engine: KernelEngine) -> str:
     return name
 
 
-def touch() -> None:
-    """Every kernel, on small tables and two rows."""
-    launched: set[str] = set()
-    launch = CudaQueue.launch
-
-    def noted(queue: CudaQueue, kernel: str, blocks: int, *arguments: Any) -> None:
-        launched.add(kernel)
-        launch(queue, kernel, blocks, *arguments)
-
-    CudaQueue.launch = noted  # type: ignore[method-assign, assignment]
-    with CudaEngine(workers=1, windows=(6, 6)) as engine:
-        blobs = structured_blobs()[[0, 5]]
-        commitments = engine.commit(blobs)
-        cells, proofs = engine.prove(blobs)
-        again = np.empty_like(proofs)
-        given = blobs.reshape(-1, 64, 2048)
-        engine._run(CompleteRows(None, given, np.empty_like(cells), again, complete=True), 2, 2)
-        assert (again == proofs).all()
-        assert (engine.recover(range(64, 128), cells[:, 64:]) == cells).all()
-        if can_pair():
-            four = cells[:, :4].reshape(-1, 2048), proofs[:, :4].reshape(-1, 48)
-            assert engine.verify_cells(np.repeat(commitments, 4, axis=0), [0, 1, 2, 3] * 2, *four)
-        engine.parity_cells(cells[:, :2])
-        ceilings(engine._workers[0].device, blocks=1, rounds=1)
-    print(f"launched {len(launched)} kernels; not launched: {sorted(set(kernels()) - launched) or 'none'}")
-
-
 def can_pair() -> bool:
     """False with the stand-in of gpu.sh."""
     import py_arkworks_bls12381
@@ -238,6 +208,43 @@ def _jobs(arena: Arena, tables: Tables, rows: int) -> tuple[Rows, Prove, Commit]
     return Rows(arena, tables, rows, 64, 64), Prove(arena, tables, rows), Commit(arena, tables, rows)
 
 
+class KernelTimes:
+    """A queue that waits for each kernel, and sums up how long they took by name."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self.seconds: dict[str, float] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
+
+    def launch(self, kernel: str, blocks: int, *arguments: Argument) -> None:
+        self._queue.wait()
+        start = time.perf_counter()
+        self._queue.launch(kernel, blocks, *arguments)
+        self._queue.wait()
+        self.seconds[kernel] = self.seconds.get(kernel, 0.0) + time.perf_counter() - start
+
+
+def by_kernel(engine: KernelEngine, rows: int) -> dict[str, float]:
+    """Seconds of a proof's kernels, one at a time, so that a few microseconds of each are its launch."""
+    worker = engine._workers[0]
+    arena = Arena()
+    _jobs(arena, worker.tables, rows)
+    memory = worker.device.allocate(arena.used)
+    extension, proof, _ = _jobs(Arena(memory), worker.tables, rows)
+    queue = worker.device.queue()
+    queue.upload(extension.cells, random_blobs(rows))
+    runs = []
+    for _ in range(4):
+        times = KernelTimes(queue)
+        extension.extend(times)
+        proof.run(times, extension.remainders, worker.tables.scales.half_inverse64)
+        runs.append(times.seconds)
+    worker.device.release(memory)
+    return {kernel: statistics.median(run[kernel] for run in runs[1:]) for kernel in runs[0]}
+
+
 def from_host(engine: KernelEngine, rows: int) -> dict[str, float]:
     """Seconds of each operation on arrays of this machine."""
     blobs = random_blobs(rows)
@@ -270,44 +277,52 @@ def _figures(rows: int, seconds: float | None) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", nargs="?", type=Path)
-    parser.add_argument("--touch", action="store_true")
-    arguments = parser.parse_args()
-    if arguments.touch:
-        touch()
-        return
+    output = parser.parse_args().output
+    result: dict[str, Any] = {}
 
+    def note(**figures: Any) -> None:
+        result.update(figures)
+        if output:
+            output.write_text(json.dumps(result, indent=1, default=str) + "\n")
+
+    free = cupy.cuda.runtime.memGetInfo()[0]
     start = time.perf_counter()
-    engine = CudaEngine(workers=1)
-    opened_s = time.perf_counter() - start
-    result: dict[str, Any] = {"engine": engine.describe(), "open_s": opened_s, "oracle": check(engine)}
-    print(f"{result['engine']}; opened in {opened_s:.1f} s; all bytes equal those of {result['oracle']}")
-    device = engine._workers[0].device
-    result["ceilings"] = ceilings(device)
-    wide, products = result["ceilings"].values()
-    print(f"ceilings: {wide / 1e12:.2f} T wide multiplies/s, {products / 1e9:.2f} G products of Fp/s")
+    with CudaEngine(workers=1) as engine:
+        opened_s = time.perf_counter() - start
+        note(engine=engine.describe(), open_s=opened_s, oracle=check(engine))
+        print(f"{result['engine']}; opened in {opened_s:.1f} s; all bytes equal those of {result['oracle']}")
+        note(ceilings=ceilings(engine._workers[0].device))
+        wide, products = result["ceilings"].values()
+        print(f"ceilings: {wide / 1e12:.2f} T wide multiplies/s, {products / 1e9:.2f} G products of Fp/s")
+        measure(engine, result["ceilings"], note)
+        note(device_bytes=free - cupy.cuda.runtime.memGetInfo()[0])
+        print(f"device memory: {result['device_bytes'] / 2**30:.1f} GiB")
 
+
+def measure(engine: KernelEngine, ceiling: dict[str, float], note: Callable[..., None]) -> None:
+    """The table, and where the time of proofs goes."""
     columns = f"{'ms':>10} {'rows/s':>9} {'GB/s':>7}"
     print(f"{'rows':>5} {'operation':>20} on the device: {columns}; from host memory: {columns}")
-    result["batches"] = {}
+    batches: dict[int, dict[str, dict[str, float]]] = {}
     for rows in BATCHES:
         on_device, on_host = resident(engine, rows), from_host(engine, rows)
-        result["batches"][rows] = {"device_s": on_device, "host_s": on_host}
+        batches[rows] = {"device_s": on_device, "host_s": on_host, "kernels_s": by_kernel(engine, rows)}
+        note(batches=batches)
         for name, host_s in on_host.items():
             figures = " ".join(_figures(rows, seconds) for seconds in (on_device.get(name), host_s))
             print(f"{rows:>5} {name:>20} {figures}")
-    shape = engine._workers[0].tables.proof
     most = BATCHES[-1]
-    per_row = products_of_a_proof(shape, most)
-    rate = most / result["batches"][most]["device_s"]["prove"] * sum(per_row.values())
-    result["products_per_row"] = per_row
-    result["fraction_of_wide"] = rate * WIDE_MULTIPLIES / wide
-    result["fraction_of_products"] = rate / products
-    print(f"proofs: {sum(per_row.values()) / 1e6:.2f} M products of Fp a row; at {most} rows")
-    print(f"  {result['fraction_of_wide']:.0%} of the ceiling of wide multiplies")
-    print(f"  {result['fraction_of_products']:.0%} of the ceiling of products of Fp")
-    if arguments.output:
-        arguments.output.write_text(json.dumps(result, indent=1, default=str) + "\n")
-    engine.close()
+    of_row = products_of_a_proof(engine._workers[0].tables.proof, most)
+    rate = most / batches[most]["device_s"]["prove"] * sum(of_row.values())
+    fractions = rate * WIDE_MULTIPLIES / ceiling["wide_per_s"], rate / ceiling["products_per_s"]
+    note(products_per_row=of_row, fraction_of_wide=fractions[0], fraction_of_products=fractions[1])
+    print(f"proofs: {sum(of_row.values()) / 1e6:.2f} M products of Fp a row; at {most} rows")
+    print(f"  {fractions[0]:.0%} of the ceiling of wide multiplies")
+    print(f"  {fractions[1]:.0%} of the ceiling of products of Fp")
+    for kernel, seconds in sorted(batches[most]["kernels_s"].items(), key=lambda item: -item[1]):
+        share = most * of_row.get(kernel, 0.0) / seconds / ceiling["products_per_s"]
+        alone = batches[1]["kernels_s"][kernel]
+        print(f"  {kernel:>20} {seconds * 1e3:>9.2f} ms, {share:>4.0%}; of one row {alone * 1e3:>7.2f} ms")
 
 
 if __name__ == "__main__":

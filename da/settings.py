@@ -218,7 +218,11 @@ class Settings(BaseSettings):
         "moment fails with 503, and the first is tried again.",
     )
     engine_workers: int | None = Field(
-        default=None, ge=1, le=256, description="Worker processes of a CPU engine; unset: one per core."
+        default=None,
+        ge=1,
+        le=256,
+        description="Processes or threads of a CPU engine, devices of the cuda engine; unset: one per core, "
+        "all devices.",
     )
 
     # Posting and batching (dispersers)

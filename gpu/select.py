@@ -31,7 +31,8 @@ def open_engine(name: str = "auto", *, workers: int | None = None, proving: bool
 
     Args:
         name: "auto", "cuda", "host" or "ckzg".
-        workers: processes or threads on the CPU; None means one for each core.
+        workers: processes or threads on the CPU, or CUDA devices, at most; None means one for each core, or
+            all devices.
         proving: False for a program that proves rarely or never, and would rather have the memory of the
             tables (about 96 MiB); it still can.
 

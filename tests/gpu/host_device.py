@@ -22,6 +22,7 @@ import numpy as np
 from gpu.device import ALIGNMENT, Argument, Array, DeviceMemoryError, Region
 from gpu.source import device_source, kernels
 
+_LIBC = ctypes.CDLL(None)
 _EXTRA = """
 extern "C" void cellar_run(int block, int threads, int first, int step) {
   cellar::host_block = {block, threads, first, step};
@@ -52,21 +53,26 @@ class Kernels:
     """The kernels as functions of this machine."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
+        self.library = library
         self.order: Order = forward
 
     def run(self, kernel: str, blocks: int, values: Sequence[object]) -> None:
         """Every block of a launch. values: ctypes numbers and pointers."""
-        function, threads = getattr(self._library, kernel), kernels()[kernel].threads
+        function, threads = getattr(self.library, kernel), kernels()[kernel].threads
         for block, first, step in self.order(blocks):
-            self._library.cellar_run(block, threads, first, step)
+            self.library.cellar_run(block, threads, first, step)
             function(*values)
 
 
-def compile_kernels(directory: Path, *flags: str) -> Kernels:
-    """All kernels as a shared library for the host."""
+def compile_kernels(directory: Path, *flags: str, text: str | None = None) -> Kernels:
+    """All kernels, or those of another text, ready to run."""
+    return Kernels(ctypes.CDLL(str(build_library(directory, *flags, text=text))))
+
+
+def build_library(directory: Path, *flags: str, text: str | None = None) -> Path:
+    """The kernels, or those of another text, as a shared library for the host."""
     source, library = directory / "kernels.cpp", directory / "kernels.so"
-    source.write_text(device_source() + _EXTRA)
+    source.write_text((text or device_source()) + _EXTRA)
     # One flag of warnings is off: constants of the other kind of words are not used.
     command = [
         "g++",
@@ -81,7 +87,7 @@ def compile_kernels(directory: Path, *flags: str) -> Kernels:
         *flags,
     ]
     subprocess.run([*command, str(source), "-o", str(library)], check=True, capture_output=True, text=True)
-    return Kernels(ctypes.CDLL(str(library)))
+    return library
 
 
 class HostQueue:
@@ -125,6 +131,19 @@ class HostQueue:
         pass
 
 
+class _Memory:
+    """Memory of malloc, which checkers watch to the byte."""
+
+    def __init__(self, size: int) -> None:
+        pointer = ctypes.c_void_p()
+        assert _LIBC.posix_memalign(ctypes.byref(pointer), ALIGNMENT, max(size, 1)) == 0
+        self.address, self.size = int(pointer.value or 0), size
+        ctypes.memset(self.address, 0xA5, size)
+
+    def __del__(self) -> None:
+        _LIBC.free(ctypes.c_void_p(self.address))
+
+
 class HostDevice:
     """See the module. `limit`: bytes that may be allocated at a time."""
 
@@ -133,26 +152,25 @@ class HostDevice:
         self.library = library
         self.limit = limit
         self.launched: dict[str, int] = {}
-        self._memory: dict[int, np.ndarray] = {}
+        self._memory: dict[int, _Memory] = {}
 
     def free_bytes(self) -> int:
-        return self.limit - sum(array.nbytes for array in self._memory.values())
+        return self.limit - sum(memory.size for memory in self._memory.values())
 
     def allocate(self, size: int) -> Region:
-        if size + ALIGNMENT > self.free_bytes():
+        if size > self.free_bytes():
             raise DeviceMemoryError(f"{size} bytes are not free")
-        array = np.full(size + ALIGNMENT, 0xA5, dtype=np.uint8)
-        address = -(-array.ctypes.data // ALIGNMENT) * ALIGNMENT
-        self._memory[address] = array
-        return Region(address, size)
+        memory = _Memory(size)
+        self._memory[memory.address] = memory
+        return Region(memory.address, size)
 
     def release(self, region: Region) -> None:
         del self._memory[region.address]
 
     def check(self, region: Region) -> None:
         """Asserts that the region lies in memory that is allocated."""
-        for start, array in self._memory.items():
-            if start <= region.address and region.address + region.size <= start + array.nbytes - ALIGNMENT:
+        for start, memory in self._memory.items():
+            if start <= region.address and region.address + region.size <= start + memory.size:
                 return
         raise AssertionError(f"{region} is not allocated")
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import re
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from gpu import kernel_engine
 from gpu.device import DeviceError, DeviceMemoryError
 from gpu.kernel_engine import KernelEngine
 from gpu.operations import CompleteRows
-from gpu.source import KERNEL_DIRECTORY, kernels
+from gpu.source import KERNEL_DIRECTORY, device_source, kernels
 from kzg import parity
 from kzg.engine import Engine
 from kzg.errors import (
@@ -459,3 +461,46 @@ def test_carry_chains_give_the_same_proofs(
     assert (cells == batch.cells[rows]).all()
     assert (proofs == batch.proofs[rows]).all()
     assert verified is True
+
+
+# --- the figures of benchmarks/gpu.py
+
+
+_COUNTER = """
+extern "C" unsigned long long cellar_products() {
+  const auto counted = cellar::products;
+  cellar::products = 0;
+  return counted;
+}
+"""
+
+
+@pytest.mark.slow
+def test_the_benchmark_counts_products_as_they_are_made(tmp_path: Path, batch: Batch) -> None:
+    """The fraction of the device's bound is computed from these counts."""
+    benchmark = pytest.importorskip("benchmarks.gpu", reason="CuPy is not installed", exc_type=ImportError)
+    struct, product = (
+        "template <class P>\nstruct Words {",
+        "static Words mul(const Words& x, const Words& y) {",
+    )
+    text = device_source().replace(struct, f"inline thread_local u64 products = 0;\n{struct}")
+    assert text.count(product) == 1
+    text = text.replace(product, f"{product} products += WORDS == 6;") + _COUNTER
+    kernels_here = compile_kernels(tmp_path, text=text)
+    counter = kernels_here.library.cellar_products
+    made: Counter[str] = Counter()
+    run = kernels_here.run
+
+    def counting(kernel: str, blocks: int, values: Sequence[object]) -> None:
+        counter()
+        run(kernel, blocks, values)
+        made[kernel] += counter()
+
+    kernels_here.run = counting  # type: ignore[method-assign]
+    with KernelEngine("kernels", [HostDevice(kernels_here)], windows=WINDOWS) as engine:
+        for rows in (1, 3):
+            made.clear()
+            engine.prove(batch.blobs[-rows:])
+            expected = benchmark.products_of_a_proof(engine._workers[0].tables.proof, rows)
+            del made["compress_points"]  # two a point: not worth a line
+            assert {kernel: count / rows for kernel, count in made.items() if count} == expected

@@ -1,4 +1,5 @@
-"""The host library under the address and undefined-behaviour sanitizers."""
+"""The host library, and the CUDA kernels compiled for this machine, under the address and undefined-behaviour
+sanitizers."""
 
 from __future__ import annotations
 
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from gpu.source import kernels
+from tests.gpu.host_device import build_library
+
 ROOT = Path(__file__).resolve().parents[2]
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -g"
 
@@ -20,12 +24,6 @@ SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -g"
 def test_all_operations_are_clean_under_sanitizers(library: ctypes.CDLL, tmp_path: Path) -> None:
     if shutil.which("cmake") is None or shutil.which("g++") is None:
         pytest.skip("cmake and g++ are needed to build the library with sanitizers")
-    runtimes = [
-        subprocess.run(
-            ["g++", f"-print-file-name={name}"], check=True, capture_output=True, text=True
-        ).stdout.strip()
-        for name in ("libasan.so", "libubsan.so")
-    ]
     build = tmp_path / "build"
     options = [
         "-DCMAKE_CXX_COMPILER=g++",
@@ -34,6 +32,25 @@ def test_all_operations_are_clean_under_sanitizers(library: ctypes.CDLL, tmp_pat
     ]
     subprocess.run(["cmake", "-S", ROOT, "-B", build, *options], check=True, capture_output=True)
     subprocess.run(["cmake", "--build", build], check=True, capture_output=True)
+    assert _run(Path(__file__).with_name("exercise_host_engine.py"), build) == "exercised\n"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_no_kernel_reaches_beyond_its_arrays(tmp_path: Path) -> None:
+    library = build_library(tmp_path, *SANITIZERS.split(), "-O1", "-Wno-error")
+    said = _run("-m", "tests.gpu.exercise_kernels", library)
+    assert said == f"{len(kernels())} of {len(kernels())} kernels; missing: none\n"
+
+
+def _run(*arguments: str | Path) -> str:
+    """What a program of this interpreter prints under the sanitizers."""
+    runtimes = [
+        subprocess.run(
+            ["g++", f"-print-file-name={name}"], check=True, capture_output=True, text=True
+        ).stdout.strip()
+        for name in ("libasan.so", "libubsan.so")
+    ]
     environment = {
         **os.environ,
         "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter's own
@@ -41,11 +58,7 @@ def test_all_operations_are_clean_under_sanitizers(library: ctypes.CDLL, tmp_pat
         "PYTHONPATH": str(ROOT),
     }
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("exercise_host_engine.py"), build],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    assert done.stdout == "exercised\n"
+    return done.stdout
