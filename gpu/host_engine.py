@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
-from py_arkworks_bls12381 import GT, G1Point, G2Point
+from py_arkworks_bls12381 import G2Point
 
 import gpu
 from erasure.columns import parity_weight_row
@@ -41,6 +41,7 @@ from erasure.constants import (
 )
 from gpu.convolution import proof_transform, root_digits
 from gpu.folding import matrix_digits
+from gpu.pairing import frobenius_bytes, line_bytes
 from kzg import trusted_setup
 from kzg.checks import (
     check_blobs,
@@ -70,7 +71,6 @@ MAX_WORKERS: Final = 256
 
 _LIBRARY_NAME: Final = "cellar_host.so"
 _OK, _INVALID, _STOPPED, _NO_MEMORY, _COLLISION, _BAD_COMMITMENT, _BAD_PROOF = range(7)
-_BYTES_PER_SIDE: Final = 96
 _NOISE_PER_POINT: Final = 48
 
 Pointer = ctypes.c_void_p
@@ -87,6 +87,8 @@ class _Setup(ctypes.Structure):
         ("blinding", Pointer),
         ("blinding_image", Pointer),
         ("random", Pointer),
+        ("lines", Pointer),
+        ("frobenius", Pointer),
         ("t", ctypes.c_int),
         ("b", ctypes.c_int),
         ("commitment_b", ctypes.c_int),
@@ -145,7 +147,7 @@ def _library() -> ctypes.CDLL:
         "cellar_recover": (c_int, [Pointer, Pointer, c_int, Pointer, c_int, Pointer, Pointer, c_int]),
         "cellar_verify": (
             c_int,
-            [Pointer, ctypes.POINTER(_CellBatch), Pointer, ctypes.POINTER(c_int), c_int],
+            [Pointer, ctypes.POINTER(_CellBatch), ctypes.POINTER(c_int), ctypes.POINTER(c_int), c_int],
         ),
         "cellar_combine": (
             c_int,
@@ -190,8 +192,6 @@ class HostEngine:
         self._closed = False
         self._library = _library()
         self._handle = self._open()
-        setup = trusted_setup.load()
-        self._tau64 = G2Point.from_compressed_bytes(setup.g2_monomial[64].tobytes())
 
     def _open(self) -> int:
         setup = trusted_setup.load()
@@ -205,6 +205,8 @@ class HostEngine:
             _in_column_order(blinding),
             _in_column_order(proof_transform(blinding)),
             _scalars([secrets.randbelow(BLS_MODULUS) for _ in range(8)]),
+            line_bytes(G2Point.from_compressed_bytes(setup.g2_monomial[64].tobytes()), G2Point()),
+            frobenius_bytes(),
         )
         arguments = _Setup(*(array.ctypes.data for array in arrays), t, b, commitment_b)
         handle = self._library.cellar_open(ctypes.byref(arguments), self._workers)
@@ -343,11 +345,10 @@ class HostEngine:
             _noise(len(commitments), len(columns)),
             len(columns),
         )
-        sides = np.empty((2, _BYTES_PER_SIDE), dtype=np.uint8)
-        position = ctypes.c_int(0)
+        valid, position = ctypes.c_int(0), ctypes.c_int(0)
         with self._call() as handle:
             status = self._library.cellar_verify(
-                handle, ctypes.byref(batch), _at(sides), ctypes.byref(position), self._workers
+                handle, ctypes.byref(batch), ctypes.byref(valid), ctypes.byref(position), self._workers
             )
         if status == _BAD_COMMITMENT:
             raise InvalidPoint("commitment", position.value)
@@ -356,8 +357,7 @@ class HostEngine:
         if status == _INVALID:
             check_cells(cells)
         self._check(status)
-        left, right = (_point(side.tobytes()) for side in sides)
-        return bool(GT.pairing_check([left, -right], [self._tau64, G2Point()]))
+        return bool(valid.value)
 
     def parity_cells(self, cells: Bytes, parity_rows: Indices | None = None) -> Bytes:
         cells = check_columns(cells)
@@ -517,9 +517,3 @@ def _sums(factors: np.ndarray[Any, np.dtype[np.uint32]], group: IndexArray, grou
     2^21 of them come together."""
     words = [np.bincount(group, weights=factors[:, i], minlength=groups) for i in range(4)]
     return [sum(int(word[g]) << 32 * i for i, word in enumerate(words)) for g in range(groups)]
-
-
-def _point(side: bytes) -> G1Point:
-    if side == bytes(_BYTES_PER_SIDE):
-        return G1Point.identity()
-    return G1Point.from_xy_bytes_unchecked_be(side)

@@ -51,8 +51,8 @@ CELLAR_EXPORT int cellar_recover(Engine* engine, const int* known, int count, co
                    int threads) {
   return guarded([&] { return engine->recover(known, count, cells, n, all_cells, proofs, threads); });
 }
-CELLAR_EXPORT int cellar_verify(Engine* engine, const CellBatch* batch, u8* points, int* position, int threads) {
-  return guarded([&] { return engine->verify(*batch, threads, points, position); });
+CELLAR_EXPORT int cellar_verify(Engine* engine, const CellBatch* batch, int* valid, int* position, int threads) {
+  return guarded([&] { return engine->verify(*batch, threads, valid, position); });
 }
 CELLAR_EXPORT int cellar_combine(Engine* engine, const u8* points, int count, const u8* weights, int outputs,
                                  const u8* noise, u8* out, int* position, int threads) {

@@ -32,6 +32,8 @@ struct EngineSetup {
   const u8* blinding;             // [128][32] random scalars in the order of columns
   const u8* blinding_image;       // [128][32] what the proofs' transform makes of them
   const u8* random;               // [8][32] random scalars
+  const u8* lines;                // gpu.pairing.line_bytes of [s^64] and [1]
+  const u8* frobenius;            // gpu.pairing.frobenius_bytes
   int t, b, commitment_b;
 };
 
@@ -103,7 +105,7 @@ class Engine {
         Affine<Fp> affine;
         Fp scratch;
         to_affine(&affine, &random, 1, &scratch, static_cast<Fp::Mask*>(nullptr));
-        return verifier.build(monomial.get(), affine);
+        return verifier.build(monomial.get(), affine, setup.lines, setup.frobenius);
       }
       Affine<Fp> group[CELL_ELEMENTS];
       for (int i = 0; i < CELL_ELEMENTS; i++) {
@@ -151,26 +153,16 @@ class Engine {
     });
   }
 
-  // points: the two sides as x || y, big-endian, 96 bytes each; infinity is all zeros (0, 0 is not on the curve).
-  int verify(const CellBatch& batch, int threads, u8* points, int* position) {
-    Xyzz<Fp> sides[2];
-    switch (verifier.run(batch, threads, sides[0], sides[1], *position)) {
+  int verify(const CellBatch& batch, int threads, int* valid, int* position) {
+    bool holds = false;
+    const Verdict verdict = verifier.run(batch, threads, holds, *position);
+    *valid = holds;
+    switch (verdict) {
       case Verdict::bad_commitment: return BAD_COMMITMENT;
       case Verdict::bad_proof: return BAD_PROOF;
       case Verdict::bad_cell: return INVALID;
       case Verdict::collision: return COLLISION;
       case Verdict::done: break;
-    }
-    Affine<Fp> affine[2];
-    Fp scratch[2];
-    Fp::Mask infinite[2];
-    to_affine(affine, sides, 2, scratch, infinite);
-    for (int side = 0; side < 2; side++) {
-      u8* out = points + 2 * BYTES_PER_POINT * side;
-      if (infinite[side] & 1)
-        memset(out, 0, 2 * BYTES_PER_POINT);
-      else
-        store_coordinates(out, affine[side]);
     }
     return OK;
   }
@@ -243,18 +235,6 @@ class Engine {
     for (int v = 0; v < PROOF_VECTORS; v++) {
       prover.blinding[v] = affine[v];
       prover.blinding_image[v] = affine[PROOF_VECTORS + v];
-    }
-  }
-
-  static void store_coordinates(u8* out, const Affine<Fp>& point) {
-    for (int coordinate = 0; coordinate < 2; coordinate++) {
-      u64 limbs[Fp::LIMBS], words[6];
-      Fp::from_montgomery(coordinate ? point.y : point.x).lane(0, limbs);
-      Fp::limbs_to_words(limbs, words);
-      for (int w = 0; w < 6; w++) {
-        const u64 swapped = __builtin_bswap64(words[5 - w]);
-        memcpy(out + coordinate * BYTES_PER_POINT + 8 * w, &swapped, 8);
-      }
     }
   }
 };

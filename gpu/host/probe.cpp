@@ -1,7 +1,9 @@
-// Windows into the arithmetic, for the tests: field operations on raw limbs, and the group law in lanes and words.
+// Windows into the arithmetic, for the tests: field operations on raw limbs, the group law in lanes and words, the
+// pairing check.
 #include "group.cuh"
 #include "lanes.hpp"
 #include "multiples.hpp"
+#include "pairing.hpp"
 #include "points.hpp"
 #include "words.cuh"
 
@@ -145,4 +147,18 @@ CELLAR_EXPORT int cellar_probe_accumulate(const u8* a, const u8* b, u8* out, int
     compress(to, LANES, sums[v], 0);
   }
   return good;
+}
+
+// e(left, Q) = e(right, Q') for compressed points and the constants of gpu/pairing.py; -1 for malformed points.
+CELLAR_EXPORT int cellar_probe_pairing(const u8* lines, const u8* frobenius, const u8* left, const u8* right) {
+  const Pairing pairing(lines, frobenius);
+  Xyzz<Fp> points[2];
+  for (int i = 0; i < 2; i++) {
+    const u8* in = i ? right : left;
+    Affine<Fp> point;
+    Fp::Mask infinite;
+    if (decompress(&in, 1, point, infinite)) return -1;
+    points[i] = infinite ? infinity<Fp>() : dbl(from_affine(point));  // ZZ other than 1
+  }
+  return pairing.equal(points[0], points[1]);
 }
