@@ -98,7 +98,7 @@ async def _take_payload(request: Request, context: ApiContext, grant: Grant, nam
     if declared is not None:
         context.rights.charge(grant, declared)
     async with context.posts.hold(limit if declared is None else declared):
-        payload = bytes(await bodies.read(request, limit_bytes=limit, pace=context.pace))
+        payload = await bodies.read(request, limit_bytes=limit, pace=context.pace)
         if declared is None:
             context.rights.charge(grant, len(payload))
         receipt = await context.node.post(namespace, payload)

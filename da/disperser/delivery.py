@@ -102,14 +102,11 @@ class Delivery:
     async def _record(self, height: int) -> BatchRecord | None:
         """The batch of this node's log at a height; None when it has expired, or is of another epoch."""
         context = self._context
-        header_hash = await context.store.at_height(context.member.id, height)
-        if header_hash is None:
-            return None
         try:
-            record = await context.store.batch(header_hash)
+            record = await context.store.batch_at(context.member.id, height)
         except Expired:
             return None
-        return record if record.header.committee_hash == context.committee.hash else None
+        return record if record and record.header.committee_hash == context.committee.hash else None
 
     async def _send_certificate(self, height: int) -> None:
         record = await self._record(height)

@@ -207,8 +207,8 @@ class Dispersal:
             "height %d certified by %d members in %.2f s, margin %d",
             header.height, len(signatures), seconds, result.margin,
         )  # fmt: skip
+        context.changed.announce()  # those who wait for the payload before those who are told of the batch
         self.changed.announce()
-        context.changed.announce()
         for entry in payload_list.entries:
             await self._mark(entry.key, State.CERTIFIED, header.hash)
 

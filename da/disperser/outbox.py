@@ -120,7 +120,11 @@ class Outbox:
     # -- writes
 
     def put(
-        self, namespace: bytes, payload_id: bytes, payload: bytes, commitments: npt.NDArray[np.uint8]
+        self,
+        namespace: bytes,
+        payload_id: bytes,
+        payload: bytes | bytearray,
+        commitments: npt.NDArray[np.uint8],
     ) -> bool:
         """Accepts a payload durably; True when it is queued by this call.
 

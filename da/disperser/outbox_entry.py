@@ -119,12 +119,12 @@ def queued_entry(key: Key, length: int, commitments: npt.NDArray[np.uint8], crea
 
 
 def encode_payload_file(
-    key: Key, payload: bytes, commitments: npt.NDArray[np.uint8], created_ms: int
+    key: Key, payload: bytes | bytearray, commitments: npt.NDArray[np.uint8], created_ms: int
 ) -> bytes:
     """The file of a payload of these commitments, u8[rows,48]."""
     front = _FRONT.pack(MAGIC, VERSION, *key, created_ms, len(commitments), len(payload))
-    body = b"".join((front, commitments.tobytes(), payload))
-    return body + _CRC.pack(crc32(body))
+    told = front + commitments.tobytes()
+    return b"".join((told, payload, _CRC.pack(crc32(payload, crc32(told)))))
 
 
 def decode_payload_file(data: bytes, key: Key) -> tuple[OutboxEntry, bytes]:

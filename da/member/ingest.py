@@ -65,6 +65,7 @@ class Ingest:
     def __init__(self, context: NodeContext, follower: LogFollower) -> None:
         self._context = context
         self._follower = follower
+        self._signed = (b"", b"")  # the header hash and signature that were verified last
         self._asked: set[bytes] = set()  # dispersers about whose logs the peers were asked
         self._asking: defaultdict[bytes, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._slots = asyncio.Semaphore(context.config.concurrent_verifications_max)
@@ -84,12 +85,19 @@ class Ingest:
             raise WrongChain(context.committee.chain_id, header.chain_id)
         if header.committee_hash != context.committee.hash:
             raise StaleCommittee(context.committee.hash, header.committee_hash)
-        await context.workers.compute(check_signature, context.committee, header, disperser_signature)
-        if await context.store.at_height(header.disperser_id, header.height) is None:
-            await self._ask_peers_once(header.disperser_id)
+        signed = header.hash, disperser_signature
+        if signed != self._signed:  # a push's header comes here before its body, and again with it
+            await context.workers.compute(check_signature, context.committee, header, disperser_signature)
+            self._signed = signed
+        if header.disperser_id not in self._asked:
+            await self._ask_peers(header)
         await self._check_place(header)
 
-    async def _ask_peers_once(self, disperser_id: bytes) -> None:
+    async def _ask_peers(self, header: Header) -> None:
+        """Once for each log, unless this very height of it is known."""
+        disperser_id = header.disperser_id
+        if await self._context.store.at_height(disperser_id, header.height) is not None:
+            return
         async with self._asking[disperser_id]:
             if disperser_id not in self._asked:
                 disperser = self._context.committee.member(disperser_id)
@@ -99,10 +107,8 @@ class Ingest:
 
     async def _check_place(self, header: Header) -> None:
         """The header is known here, or is the next of its log."""
-        store = self._context.store
-        # The top first: should the follower store this very batch in between, it is found below as known.
-        top = await store.latest(header.disperser_id)
-        known = await store.at_height(header.disperser_id, header.height)
+        # The top first: should the follower store this very batch in between, it is found as known.
+        top, known = await self._context.store.top_and_at(header.disperser_id, header.height)
         if known is not None:
             if known != header.hash:
                 log.error(

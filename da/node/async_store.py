@@ -127,6 +127,28 @@ class AsyncStore:
         """The top of a log."""
         return await self.call(self.sync.latest, disperser_id, certified)
 
+    async def top_and_at(self, disperser_id: bytes, height: int) -> tuple[BatchRecord | None, bytes | None]:
+        """The top of a log, and after that the header hash at a height of it, in one call."""
+        return await self.call(
+            lambda: (self.sync.latest(disperser_id, False), self.sync.at_height(disperser_id, height))
+        )
+
+    async def batch_at(self, disperser_id: bytes, height: int) -> BatchRecord | None:
+        """The batch at a height of a log; None when the height has none. Raises as `batch`."""
+        header_hash = None
+
+        def read() -> BatchRecord | None:
+            nonlocal header_hash
+            header_hash = self.sync.at_height(disperser_id, height)
+            return None if header_hash is None else self.sync.batch(header_hash)
+
+        try:
+            return await self.call(read)
+        except CorruptBatch:
+            assert header_hash is not None, "a batch was read"
+            self._on_lost(header_hash)
+            raise
+
     async def batches(
         self, disperser_id: bytes, from_height: int, limit: int, *, certified_only: bool = False
     ) -> list[BatchRecord]:

@@ -66,9 +66,12 @@ class PayloadLookup:
 
         Raises NotCertified (in no batch yet), PayloadFailed, Expired, NotFound, NotReconstructable.
         """
+        places, _ = await self._places(payload_id, namespace)
+        if places:
+            return places[0]
         found = await self.status(payload_id, namespace)
         ref = "0x" + payload_id.hex()
-        places, _ = await self._places(payload_id, namespace)
+        places, _ = await self._places(payload_id, namespace)  # the look may have brought it
         if places:
             return places[0]
         if found.status is Status.FAILED:
@@ -148,15 +151,15 @@ class PayloadLookup:
 
     async def wait_certified(self, payload_id: bytes, namespace: bytes, timeout_s: float) -> PayloadStatus:
         """The status at certification, failure or expiry, or after timeout_s."""
+        changed = self._context.changed
+        ticket = changed.ticket()
         found = await self.status(payload_id, namespace)
         try:
             async with asyncio.timeout(timeout_s):
                 while found.status not in (Status.CERTIFIED, Status.FAILED, Status.EXPIRED):
-                    ticket = self._context.changed.ticket()
-                    found = await self.local_status(payload_id, namespace) or found
-                    if found.status in (Status.CERTIFIED, Status.FAILED, Status.EXPIRED):
-                        break
                     await ticket.wait()
+                    ticket = changed.ticket()
+                    found = await self.local_status(payload_id, namespace) or found
         except TimeoutError:
             pass  # the status as it is now
         return found

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from da.disperser.outbox import Outbox
     from da.node.context import NodeContext
     from da.node.lookup import PayloadLookup
+    from da.store.base import StoreHealth
     from kzg.engine import Engine
 
 
@@ -98,7 +99,7 @@ class Posting:
         self._active = 0
         self._reserved_bytes = 0
 
-    async def post(self, namespace: bytes, payload: bytes, lookup: PayloadLookup) -> Receipt:
+    async def post(self, namespace: bytes, payload: bytes | bytearray, lookup: PayloadLookup) -> Receipt:
         """See Node.post."""
         config = self._context.config
         if not config.disperser:
@@ -124,14 +125,18 @@ class Posting:
 
     async def _check_room(self, retry_after_s: int) -> None:
         context = self._context
-        used = await context.workers.io(lambda: self._outbox.total_bytes) + self._reserved_bytes
-        if used > context.config.outbox_bytes_max:
+
+        def look() -> tuple[int, StoreHealth, StoreHealth]:
+            return self._outbox.total_bytes, context.store.sync.health(), self._outbox.health()
+
+        used, *healths = await context.workers.io(look)
+        if used + self._reserved_bytes > context.config.outbox_bytes_max:
             raise QueueFull(retry_after_s, "the outbox is full")
-        for health in (await context.store.health(), await context.workers.io(self._outbox.health)):
+        for health in healths:
             if not health.writable:
                 raise ReadOnly(health.reason or "the disk takes no writes")
 
-    async def _post(self, namespace: bytes, payload: bytes, lookup: PayloadLookup) -> Receipt:
+    async def _post(self, namespace: bytes, payload: bytes | bytearray, lookup: PayloadLookup) -> Receipt:
         context = self._context
         rows = rows_for(len(payload))
         with context.metrics.commit_seconds.time():
@@ -154,7 +159,7 @@ class Posting:
         return Receipt(id_bytes, namespace, rows, len(payload), status, created)
 
     async def _accept(
-        self, namespace: bytes, id_bytes: bytes, payload: bytes, commitments: NDArray[np.uint8]
+        self, namespace: bytes, id_bytes: bytes, payload: bytes | bytearray, commitments: NDArray[np.uint8]
     ) -> bool:
         """Make a payload durable and queue it; whether it was not queued before."""
         try:

@@ -190,8 +190,8 @@ class Node:
         self._scrub.doubt(header_hash)
 
     # --- rollups: posting -----------------------------------------------------------------
-    async def post(self, namespace: bytes, payload: bytes) -> Receipt:
-        """Take a payload; it is durable when this returns.
+    async def post(self, namespace: bytes, payload: bytes | bytearray) -> Receipt:
+        """Take a payload; it is durable when this returns. It is not copied: leave it unchanged till then.
 
         Raises NotADisperser, EmptyPayload, PayloadTooLarge, InvalidRequest, QueueFull, ReadOnly, EngineError.
         """
