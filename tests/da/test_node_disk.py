@@ -15,6 +15,7 @@ import pytest
 
 from da.errors import ReadOnly
 from da.node import Node, Status
+from da.store.errors import CorruptBatch
 from da.store.filesystem import Filesystem
 from kzg.engine import Engine
 from tests.simulation.conftest import engine
@@ -231,5 +232,25 @@ def test_a_payload_that_fails_while_the_disk_is_full(
             assert status.status is Status.FAILED
             await world.certify(b"sound bytes")
             assert loop_failures(node) == 0
+
+    run(main())
+
+
+def test_a_delivery_that_finds_its_batch_damaged_tells_the_scrub(tmp_path: Path, engine: Engine) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=1) as world:
+            await world.start()
+            await world.certify(b"some bytes")
+            store, told = world.node(0)._context.store, []
+            record = await store.batch_at(world.disperser.id, 1)
+            assert record is not None
+            assert await store.batch_at(world.disperser.id, 2) is None
+            (path,) = (world.disperser.directory / "store").glob("buckets/*/*.batch")
+            path.write_bytes(b"x" + path.read_bytes()[1:])
+            world.store(0)._reader.clear()
+            store._on_lost = told.append
+            with pytest.raises(CorruptBatch):
+                await store.batch_at(world.disperser.id, 1)
+            assert told == [record.header.hash]
 
     run(main())

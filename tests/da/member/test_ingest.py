@@ -15,6 +15,8 @@ import pytest
 from da import errors
 from da.member import ingest
 from da.member.verification import check_certificate
+from da.protocol.committee import Committee
+from da.protocol.header import Header
 from da.protocol.push import ColumnPush
 from kzg.engine import Engine
 from tests.da.member.support import Made, make_batch
@@ -115,6 +117,33 @@ def test_bad_headers(
         with pytest.raises(error):
             await world.node(1).accept_push(batch.push_to(world, 1))
         assert world.store(1).latest(batch.header.disperser_id) is None
+
+    with_member(tmp_path, engine, test)
+
+
+def test_a_signature_is_verified_once_and_no_other_passes_for_it(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified: list[bytes] = []
+    real = ingest.check_signature
+
+    def check_signature(committee: Committee, header: Header, signature: bytes) -> None:
+        verified.append(signature)
+        real(committee, header, signature)
+
+    async def test(world: World) -> None:
+        monkeypatch.setattr(ingest, "check_signature", check_signature)
+        node, batch = world.node(1), make_batch(world)
+        push = batch.push_to(world, 1)
+        await node.check_push(batch.header, batch.signature)
+        forged = make_batch(world, secret=world.seats[2].secret).signature
+        with pytest.raises(errors.InvalidDisperserSignature):
+            await node.accept_push(replace(push, disperser_signature=forged))
+        await node.accept_push(push)
+        other = make_batch(world, b"other")
+        with pytest.raises(errors.InvalidDisperserSignature):
+            await node.accept_push(replace(other.push_to(world, 1), disperser_signature=batch.signature))
+        assert verified == [batch.signature, forged, batch.signature]
 
     with_member(tmp_path, engine, test)
 
