@@ -206,7 +206,10 @@ def _run(
     try:
         committee = Committee.load(settings.committee_file)
     except OSError as error:
-        raise SettingsError(f"{settings.committee_file}: cannot be read: {error.strerror}") from None
+        raise SettingsError(
+            f"{settings.committee_file}: cannot be read: {error.strerror}; a network's coordinator gives out "
+            "its committee file, and `da devnet` prints where its own is"
+        ) from None
     except ProtocolError as error:
         raise SettingsError(f"{settings.committee_file}: {error}") from None
 

@@ -85,8 +85,8 @@ def _present(net: Devnet, as_json: bool) -> None:
     if as_json:
         emit(
             {
-                "directory": str(net.directory),
-                "committee_file": str(net.committee_file),
+                "directory": str(net.directory.resolve()),
+                "committee_file": str(net.committee_file.resolve()),
                 "token": net.token,
                 "nodes": [{"name": node.name, "url": node.url, "pid": node.pid} for node in net.nodes],
             },
@@ -99,10 +99,10 @@ def _present(net: Devnet, as_json: bool) -> None:
 The committee runs; Ctrl-C stops it. In another terminal:
 
   export DA_NODE_URL={url} DA_API_TOKEN={net.token}
-  da post README.md --namespace my-rollup       post a file, wait for its certificate
+  da post FILE --namespace my-rollup            post any file, wait for its certificate
   da get 0x... --out copy                       read it back by its payload id
   da batches                                    list the log
-  light-client sample latest --committee {net.committee_file}
+  light-client sample latest --committee {net.committee_file.resolve()}
   curl {url}/v1/node ; curl {url}/metrics ; open {url}/docs
   kill -9 {net.nodes[-1].pid}                               take {net.nodes[-1].name} away and post again
 """,

@@ -29,7 +29,9 @@ def node(
     logs.set_up(settings.log_level, as_json=settings.log_json)
     for name in unknown_environment():
         logging.getLogger("cellar.settings").warning("environment variable %s is no setting", name)
-    password = ask_password(settings.password_file)
+    password = ask_password(
+        settings.password_file, cure="set password_file in the config file, or DA_PASSWORD_FILE"
+    )
     from da import bootstrap  # loads the engine and the server, which the other commands do not need
 
     try:

@@ -122,8 +122,8 @@ def read_secret(path: Path, what: str) -> bytes:
         fail(f"{path}: cannot be read: {error.strerror}")
 
 
-def ask_password(path: Path | None, *, confirm: bool = False) -> str:
-    """The password from the file's first line, or from the terminal."""
+def ask_password(path: Path | None, *, confirm: bool = False, cure: str = "use --password-file FILE") -> str:
+    """The password from the file's first line, or from the terminal; `cure` is told if there is neither."""
     if path is not None:
         try:
             password = read_secret(path, "password").split(b"\n", 1)[0].removesuffix(b"\r").decode("utf-8")
@@ -133,6 +133,6 @@ def ask_password(path: Path | None, *, confirm: bool = False) -> str:
             fail(f"{path}: its first line is empty; it should hold the password")
         return password
     if not sys.stdin.isatty():
-        fail("no terminal to ask for the password on; use --password-file FILE", code=EXIT_USAGE)
+        fail(f"no terminal to ask for the password on; {cure}", code=EXIT_USAGE)
     password = typer.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True)
     return str(password)
