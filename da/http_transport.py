@@ -5,6 +5,7 @@
     get_batches      GET  {url}/v1/batches?from=&limit=&disperser=
     get_column       GET  {url}/v1/batches/{header hash}/columns/{column}
     get_records      POST {url}/v1/batches/{header hash}/cells
+    get_time         GET  {url}/v1/node
 
 Invariants: every call ends within its timeout; of every answer no more is read than the route can give;
 whatever comes back is one of the port's values or errors, also from a peer that means harm. Redirects are not
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _OCTETS = {"content-type": "application/octet-stream"}
 _ERROR_BYTES_MAX = 64 * 1024
+_INFO_BYTES_MAX = 64 * 1024
 _PAGE_BYTES_MAX = 16 * 2**20
 _PRESENT, _NOT_HELD, _CORRUPT = 0, 1, 2
 _NOT_HELD_ERRORS = ("ColumnNotHeld", "NotFound", "Expired", "NotReconstructable")
@@ -171,6 +173,14 @@ class HttpTransport:
             raise PeerMisbehaved(member.name, f"an answer about {len(pairs)} cells that cannot be read")
         return records
 
+    async def get_time(self, member: Member, timeout_s: float) -> int:
+        """See PeerTransport."""
+        answer = await self._call(member, "GET", "/v1/node", timeout_s, _INFO_BYTES_MAX)
+        try:
+            return _unix_ms(json.loads(answer)["time_ms"])
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise PeerMisbehaved(member.name, f"an answer that tells no time: {error!r}") from error
+
     async def _call(
         self, member: Member, method: str, path: str, timeout_s: float, limit_bytes: int, **request: Any
     ) -> bytes:
@@ -274,3 +284,10 @@ def _integer(value: object) -> int:
     if type(value) is not int:
         raise ValueError("no integer")
     return value
+
+
+def _unix_ms(value: object) -> int:
+    milliseconds = _integer(value)
+    if not 0 <= milliseconds < 2**63:
+        raise ValueError("no time")
+    return milliseconds

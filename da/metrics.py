@@ -81,6 +81,11 @@ class NodeMetrics:
         self.loop_failures = Counter(
             "cellar_loop_failures", "Background loops that failed", ["loop"], registry=registry
         )
+        self.clock_ahead_seconds = Gauge(
+            "cellar_clock_ahead_seconds",
+            "This node's clock less the time that the committee vouches for",
+            registry=registry,
+        )
         self.event_loop_lag = Histogram(
             "cellar_event_loop_lag_seconds",
             "Lateness of a timer on the event loop",

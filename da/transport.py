@@ -76,6 +76,10 @@ class PeerTransport(Protocol):
         """Records of (row, column) pairs, in order; None where not held (or corrupt there)."""
         ...
 
+    async def get_time(self, member: Member, timeout_s: float) -> int:
+        """The member's clock, Unix milliseconds."""
+        ...
+
     async def aclose(self) -> None:
         """Close connections."""
         ...

@@ -1,7 +1,8 @@
 """The dispersal: an encoded matrix to a certified batch.
 
 Flow, for one batch after the other:
-- the header: next height, parent the batch before (certified by now), time that never runs backwards;
+- the header: next height, parent the batch before (certified by now), time that never runs backwards and
+  is not ahead of the committee's;
 - header and whole matrix durable in the store;
 - every member is sent its columns by its own delivery (see delivery), this node attests itself;
 - whenever an attestation comes, ask whether the signers make the batch final; if so publish the certificate;
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from da.disperser.batcher import Batcher, EncodedBatch
     from da.disperser.outbox import Key, Outbox, OutboxEntry
     from da.node.context import NodeContext
+    from da.node.timekeeping import Timekeeper
     from da.node.waiting import Broadcast
     from da.protocol.payload_list import PayloadList
     from da.store.base import BatchRecord
@@ -49,11 +51,19 @@ log = logging.getLogger("da.dispersal")
 class Dispersal:
     """Proposes batches and gathers their certificates."""
 
-    def __init__(self, context: NodeContext, batcher: Batcher, outbox: Outbox, changed: Broadcast) -> None:
+    def __init__(
+        self,
+        context: NodeContext,
+        batcher: Batcher,
+        outbox: Outbox,
+        changed: Broadcast,
+        timekeeper: Timekeeper,
+    ) -> None:
         """`changed` wakes the deliveries; it is announced when the log or its certificates grow."""
         self._context = context
         self._batcher = batcher
         self._outbox = outbox
+        self._timekeeper = timekeeper
         self.changed = changed
         self.top_height = 0  # of the log, certified or not
         self.certified_height = 0
@@ -123,9 +133,10 @@ class Dispersal:
     async def _propose(self, batch: EncodedBatch) -> Header:
         """Make the header and store the batch; from here on it will be dispersed whatever happens."""
         context = self._context
+        # A header from the future would be refused until then, and nothing else may ever take its height.
+        now_ms = await self._timekeeper.moment()
         async with context.log_lock(context.member.id):
             parent = await context.store.latest(context.member.id)
-            now_ms = context.clock()
             header = Header(
                 chain_id=context.committee.chain_id,
                 disperser_id=context.member.id,

@@ -1,4 +1,9 @@
-"""Retention: dropping what is older than the committee promises to serve, a time bucket at once."""
+"""Retention: dropping what is older than the committee promises to serve, a time bucket at once.
+
+What is dropped is gone, so a clock that jumped must not decide it: expiry goes by a moment that is past for
+this node and for the committee (see da.node.timekeeping). A batch that waits for its certificate is kept: its
+height can be given to no other, and the promise to serve it begins with the certificate.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +15,17 @@ from da.errors import ReadOnly
 
 if TYPE_CHECKING:
     from da.node.context import NodeContext
+    from da.node.timekeeping import Timekeeper
 
 log = logging.getLogger("da.retention")
 
 
 class Retention:
-    """Expires batches by the clock of the node."""
+    """Expires batches."""
 
-    def __init__(self, context: NodeContext) -> None:
+    def __init__(self, context: NodeContext, timekeeper: Timekeeper) -> None:
         self._context = context
+        self._timekeeper = timekeeper
 
     async def run(self) -> None:
         """Look once an interval."""
@@ -29,9 +36,16 @@ class Retention:
     async def expire(self) -> int:
         """Drop what is too old; the number of batches dropped."""
         context = self._context
+        await self._timekeeper.look()
+        past_ms = self._timekeeper.past()
+        if past_ms is None:
+            return 0
         try:
             dropped = await context.store.call(
-                context.store.sync.expire, context.clock(), context.committee.retention_s * 1000
+                context.store.sync.expire,
+                past_ms,
+                context.committee.retention_s * 1000,
+                await self._uncertified(),
             )
         except ReadOnly as error:
             log.warning("expiry is tried again at the next interval: %s", error)
@@ -41,3 +55,9 @@ class Retention:
             context.metrics.expired_batches.inc(dropped)
             context.changed.announce()
         return dropped
+
+    async def _uncertified(self) -> frozenset[bytes]:
+        """The batches that are the last of their logs and have no certificate yet."""
+        context = self._context
+        tops = [await context.store.latest(disperser.id) for disperser in context.committee.dispersers]
+        return frozenset(top.header.hash for top in tops if top is not None and top.certificate is None)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from da.disperser.outbox import Outbox
     from da.member.repair import Repair
     from da.node.context import NodeContext
+    from da.node.timekeeping import Timekeeper
 
 _LAG_INTERVAL_S = 0.25
 _SLOW_EVERY = 20  # the store's room is looked at once in so many lag measurements
@@ -26,13 +27,20 @@ class Operation:
     """Measures and tells."""
 
     def __init__(
-        self, context: NodeContext, outbox: Outbox, batcher: Batcher, dispersal: Dispersal, repair: Repair
+        self,
+        context: NodeContext,
+        outbox: Outbox,
+        batcher: Batcher,
+        dispersal: Dispersal,
+        repair: Repair,
+        timekeeper: Timekeeper,
     ) -> None:
         self._context = context
         self._outbox = outbox
         self._batcher = batcher
         self._dispersal = dispersal
         self._repair = repair
+        self._timekeeper = timekeeper
 
     async def run(self) -> None:
         """Measure, for ever."""
@@ -76,6 +84,7 @@ class Operation:
             "public_key": "0x" + context.member.public_key.hex(),
             "url": context.member.url,
             "roles": ["member", "disperser"] if disperser else ["member"],
+            "time_ms": context.clock(),
             "chain_id": context.committee.chain_id,
             "epoch": context.committee.epoch,
             "committee_hash": "0x" + context.committee.hash.hex(),
@@ -97,6 +106,7 @@ class Operation:
             return [f"store: {error}"]
         reasons = [] if store.writable else [f"store is read-only: {store.reason}"]
         reasons += [] if outbox.writable else [f"outbox is read-only: {outbox.reason}"]
+        reasons += [] if self._timekeeper.complaint is None else [self._timekeeper.complaint]
         return reasons + self._dispersal.conflicts + self._lost()
 
     def _lost(self) -> list[str]:

@@ -4,7 +4,7 @@ It puts the parts together and delegates; what each does and promises is in its 
 
     posting -> outbox -> disperser.batcher -> disperser.dispersal -> disperser.delivery (one a member)
     member.ingest | member.follow | member.fetch | member.repair | member.scrub | member.retention
-    lookup, reading, openings, samples
+    lookup, reading, openings, samples | timekeeping
 
 Invariants: methods may be called concurrently from one event loop; none does heavy work on it; errors are
 those of da/errors.py and da/protocol/errors.py, and kzg's EngineError when the engine breaks down.
@@ -46,6 +46,7 @@ from da.node.operation import Operation
 from da.node.posting import Posting
 from da.node.reading import PayloadReader
 from da.node.samples import RecordReader
+from da.node.timekeeping import Timekeeper
 from da.node.types import (
     NamespaceListing,
     PayloadOpening,
@@ -143,15 +144,18 @@ class Node:
         self._follower = LogFollower(context, self._repair.request)
         self._ingest = Ingest(context, self._follower)
         self._scrub = Scrub(context, self._repair)
-        self._retention = Retention(context)
+        self._timekeeper = Timekeeper(context)
+        self._retention = Retention(context, self._timekeeper)
         self._batcher = Batcher(context, outbox)
-        self._dispersal = Dispersal(context, self._batcher, outbox, Broadcast())
+        self._dispersal = Dispersal(context, self._batcher, outbox, Broadcast(), self._timekeeper)
         self._posting = Posting(context, outbox, self._batcher)
         self._lookup = PayloadLookup(context, outbox, self._batcher, self._follower)
         self._reader = PayloadReader(context, fetcher)
         self._openings = Openings(context, self._lookup, self._reader)
         self._records = RecordReader(context)
-        self._operation = Operation(context, outbox, self._batcher, self._dispersal, self._repair)
+        self._operation = Operation(
+            context, outbox, self._batcher, self._dispersal, self._repair, self._timekeeper
+        )
         # Of batches that samplers asked for: R never changes, and spares a look into the store a cell.
         self._row_counts: dict[bytes, int] = {}
         self._stopping = False
@@ -166,6 +170,7 @@ class Node:
             self._loops.spawn("dispersal", self._dispersal.run)
             for delivery in self._dispersal.deliveries:
                 self._loops.spawn(f"delivery to {delivery.member.name}", delivery.run)
+        self._loops.spawn("time", self._timekeeper.run)
         self._loops.spawn("follower", self._follower.run)
         self._loops.spawn("repair", self._repair.run)
         self._loops.spawn("scrub", self._scrub.run)

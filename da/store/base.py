@@ -16,7 +16,7 @@ Does not: verify cells, proofs, signatures or certificates (see da.member); deri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -167,8 +167,11 @@ class BatchStore(Protocol):
         """Batches that carry the payload, the one stored last first, expired ones too."""
         ...
 
-    def expire(self, now_ms: int, retention_ms: int) -> int:
-        """Drops every time bucket that ended at least `retention_ms` ago; returns the number of batches."""
+    def expire(self, now_ms: int, retention_ms: int, keep: Collection[bytes] = ()) -> int:
+        """Drops every time bucket that ended at least `retention_ms` ago; returns the number of batches.
+
+        The batches of these header hashes are kept: they move along to the bucket of `now_ms`.
+        """
         ...
 
     def scrub(self, header_hash: bytes | None = None) -> Iterator[ScrubFinding]:

@@ -3,7 +3,8 @@
 The idea: a bucket's directory carries its start and its length in its name, 20261122T000000Z-86400s, so that
 a changed bucket length leaves the buckets that are there with the time they were made for.
 
-Invariant: parse(name) is None for every name that `Bucket.name` does not make.
+Invariants: parse(name) is None for every name that `Bucket.name` does not make. A moment past year 9998 lies
+in the last bucket that has a name.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 
 _NAME = re.compile(r"(\d{8}T\d{6}Z)-([1-9]\d{0,8})s")
 _STAMP = "%Y%m%dT%H%M%SZ"
+_LAST_MS = 253_370_764_799_999
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,7 +38,7 @@ class Bucket:
 
 def bucket_at(time_ms: int, length_s: int) -> Bucket:
     """The bucket of that length which holds the moment."""
-    return Bucket(time_ms // 1000 // length_s * length_s, length_s)
+    return Bucket(min(time_ms, _LAST_MS) // 1000 // length_s * length_s, length_s)
 
 
 def parse_bucket(name: str) -> Bucket | None:

@@ -23,13 +23,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from da.protocol.header import Header
 from da.protocol.payload_list import PayloadList
 from da.store import expiry, recovery, scrub
 from da.store.base import BatchRecord, Bytes8, ColumnStream, PayloadLocation, ScrubFinding, StoreHealth
+from da.store.bucket import bucket_at
 from da.store.errors import InvalidBatch, StoreClosed
 from da.store.files import StoreFiles
 from da.store.filesystem import Filesystem
@@ -75,6 +76,7 @@ class EmbeddedStore:
         root = Path(directory)
         root.mkdir(parents=True, exist_ok=True)
         self._tombstone_ms = tombstone_s * 1000
+        self._bucket_s = bucket_s
         self._files = StoreFiles(filesystem or Filesystem(), root)
         self._write_lock = threading.RLock()  # a reader in doubt takes it too, also within a write
         self._closed = False
@@ -127,7 +129,7 @@ class EmbeddedStore:
                         self._index.certify(row)
             self._reader.forget([header_hash])
 
-    def expire(self, now_ms: int, retention_ms: int) -> int:
+    def expire(self, now_ms: int, retention_ms: int, keep: Collection[bytes] = ()) -> int:
         """See BatchStore.expire."""
         limit_ms = now_ms - retention_ms
         dropped = 0
@@ -139,6 +141,11 @@ class EmbeddedStore:
                 due = [bucket for bucket in self._files.buckets() if bucket.end_ms <= limit_ms]
                 if due:
                     self._space.release_reserve()
+                present = bucket_at(max(now_ms, self._writer.not_before_ms), self._bucket_s)
+                for header_hash in keep:
+                    expiry.carry(
+                        self._files, self._index, self._space, present, self._reader.forget, header_hash
+                    )
                 try:
                     for bucket in due:
                         dropped += expiry.expire_bucket(

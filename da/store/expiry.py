@@ -7,6 +7,8 @@ Flow, for each bucket:
 - cached descriptors are closed, for an open file keeps its blocks;
 - the directory is moved out of sight, and removed when no lock is held any more.
 
+A batch that is to be kept moves to the present bucket first.
+
 Then tombstones older than `tombstone_ms` go, with their rows: first the pruned heights become durable, so
 that a forgotten height is never signed for again.
 
@@ -20,6 +22,7 @@ Does not: decide when (see da.member.retention).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from da.protocol.payload_list import PayloadList
@@ -29,6 +32,34 @@ from da.store.files import StoreFiles
 from da.store.index import Index, IndexRow
 from da.store.space import SpaceGuard
 from da.store.tombstones import Tombstone, encode_pruned, encode_tombstones
+
+
+def carry(
+    files: StoreFiles,
+    index: Index,
+    space: SpaceGuard,
+    present: Bucket,
+    forget: Callable[[list[bytes]], None],
+    header_hash: bytes,
+) -> None:
+    """Moves a batch along to the present bucket, if it lies in an older one.
+
+    A crash in between leaves its file in a bucket that the index does not say, which the next opening mends.
+    """
+    row = index.get(header_hash)
+    if row is None or row.state == "expired" or row.bucket >= present.name:
+        return
+    with space.writing():
+        files.make_bucket(present.name)
+        try:
+            files.move_batch(header_hash, row.bucket, present.name)
+            with index.transaction():
+                index.put(replace(row, bucket=present.name))
+        except BaseException:
+            files.move_batch(header_hash, present.name, row.bucket)
+            raise
+        finally:
+            forget([header_hash])
 
 
 def expire_bucket(

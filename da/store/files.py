@@ -170,6 +170,14 @@ class StoreFiles:
         self.fs.rename(staged, target)
         self.fs.sync_directory(target.parent)
 
+    def move_batch(self, header_hash: bytes, source: str, target: str) -> None:
+        """Moves what is there of a batch, its file and its certificate, to another bucket, durably."""
+        for path_in in (self.certificate_path, self.batch_path):
+            path = path_in(source, header_hash)
+            if path.exists():
+                self.fs.rename(path, path_in(target, header_hash))
+        self.fs.sync_directory(self._buckets / target)
+
     def detach_bucket(self, bucket: str) -> Path | None:
         """Moves a bucket's directory out of sight, durably; the caller removes it at leisure."""
         directory = self._buckets / bucket

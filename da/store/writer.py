@@ -147,7 +147,9 @@ class BatchWriter:
         received_ms: int,
     ) -> None:
         known = self._claim(header, parts.header_hash)
-        bucket = bucket_at(received_ms, self._bucket_s).name if known is None else known.bucket
+        # By a clock that is behind, the bucket would be an old one, and due as soon as the clock is right.
+        kept_from_ms = max(received_ms, header.timestamp_ms)
+        bucket = bucket_at(kept_from_ms, self._bucket_s).name if known is None else known.bucket
         row = IndexRow(
             header_hash=parts.header_hash,
             disperser_id=header.disperser_id,
@@ -211,10 +213,10 @@ class BatchWriter:
         with self._write_lock:
             if self.closed:
                 raise StoreClosed
-            self._reader.live_row(row.header_hash)  # it may have expired meanwhile
+            bucket = self._reader.live_row(row.header_hash).bucket  # it may have expired, or moved, meanwhile
             try:
                 with self._space.writing():
-                    self._files.place_batch(staged.path, row.bucket, row.header_hash)
+                    self._files.place_batch(staged.path, bucket, row.header_hash)
             finally:
                 self._reader.forget([row.header_hash])
 

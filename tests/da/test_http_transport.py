@@ -132,6 +132,25 @@ def test_hostile_answers_are_typed(body: bytes, status: int) -> None:
                 await transport.get_records(target, HASH, [(0, 0)], 10)
             with pytest.raises(errors.PeerMisbehaved):
                 await transport.get_batches(target, HASH, 1, 10, 10)
+            with pytest.raises(errors.PeerMisbehaved):
+                await transport.get_time(target, 10)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("told", [0, 1_700_000_000_000, -1, 2**63, "1", 1.5, True, None])
+def test_a_time_is_milliseconds_or_misbehaviour(told: Any) -> None:
+    async def main() -> None:
+        async def handler(request: web.Request) -> web.Response:
+            assert request.path == "/v1/node"
+            return web.json_response({"time_ms": told})
+
+        async with peer(handler) as (transport, target):
+            if type(told) is int and 0 <= told < 2**63:
+                assert await transport.get_time(target, 10) == told
+            else:
+                with pytest.raises(errors.PeerMisbehaved):
+                    await transport.get_time(target, 10)
 
     asyncio.run(main())
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from da import bls
 from da.disperser.outbox import Outbox
-from da.errors import DaError, PeerRejected, PeerUnreachable
+from da.errors import DaError, PeerMisbehaved, PeerRejected, PeerUnreachable
 from da.node import Node, NodeConfig
 from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee, Member
@@ -163,6 +163,15 @@ class LocalTransport:
         except PeerRejected:
             return [None] * len(pairs)
         return [record or None for record in found]
+
+    async def get_time(self, member: Member, timeout_s: float) -> int:
+        async def work(node: Node) -> object:
+            return (await node.info())["time_ms"]
+
+        told = await self.network.call(self.caller, member, "get_time", timeout_s, work)
+        if not isinstance(told, int):
+            raise PeerMisbehaved(member.name, "an answer that tells no time")
+        return told
 
     async def aclose(self) -> None:
         return None

@@ -259,3 +259,45 @@ def test_a_member_that_sends_the_disperser_to_and_fro_is_served_slowly(
             assert 5 < len(tried) < 500
 
     run(main())
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_batch_that_waits_for_its_certificate_does_not_expire(
+    tmp_path: Path, engine: Engine, restart: bool
+) -> None:
+    limits: dict[str, Any] = {"retention_s": 20, "bucket_s": 1, "retention_interval_s": 5.0}
+
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4, **limits) as world:
+            await world.start()
+            old_id = await world.certify(b"old")
+            for seat in world.seats[2:]:
+                seat.link.down = True
+            payload = b"waits for longer than the retention"
+            receipt = await world.node(0).post(NAMESPACE, payload)
+            await asyncio.sleep(100)
+            if restart:
+                await world.disperser.restart()
+                await world.seats[1].restart()
+            for index in (0, 1):
+                node = world.node(index)
+                assert (await node.payload_status(old_id)).status is Status.EXPIRED
+                assert (await node.payload_status(receipt.payload_id)).status is Status.DISPERSING
+                assert await node.payload_bytes(receipt.payload_id) == payload
+            assert len(list((world.disperser.directory / "store" / "buckets").iterdir())) < 10
+            for seat in world.seats[2:]:
+                seat.link.down = False
+            status = await world.node(0).wait_certified(NAMESPACE, receipt.payload_id, 60)
+            assert (status.status, status.batch_height) == (Status.CERTIFIED, 2)
+            await world.certify(b"next")
+            await asyncio.sleep(10)
+            for index in range(4):  # the time for which it is served has only begun
+                assert await world.node(index).payload_bytes(receipt.payload_id) == payload
+            await world.check_logs()
+
+            async def expired() -> bool:
+                return (await world.node(0).payload_status(receipt.payload_id)).status is Status.EXPIRED
+
+            await world.until(expired)
+
+    run(main())

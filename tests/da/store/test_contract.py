@@ -391,6 +391,47 @@ def test_expiry_drops_whole_buckets(store: Any, clock: Clock) -> None:
     assert store.expire(bucket_end_ms + 1000, 1000) == 0
 
 
+def test_what_is_kept_moves_along_and_expires_when_it_is_kept_no_more(
+    open_store: Callable[..., Any], clock: Clock
+) -> None:
+    store = open_store()
+    kept, gone = make_batch(1), make_batch(2)
+    kept.put(store)
+    gone.put(store)
+    for _ in range(2):
+        clock.forward(3 * DAY_S)
+        store.expire(clock.now_ms, DAY_S * 1000, [kept.hash, bytes(32), gone.hash[::-1]])
+        kept.check(store)
+        with pytest.raises(ExpiredBatch):
+            store.batch(gone.hash)
+        store.close()
+        store = open_store()
+        kept.check(store)
+    store.add_columns(kept.hash, kept.columns((1,)))
+    store.put_certificate(kept.hash, certificate_of(kept))
+    clock.forward(DAY_S)
+    assert store.expire(clock.now_ms, DAY_S * 1000) == 0
+    kept.check(store, (0, 1, 5, 127))
+    clock.forward(DAY_S)
+    assert store.expire(clock.now_ms, DAY_S * 1000) == 1
+    _check_expired(store.latest(DISPERSER, certified=True), kept)
+
+
+def test_a_batch_put_while_the_clock_is_behind_is_kept_from_its_own_time_on(store: Any, clock: Clock) -> None:
+    batch = make_batch(1)
+    later = replace(batch, header=replace(batch.header, timestamp_ms=clock.now_ms + 9 * DAY_S * 1000))
+    later.put(store)
+    clock.forward(9 * DAY_S)
+    assert store.expire(clock.now_ms, 0) == 0
+    later.check(store)
+    clock.forward(DAY_S)
+    assert store.expire(clock.now_ms, 0) == 1
+    endless = make_batch(2)
+    endless = replace(endless, header=replace(endless.header, timestamp_ms=2**64 - 1))
+    endless.put(store)
+    endless.check(store)
+
+
 def _check_expired(record: Any, batch: Batch) -> None:
     assert record.state == "expired"
     assert record.header == batch.header

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from da.store import (
     Equivocation,
     ExpiredBatch,
     PrunedHeight,
+    StoreFull,
     UnknownBatch,
 )
 from tests.da.store.conftest import Clock
@@ -522,6 +525,45 @@ def test_an_expiry_cut_off_anywhere_is_finished(
         assert store.findings == []
         assert not any((directory / "buckets").iterdir())
         assert not any((directory / "staging").iterdir())
+        store.close()
+
+
+@pytest.mark.parametrize("error", [Crash, errno.ENOSPC])
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+def test_a_batch_that_moves_along_is_never_lost(
+    open_store: Callable[..., Any], late: bool, error: Any, directory: Path, clock: Clock
+) -> None:
+    batch = make_batch(1)
+    store = open_store()
+    batch.put(store)
+    store.close()
+    pristine = directory.parent / "pristine"
+    shutil.copytree(directory, pristine)
+    clock.forward(5 * DAY_S)
+
+    def expire(store: Any, _fs: FaultyFilesystem) -> None:
+        store.expire(clock.now_ms, 0, [batch.hash])
+
+    points = _crash_points(open_store, expire)
+    assert points >= 4
+    for point in range(points):
+        shutil.rmtree(directory)
+        shutil.copytree(pristine, directory)
+        fs = FaultyFilesystem()
+        store = open_store(filesystem=fs)
+        fs.arm(point, error, late=late)
+        with suppress(Crash, StoreFull):
+            expire(store, fs)
+        if error is not Crash:
+            fs.disarm()
+            batch.check(store)
+        store.close()
+        store = open_store()
+        batch.check(store)
+        expire(store, FaultyFilesystem())
+        batch.check(store)
+        assert len(list((directory / "buckets").iterdir())) == 1
+        assert list(store.scrub()) == []
         store.close()
 
 
