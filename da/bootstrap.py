@@ -184,6 +184,27 @@ def open_store(settings: Settings) -> EmbeddedStore:
         raise StartupError(f"store in {settings.data_dir}: {error}") from None
 
 
+def check_log(store: EmbeddedStore, identity: Identity) -> None:
+    """Refuse a committee other than the one that a disperser's last batch still waits to be certified by.
+
+    Its height can be given to no other batch, and no other committee can certify it.
+
+    Raises:
+        StartupError: the last batch has no certificate and is for another committee.
+    """
+    top = store.latest(identity.member.id)
+    certified = store.latest(identity.member.id, certified=True)
+    if top is None or (certified is not None and certified.header.height == top.header.height):
+        return
+    if top.header.committee_hash != identity.committee.hash:
+        raise StartupError(
+            f"batch 0x{top.header.hash.hex()} of height {top.header.height} of this disperser's log has no "
+            f"certificate yet, and only the committee 0x{top.header.committee_hash.hex()} can make it, which "
+            f"is not the configured one, 0x{identity.committee.hash.hex()}. Start with the committee file of "
+            "before, until it is certified; see A new committee in docs/guides/run-a-node.md"
+        )
+
+
 def open_outbox(settings: Settings) -> Outbox:
     """The outbox under the data directory; a node that is no disperser has an empty one.
 
@@ -268,6 +289,8 @@ def run(
         stack.callback(store.close)
         for finding in store.findings:
             logger.warning("store: %s %s: %s", finding.kind, finding.path, finding.detail)
+        if "disperser" in settings.roles:
+            check_log(store, identity)
         outbox = open_outbox(settings)
         stack.callback(outbox.close)
         listener = stack.enter_context(bind(settings))
