@@ -4,7 +4,9 @@ module.
 The library is built when the package is installed on an x86-64 machine with a C++ compiler; `available()`
 says whether it is there and whether this processor can run it. Calls go through ctypes, which releases
 the GIL; the library spreads rows over threads that live as long as the call, and where there are fewer rows
-than threads, the proofs of a row. Tables are made when the engine opens, from the trusted setup.
+than threads, the proofs of a row. Rows come in groups of 8 where there are that many, each in a lane of its
+own: the tables are then read once for all of them. Tables are made when the engine opens, from the trusted
+setup.
 
 Invariants: the same bytes as every engine (`kzg.engine`); nothing but checked, C-contiguous arrays
 crosses into the library. Constant time is no goal: all data here is public.
@@ -64,8 +66,8 @@ from kzg.errors import (
 )
 from kzg.types import Bytes, IndexArray, Indices
 
-TABLES: Final = {"small": (256, 8, 8), "medium": (64, 9, 10), "large": (64, 10, 10)}
-"""Comb positions and window of the proofs' table, and window of the commitments': 18, 97 and 162 MiB."""
+TABLES: Final = {"small": (128, 8, 8), "medium": (64, 10, 10), "large": (64, 11, 11)}
+"""Comb positions and window of the proofs' table, and window of the commitments': 18, 90 and 153 MiB."""
 
 MAX_WORKERS: Final = 256
 

@@ -122,6 +122,41 @@ struct {name}Lanes {{
 """
 
 
+def half_params() -> str:
+    """The struct for halving scalars, s = first + lambda second, in 52-bit limbs; `host/halves.hpp` says how.
+
+    MAKE_ODD holds 2^128 plus what makes a half odd, by the parities of both (first + 2 second).
+    """
+    limbs = 3
+    largest = (SCALAR_MODULUS - 1) // LAMBDA
+    reciprocal = (1 << 260) // LAMBDA
+    # The reciprocal's error is below 1, and costs less than 1 in the quotient of a scalar.
+    assert SCALAR_MODULUS < 1 << 260
+    assert 1 << 52 * limbs > 2 * LAMBDA
+    assert largest <= LAMBDA + 1
+    steps = [(-LAMBDA, 1), (-LAMBDA - 1, -LAMBDA), (-1, -LAMBDA - 1), (0, 0)]
+    for parity, step in enumerate(steps):
+        assert (step[0] + LAMBDA * step[1]) % SCALAR_MODULUS == 0
+        assert [(parity >> half & 1) + step[half] & 1 for half in range(2)] == [1, 1]
+        assert all(step[half] > -(1 << 128) and LAMBDA + 1 + step[half] < 1 << 128 for half in range(2))
+
+    def row(half: int, i: int) -> str:
+        return ", ".join(f"{((1 << 128) + step[half] >> 52 * i) % (1 << 52):#x}ull" for step in steps)
+
+    halves = ",\n      ".join(
+        "{" + ", ".join("{" + row(half, i) + "}" for i in range(limbs)) + "}" for half in range(2)
+    )
+    return f"""
+struct HalfLanes {{
+  static constexpr int LIMBS = {limbs};
+  static constexpr u64 LAMBDA[{limbs}] = {words(LAMBDA, 52, limbs)};
+  static constexpr u64 RECIPROCAL[{limbs}] = {words(reciprocal, 52, limbs)};
+  alignas(64) static constexpr u64 MAKE_ODD[2][{limbs}][8] = {{
+      {halves}}};
+}};
+"""
+
+
 def word_params(name: str, modulus: int, bits: int) -> str:
     """The struct for words of 32 or 64 bits: functions, as CUDA has no static arrays on the device."""
     count = (modulus.bit_length() + 63) // 64 * (64 // bits)
@@ -183,6 +218,7 @@ def constants_header() -> str:
         "#ifndef __CUDACC__"
         + lane_params("Fp", BASE_MODULUS, 8, 3)
         + lane_params("Fr", SCALAR_MODULUS, 5, 4)
+        + half_params()
         + "#endif\n"
         + "".join(
             word_params(name, modulus, bits)

@@ -1,18 +1,19 @@
 // Fixed-base multi-scalar multiplication in lanes: the comb's tables and the walk through them.
 //
-// Lanes are columns: a group is 8 columns. The accumulators of a batch are (group, position) pairs, at most
-// BATCH of them, and each window adds one entry of the table to each. Which entries come next is known, so the
-// walk fetches the whole next window while it adds the present one: without that, memory latency would cost more
-// than the additions.
+// A walk sums up some slots: a slot is 8 sums, one in each lane, and its accumulators are 2 t vectors, one for each
+// half of a scalar (halves.hpp) and position. Its lanes are either 8 columns of one row, or one column of 8 rows. A
+// row alone needs the first. The second is faster by what memory costs: all lanes, positions and halves of a slot then
+// read the same window of the same column, some 50 KiB that stay in cache, and the table is read once for 8 rows.
+//
+// Which entries come next is known, so the walk fetches those of the next window while it adds the present ones:
+// without that, memory latency would cost more than the additions.
 #pragma once
 #include "comb.cuh"
+#include "halves.hpp"
 #include "multiples.hpp"
 #include "vectors.hpp"
 
 namespace cellar {
-
-// What a walk keeps in L2: its accumulators and scratch, and the entries of two windows, 4 KiB a vector.
-constexpr int WALK_BATCH = 128;
 
 // Rows of 64 words to columns: bit i of word[k] to bit k of word[i], in each lane.
 inline void transpose_bits(V* word) {
@@ -27,61 +28,56 @@ inline void transpose_bits(V* word) {
   }
 }
 
-// The bits of (s >> 1) + 2^255 for s made odd, from canonical s.
-CELLAR_HD void recode(const Fr& canonical, V* words) {
-  const V low52 = _mm512_set1_epi64((1ll << 52) - 1);
-  __mmask8 even = _mm512_testn_epi64_mask(canonical.v[0], _mm512_set1_epi64(1));
-  Fr odd;
-  V carry = _mm512_setzero_si512();
-  CELLAR_UNROLL for (int i = 0; i < Fr::LIMBS; i++) {
-    V t = _mm512_add_epi64(canonical.v[i], carry);
-    t = _mm512_mask_add_epi64(t, even, t, _mm512_set1_epi64(i64(FrLanes::MODULUS[i])));
-    odd.v[i] = _mm512_and_si512(t, low52);
-    carry = _mm512_srli_epi64(t, 52);
-  }
-  V whole[4];
-  odd.to_word_vectors(whole);
-  CELLAR_UNROLL for (int i = 0; i < 3; i++)
-    words[i] = _mm512_or_si512(_mm512_srli_epi64(whole[i], 1), _mm512_slli_epi64(whole[i + 1], 63));
-  words[3] = _mm512_or_si512(_mm512_srli_epi64(whole[3], 1), _mm512_set1_epi64(i64(1ull << 63)));
-}
-
-// A group's scalars by position: row k holds, over ceil(expanded / 64) words, the bits of position k.
+// A slot's scalars by vector: row i holds, over ceil(expanded / 64) words, the bits of vector i of its accumulators.
 class CombBits {
   const CombShape shape;
-  const int halves, chunks;
+  const int blocks, chunks;  // of 64 positions of a half, of 64 expanded points
   Array<V> rows;
 
  public:
   explicit CombBits(const CombShape& s)
-      : shape(s), halves(s.t / 64), chunks((s.expanded() + 63) / 64), rows(size_t(halves) * chunks * 64) {}
+      : shape(s), blocks(s.t / 64), chunks((s.expanded() + 63) / 64), rows(size_t(HALVES) * blocks * chunks * 64) {}
 
-  // words: [points][4] recoded scalars, lanes = columns.
+  // words: [points][4] recoded scalars.
   void set(const V* words) {
-    for (int half = 0; half < halves; half++) {
-      for (int chunk = 0; chunk < chunks; chunk++) {
-        V* matrix = &rows[(half * chunks + chunk) * 64];
-        for (int k = 0; k < 64; k++) {
-          int e = 64 * chunk + k, tooth = e / shape.points, point = e % shape.points;
-          matrix[k] = e < shape.expanded() ? words[4 * point + tooth * halves + half] : _mm512_setzero_si512();
+    for (int half = 0; half < HALVES; half++) {
+      for (int block = 0; block < blocks; block++) {
+        for (int chunk = 0; chunk < chunks; chunk++) {
+          V* matrix = &rows[((half * blocks + block) * chunks + chunk) * 64];
+          for (int k = 0; k < 64; k++) {
+            int e = 64 * chunk + k, tooth = e / shape.points, point = e % shape.points;
+            const int word = 4 * point + 2 * half + tooth * blocks + block;
+            matrix[k] = e < shape.expanded() ? words[word] : _mm512_setzero_si512();
+          }
+          transpose_bits(matrix);
         }
-        transpose_bits(matrix);
       }
     }
   }
 
-  // Bits start .. start + length - 1 of position k.
-  CELLAR_HD V digit(int position, int start, int length) const {
-    const V* row = &rows[(position / 64 * chunks + start / 64) * 64 + position % 64];
-    int shift = start % 64;
+  // Bits start .. start + length - 1 of vector i, and what is above them in 64 bits.
+  CELLAR_HD V digit(int i, int start, int length) const {
+    const V* row = &rows[(i / 64 * chunks + start / 64) * 64 + i % 64];
+    const unsigned shift = start % 64;
     V bits = _mm512_srli_epi64(row[0], shift);
     if (shift + length > 64) bits = _mm512_or_si512(bits, _mm512_slli_epi64(row[64], 64 - shift));
-    return _mm512_and_si512(bits, _mm512_set1_epi64((1ll << length) - 1));
+    return bits;
   }
+};
+
+// What the lanes of a slot are.
+enum class Across { columns, rows };
+
+// Slots to sum up: the lanes of slot i are columns 8 (first + i) and on, or all are column first + i.
+struct Slots {
+  Across across;
+  int first, count;
+  const CombBits* const* bits;
 };
 
 class CombTable {
  public:
+  static constexpr int MAX_SLOTS = BATCH / (HALVES * 64);  // to a batch
   const CombShape shape;
 
  private:
@@ -91,15 +87,18 @@ class CombTable {
   explicit CombTable(const CombShape& s) : shape(s), data(size_t(s.columns) * s.entries() * PACKED_POINT_BYTES) {}
   size_t bytes() const { return data.bytes(); }
   int groups() const { return shape.columns / LANES; }
-  // The number of groups to a batch, and how many vectors of accumulators that makes.
-  int groups_per_batch() const {
-    int fit = shape.t < WALK_BATCH ? WALK_BATCH / shape.t : 1;
-    return fit < groups() ? fit : groups();
+  int windows() const { return shape.windows(); }
+  int vectors() const { return HALVES * shape.t; }  // accumulators of a slot
+  // How many slots are summed up together: what the walk then keeps in L2 are accumulators and scratch, 2 KiB a vector,
+  // and the entries of two windows, 2 KiB a vector of columns.
+  int slots_per_batch(Across across) const {
+    const int fit = (across == Across::rows ? BATCH : BATCH / 2) / vectors();
+    return fit > 0 ? fit : 1;
   }
 
   // Fills the tables of group g from its points [points], lanes = columns. False if points collide.
   bool build(int group, const Affine<Fp>* points) {
-    const int n = shape.expanded(), teeth = SCALAR_BITS / shape.t;
+    const int n = shape.expanded(), teeth = shape.teeth();
     Array<Xyzz<Fp>> walk(n);
     Array<Affine<Fp>> single(n), twice(n);
     Array<Fp> scratch(n);
@@ -140,32 +139,45 @@ class CombTable {
     return true;
   }
 
-  // out[i] = the sums of group first + i, for `count` groups whose scalars are bits[i]; count is at most
-  // groups_per_batch(), and acc has room for BATCH points. False if accumulators collide (impossible).
-  bool multiply(Xyzz<Fp>* out, int first, int count, const CombBits* const* bits, Affine<Fp>* acc,
-                BatchMemory& memory) const {
-    const int n = count * shape.t;
-    Walk walk(*this, first, bits);
-    walk.start(n);
-    for (int i = n - 1; i >= 0; i--) {
-      Fp::Mask negate;
-      acc[i].x = walk.x(i);
-      walk.y(i, acc[i].y, negate);
-      acc[i].y = Fp::cneg(negate, acc[i].y);
+  // out[i] = the sums of slot i, of slots_per_batch() or fewer; acc has room for their vectors. False if accumulators
+  // collide (impossible).
+  bool multiply(Xyzz<Fp>* out, const Slots& slots, Affine<Fp>* acc, BatchMemory& memory) const {
+    return add_windows(acc, slots, 0, windows(), true, memory) && sum_positions(out, slots.count, acc, memory);
+  }
+
+  // The two steps of `multiply`. The first adds windows `from` to `to` - 1 of each slot to its accumulators, which it
+  // sets to the first window when `fresh`.
+  bool add_windows(Affine<Fp>* acc, const Slots& slots, int from, int to, bool fresh, BatchMemory& memory) const {
+    const int n = slots.count * vectors();
+    Walk walk(*this, slots, from, to);
+    if (fresh) {
+      for (int i = n - 1; i >= 0; i--) {
+        Fp::Mask negate;
+        acc[i].x = walk.x(i);
+        walk.y(i, acc[i].y, negate);
+        acc[i].y = Fp::cneg(negate, acc[i].y);
+      }
+      walk.fetch_all();
     }
-    walk.fetch_all(n);
-    for (int w = 1; w < shape.windows(); w++) {
-      walk.advance();
+    for (int w = fresh ? from + 1 : from; w < to; w++) {
+      if (w > from) walk.advance();
       if (!accumulate(acc, n, walk, memory.get())) return false;
     }
+    return true;
+  }
+
+  bool sum_positions(Xyzz<Fp>* out, int count, Affine<Fp>* acc, BatchMemory& memory) const {
+    // Equal points here would be a relation of the setup's points with coefficients +-2^(t j) +-lambda 2^(t j'), too.
+    const Fp beta = Fp::constant(Curve::beta);
+    const int n = count * shape.t;
+    for (int i = n; i < 2 * n; i++) acc[i].x = Fp::mul(acc[i].x, beta);
+    PointSource<Fp> second{acc + n, 0};
+    if (!accumulate(acc, n, second, memory.get())) return false;
     // The scalar r (that is: 0) makes the last addition meet the opposite point, and a crafted scalar may
     // make an earlier one do so: these additions are complete.
-    for (int g = 0; g < count; g++) {
-      const Affine<Fp>* position = acc + g * shape.t;
-      Xyzz<Fp> sum = from_affine(position[shape.t - 1]);
-      for (int k = shape.t - 2; k >= 0; k--) sum = madd(dbl(sum), position[k]);
-      out[g] = sum;
-    }
+    for (int slot = 0; slot < count; slot++) out[slot] = from_affine(acc[(slot + 1) * shape.t - 1]);
+    for (int k = shape.t - 2; k >= 0; k--)
+      for (int slot = 0; slot < count; slot++) out[slot] = madd(dbl(out[slot]), acc[slot * shape.t + k]);
     return true;
   }
 
@@ -181,44 +193,65 @@ class CombTable {
     CELLAR_HD void prefetch(int) const {}
   };
 
-  // The source of accumulate: entries of the present window; prefetch finds and fetches those of the next.
+  // The source of accumulate: entries of the present window; prefetch finds and fetches those of the next. Vectors are
+  // in the order [half][slot][position].
   class Walk {
     struct Step {
       alignas(64) const u8* entries[BATCH][LANES];
       Fp::Mask negate[BATCH];
     };
     const CombTable& table;
-    const CombBits* const* bits;
-    const int first;
-    int window = 0;
+    const Slots& slots;
+    const int n, last;
+    int window;
     Step steps[2];
 
-    void find(Step& step, int i, int w) const {
+    // Of the window that `find` looks into.
+    int start, length;
+    V sign, low;        // bits of a digit: the sign, and those below it
+    V base[MAX_SLOTS];  // where the lanes' entries begin
+
+    void open(int w) {
       const CombShape& shape = table.shape;
-      const int group = i / shape.t, length = shape.window_length(w);
-      V digit = bits[group]->digit(i % shape.t, shape.window_start(w), length);
-      const V all = _mm512_set1_epi64((1ll << length) - 1);
-      __mmask8 negate = _mm512_testn_epi64_mask(digit, _mm512_set1_epi64(1ll << (length - 1)));
-      digit = _mm512_mask_xor_epi64(digit, negate, digit, all);
-      V index = _mm512_and_si512(digit, _mm512_srli_epi64(all, 1));
-      V offset = _mm512_add_epi64(_mm512_slli_epi64(index, 6), _mm512_slli_epi64(index, 5));  // * 96
-      const size_t column = size_t(table.shape.entries()) * PACKED_POINT_BYTES;
-      const u8* base = &table.data[table.entry_offset((first + group) * LANES, shape.window_entry(w))];
-      const V lane = _mm512_mullo_epi64(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), _mm512_set1_epi64(i64(column)));
-      offset = _mm512_add_epi64(_mm512_add_epi64(offset, lane), _mm512_set1_epi64(i64(base)));
-      _mm512_store_si512(step.entries[i], offset);
+      start = shape.window_start(w), length = shape.window_length(w);
+      sign = _mm512_set1_epi64(1ll << (length - 1));
+      low = _mm512_sub_epi64(sign, _mm512_set1_epi64(1));
+      for (int slot = 0; slot < slots.count; slot++) {
+        const bool columns = slots.across == Across::columns;
+        const int column = columns ? (slots.first + slot) * LANES : slots.first + slot;
+        const size_t stride = columns ? size_t(shape.entries()) * PACKED_POINT_BYTES : 0;
+        const V lane = _mm512_mullo_epi64(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), _mm512_set1_epi64(i64(stride)));
+        const u8* first = &table.data[table.entry_offset(column, shape.window_entry(w))];
+        base[slot] = _mm512_add_epi64(lane, _mm512_set1_epi64(i64(first)));
+      }
+    }
+    CELLAR_HD void find(Step& step, int i) const {
+      const int t = table.shape.t, run = i / unsigned(t), slot = slots.count == 1 ? 0 : run % unsigned(slots.count);
+      const int half = slots.count == 1 ? run : run / unsigned(slots.count);
+      V digit = slots.bits[slot]->digit(half * t + i % unsigned(t), start, length);
+      const __mmask8 negate = _mm512_testn_epi64_mask(digit, sign);
+      V index = _mm512_and_si512(digit, low);
+      index = _mm512_mask_xor_epi64(index, negate, index, low);
+      const V offset = _mm512_add_epi64(_mm512_slli_epi64(index, 6), _mm512_slli_epi64(index, 5));  // * 96
+      _mm512_store_si512(step.entries[i], _mm512_add_epi64(base[slot], offset));
       step.negate[i] = negate;
     }
 
    public:
-    Walk(const CombTable& t, int first_group, const CombBits* const* b) : table(t), bits(b), first(first_group) {}
-    void start(int n) {
-      for (int i = 0; i < n; i++) find(steps[0], i, 0), fetch(steps[0], i);
+    // Begins with the entries of window `from`.
+    Walk(const CombTable& t, const Slots& s, int from, int to)
+        : table(t), slots(s), n(s.count * t.vectors()), last(to - 1), window(from) {
+      open(from);
+      for (int i = 0; i < n; i++) find(steps[from & 1], i), fetch(steps[from & 1], i);
+      if (from < last) open(from + 1);
     }
-    void fetch_all(int n) {
+    void fetch_all() {
       for (int i = 0; i < n; i++) prefetch(i);
     }
-    void advance() { window++; }
+    void advance() {
+      window++;
+      if (window < last) open(window + 1);
+    }
 
     CELLAR_HD Fp x(int i) const { return load_packed_x(steps[window & 1].entries[i]); }
     CELLAR_HD void y(int i, Fp& y, Fp::Mask& negate) const {
@@ -226,9 +259,9 @@ class CombTable {
       negate = steps[window & 1].negate[i];
     }
     CELLAR_HD void prefetch(int i) {
-      if (window + 1 == table.shape.windows()) return;
+      if (window == last) return;
       Step& next = steps[(window + 1) & 1];
-      find(next, i, window + 1);
+      find(next, i);
       fetch(next, i);
     }
 

@@ -37,43 +37,63 @@ struct EngineSetup {
   int t, b, commitment_b;
 };
 
+// Memory of threads and groups, kept for the next call.
+template <class Memory>
+class Pool {
+  std::mutex lock;
+  std::vector<std::unique_ptr<Memory>> idle;
+
+ public:
+  explicit Pool(int kept) { idle.reserve(kept); }
+
+  class Lease {  // while a call lasts
+    Pool& pool;
+    std::vector<std::unique_ptr<Memory>> held;
+
+   public:
+    std::vector<Memory*> memory;
+
+    // `make` gives a new one.
+    template <class Make>
+    Lease(Pool& p, int count, const Make& make) : pool(p) {
+      held.reserve(count), memory.reserve(count);
+      for (int i = 0; i < count; i++) {
+        held.push_back(pool.take());
+        if (!held.back()) held.back() = make();
+        memory.push_back(held.back().get());
+      }
+    }
+    ~Lease() {
+      std::lock_guard<std::mutex> guard(pool.lock);
+      for (std::unique_ptr<Memory>& one : held)
+        if (one && pool.idle.size() < pool.idle.capacity()) pool.idle.push_back(std::move(one));
+    }
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+  };
+
+ private:
+  std::unique_ptr<Memory> take() {
+    std::lock_guard<std::mutex> guard(lock);
+    if (idle.empty()) return nullptr;
+    std::unique_ptr<Memory> one = std::move(idle.back());
+    idle.pop_back();
+    return one;
+  }
+};
+
 class Engine {
   Prover prover;
   Verifier verifier;
-  std::mutex lock;
-  std::vector<std::unique_ptr<RowMemory>> idle;  // kept for the next call
+  Pool<RowMemory> row_memory;
+  Pool<GroupMemory> group_memory;
   std::atomic<bool> stopped{false};
-
-  class Lease {  // the memory of one thread while a call lasts
-    Engine& engine;
-    std::unique_ptr<RowMemory> memory;
-
-   public:
-    explicit Lease(Engine& e) : engine(e) {
-      std::lock_guard<std::mutex> guard(engine.lock);
-      if (!engine.idle.empty()) {
-        memory = std::move(engine.idle.back());
-        engine.idle.pop_back();
-      }
-    }
-    RowMemory& get() {
-      if (!memory)
-        memory = std::make_unique<RowMemory>(engine.prover.commitment_table.shape, engine.prover.proof_table.shape);
-      return *memory;
-    }
-    ~Lease() {
-      std::lock_guard<std::mutex> guard(engine.lock);
-      if (memory && engine.idle.size() < engine.idle.capacity()) engine.idle.push_back(std::move(memory));
-    }
-  };
 
  public:
   enum Status { OK = 0, INVALID = 1, STOPPED = 2, NO_MEMORY = 3, COLLISION = 4, BAD_COMMITMENT = 5, BAD_PROOF = 6 };
 
   Engine(int t, int b, int commitment_b, const i16* digits, int threads)
-      : prover(t, b, commitment_b, digits), verifier(prover.domain) {
-    idle.reserve(threads);
-  }
+      : prover(t, b, commitment_b, digits), verifier(prover.domain), row_memory(threads), group_memory(threads) {}
 
   size_t table_bytes() const {
     return prover.commitment_table.bytes() + prover.proof_table.bytes() + verifier.bytes();
@@ -121,36 +141,73 @@ class Engine {
   }
 
   int commit(const u8* blobs, int n, u8* commitments, int threads) {
-    return each_row(n, threads, 1, [&](int i, const Crew& crew) {
-      return prover.commit(blobs + size_t(i) * BLOB_BYTES, commitments + size_t(i) * BYTES_PER_POINT, crew.own());
+    const auto blob = [&](int i) { return blobs + size_t(i) * BLOB_BYTES; };
+    const auto store = [&](int first, int count, const Xyzz<Fp>& sum) {
+      u8* out[LANES];
+      for (int i = 0; i < count; i++) out[i] = commitments + size_t(first + i) * BYTES_PER_POINT;
+      Affine<Fp> affine;
+      Fp scratch;
+      Fp::Mask infinite;
+      to_affine(&affine, &sum, 1, &scratch, &infinite);
+      compress(out, count, affine, infinite);
+    };
+    const int grouped = grouped_rows(n), groups = (grouped + LANES - 1) / LANES;
+    int parts = 1;  // of a group: enough for all threads
+    while (parts < LANES && groups * parts < 2 * threads) parts *= 2;
+    const int columns = LANES / parts;
+    Array<Xyzz<Fp>> sums(size_t(groups) * parts);
+    int status = each_task(groups * parts, threads, [&](int i, RowMemory& memory) {
+      const u8* rows[LANES];
+      for (int lane = 0; lane < LANES; lane++) rows[lane] = blob(row_of(i / parts, lane, grouped));
+      return prover.commit_group_part(rows, i % parts * columns, (i % parts + 1) * columns, sums[i], memory);
     });
+    if (status != OK) return status;
+    for (int group = 0; group < groups; group++) {
+      Xyzz<Fp> sum = sums[size_t(group) * parts];
+      for (int i = 1; i < parts; i++) sum = add(sum, sums[size_t(group) * parts + i]);
+      store(group * LANES, group_size(group, grouped), sum);
+    }
+
+    const int rest = n - grouped, windows = prover.commitment_table.windows();
+    parts = rest > 0 && rest < threads ? (threads + rest - 1) / rest : 1;  // of a row
+    if (parts > LANES) parts = LANES;
+    Array<Xyzz<Fp>> row_sums(size_t(rest) * parts);
+    status = each_task(rest * parts, threads, [&](int i, RowMemory& memory) {
+      const int part = i % parts;
+      return prover.commit_part(blob(grouped + i / parts), windows * part / parts, windows * (part + 1) / parts,
+                                row_sums[i], memory);
+    });
+    if (status != OK) return status;
+    for (int row = 0; row < rest; row++) {
+      Xyzz<Fp> sum = row_sums[size_t(row) * parts];
+      for (int i = 1; i < parts; i++) sum = add(sum, row_sums[size_t(row) * parts + i]);
+      store(grouped + row, 1, sum_of_lanes(sum));
+    }
+    return OK;
   }
 
   int extend(const u8* blobs, int n, u8* cells, int threads) {
-    return each_row(n, threads, 1, [&](int i, const Crew& crew) {
-      return prover.extend(blobs + size_t(i) * BLOB_BYTES, cells + size_t(i) * 2 * BLOB_BYTES, crew.own());
+    return each_task(n, threads, [&](int i, RowMemory& memory) {
+      return prover.extend(blobs + size_t(i) * BLOB_BYTES, cells + size_t(i) * 2 * BLOB_BYTES, memory.row.get());
     });
   }
 
   int prove(const u8* blobs, int n, u8* cells, u8* proofs, int threads) {
-    return each_row(n, threads, crew_size(n, threads), [&](int i, const Crew& crew) {
-      const u8* blob = blobs + size_t(i) * BLOB_BYTES;
-      const RowResult extended = prover.extend(blob, cells + size_t(i) * 2 * BLOB_BYTES, crew.own());
-      if (extended != RowResult::done) return extended;
-      return prover.prove(proofs + size_t(i) * CELLS * BYTES_PER_POINT, prover.domain.half_inverse64, crew);
+    return prove_rows(n, proofs, prover.domain.half_inverse64, threads, [&](int i, Remainder* row) {
+      return prover.extend(blobs + size_t(i) * BLOB_BYTES, cells + size_t(i) * 2 * BLOB_BYTES, row);
     });
   }
 
   // known: `count` ascending indices; cells: [n][count]; proofs may be null.
   int recover(const int* known, int count, const u8* cells, int n, u8* all_cells, u8* proofs, int threads) {
     const Recovery recovery(prover.domain, known, count);
-    return each_row(n, threads, proofs ? crew_size(n, threads) : 1, [&](int i, const Crew& crew) {
+    const auto recover_row = [&](int i, Remainder* row) {
       const u8* from = cells + size_t(i) * count * BYTES_PER_CELL;
-      u8* out = all_cells + size_t(i) * 2 * BLOB_BYTES;
-      if (!recovery.run(from, out, crew.own().row.get(), proofs != nullptr)) return RowResult::bad_element;
-      if (!proofs) return RowResult::done;
-      return prover.prove(proofs + size_t(i) * CELLS * BYTES_PER_POINT, prover.domain.half, crew);
-    });
+      const bool good = recovery.run(from, all_cells + size_t(i) * 2 * BLOB_BYTES, row, proofs != nullptr);
+      return good ? RowResult::done : RowResult::bad_element;
+    };
+    if (proofs) return prove_rows(n, proofs, prover.domain.half, threads, recover_row);
+    return each_task(n, threads, [&](int i, RowMemory& memory) { return recover_row(i, memory.row.get()); });
   }
 
   int verify(const CellBatch& batch, int threads, int* valid, int* position) {
@@ -196,31 +253,88 @@ class Engine {
  private:
   static constexpr size_t BLOB_BYTES = size_t(BLOB_ELEMENTS) * BYTES_PER_ELEMENT;
 
-  // How many threads there are for each of a few rows.
-  static int crew_size(int n, int threads) { return n > 0 && n < threads ? threads / n : 1; }
+  // A group with fewer rows than this costs more than they do one by one.
+  static constexpr int SMALLEST_GROUP = 7;
 
-  // row(i, crew) for each of n rows, from as many crews of `size` as `threads` make.
-  template <class Row>
-  int each_row(int n, int threads, int size, const Row& row) {
-    const int crews = n < threads / size ? n : threads / size;
-    std::vector<std::unique_ptr<Lease>> leases;
-    std::vector<RowMemory*> memory;
-    for (int i = 0; i < crews * size; i++) {
-      leases.push_back(std::make_unique<Lease>(*this));
-      memory.push_back(&leases.back()->get());
-    }
+  // How many of n rows are in groups: all but the last ones, if these do not make a group.
+  static int grouped_rows(int n) { return n % LANES < SMALLEST_GROUP ? n / LANES * LANES : n; }
+  // Groups are of 8 of the `grouped` rows, and the last of what is left; a lane beyond it repeats its first row.
+  static int group_size(int group, int grouped) {
+    return grouped - group * LANES < LANES ? grouped - group * LANES : LANES;
+  }
+  static int row_of(int group, int lane, int grouped) {
+    return group * LANES + (lane < group_size(group, grouped) ? lane : 0);
+  }
+
+  Pool<RowMemory>::Lease lease_rows(int count) {
+    return {row_memory, count, [this] {
+              return std::make_unique<RowMemory>(prover.commitment_table.shape, prover.proof_table.shape);
+            }};
+  }
+
+  // task(i) for each of `count` tasks, until the engine is stopped or one fails.
+  template <class Task>
+  int each(int threads, int count, const Task& task) {
     std::atomic<int> status{OK};
-    run_tasks(crews, n, [&](int i, int slot) {
+    run_tasks(threads, count, [&](int i, int slot) {
       if (stopped) {
         status = STOPPED;
         return false;
       }
-      const RowResult result = row(i, Crew{&memory[size_t(slot) * size], size});
+      const RowResult result = task(i, slot);
       if (result == RowResult::done) return true;
       status = result == RowResult::collision ? COLLISION : INVALID;
       return false;
     });
     return status;
+  }
+
+  // The same, with a memory for each thread.
+  template <class Task>
+  int each_task(int count, int threads, const Task& task) {
+    const auto lease = lease_rows(count < threads ? count : threads);
+    return each(threads, count, [&](int i, int slot) { return task(i, *lease.memory[slot]); });
+  }
+
+  // row(i, crew) for each of n rows, from as many crews as there are threads for; `memory` has one for each thread.
+  template <class Row>
+  int each_row(int n, int threads, RowMemory* const* memory, const Row& row) {
+    const int size = n > 0 && n < threads ? threads / n : 1;
+    return each(threads / size, n, [&](int i, int slot) { return row(i, Crew{memory + size_t(slot) * size, size}); });
+  }
+
+  // Proofs of n rows, whose remainders load(i, remainders) gives. Groups are worked on as many at once as there are
+  // threads, and each step of the work is shared out among all threads.
+  template <class Load>
+  int prove_rows(int n, u8* proofs, const Fr& upper_half, int threads, const Load& load) {
+    const auto proofs_of = [&](int i) { return proofs + size_t(i) * CELLS * BYTES_PER_POINT; };
+    const auto lease = lease_rows(n > 0 ? threads : 0);
+    RowMemory* const* memory = lease.memory.data();
+    const int grouped = grouped_rows(n), groups = (grouped + LANES - 1) / LANES;
+    const int most = groups < threads ? groups : threads;
+    const Pool<GroupMemory>::Lease group_lease(group_memory, most, [] { return std::make_unique<GroupMemory>(); });
+    for (int first = 0; first < groups; first += most) {
+      const int some = groups - first < most ? groups - first : most;
+      const auto group_of = [&](int i) -> GroupMemory& { return *group_lease.memory[i]; };
+      const int start = first * LANES, rows = (first + some) * LANES < grouped ? some * LANES : grouped - start;
+      int status = each(threads, rows, [&](int i, int) { return load(start + i, group_of(i / LANES).row(i % LANES)); });
+      if (status != OK) return status;
+      for (int i = rows; i < some * LANES; i++)
+        memcpy(group_of(some - 1).row(i % LANES), group_of(some - 1).row(0), CELLS * sizeof(Remainder));
+      const int tasks = prover.sum_tasks();
+      status = each(threads, some * tasks, [&](int i, int slot) {
+        return prover.sum_columns(group_of(i / tasks), i % tasks, upper_half, *memory[slot]);
+      });
+      if (status != OK) return status;
+      status = each_row(rows, threads, memory, [&](int i, const Crew& crew) {
+        return prover.prove_from_sums(group_of(i / LANES), i % LANES, proofs_of(start + i), crew);
+      });
+      if (status != OK) return status;
+    }
+    return each_row(n - grouped, threads, memory, [&](int i, const Crew& crew) {
+      const RowResult loaded = load(grouped + i, crew.own().row.get());
+      return loaded == RowResult::done ? prover.prove(proofs_of(grouped + i), upper_half, crew) : loaded;
+    });
   }
 
   void draw_blinding(const EngineSetup& setup) {

@@ -1,6 +1,7 @@
 // Windows into the arithmetic, for the tests: field operations on raw limbs, the group law in lanes and words, the
 // pairing check.
 #include "group.cuh"
+#include "halves.hpp"
 #include "lanes.hpp"
 #include "multiples.hpp"
 #include "pairing.hpp"
@@ -46,6 +47,8 @@ int field(int op, const u64* a, const u64* b, const u64* c, u64* out, int n) {
         } else {
           return 0;
         }
+      case 11: result = F::sqr(x); break;
+      case 12: result = F::sqr_sub(x, z); break;
       default: return 0;
     }
     for (int lane = 0; lane < F::COUNT; lane++) result.lane(lane, out + size_t(at + lane) * F::LIMBS);
@@ -125,6 +128,17 @@ CELLAR_EXPORT int cellar_probe_field(int base_field, int op, const u64* a, const
 
 CELLAR_EXPORT void cellar_probe_group(int lanes, int op, const u64* p, const u64* q, u64* out, int n) {
   lanes ? group_in_lanes(op, p, q, out, n) : group_in_words(op, p, q, out, n);
+}
+
+// scalars, words: [n][4] canonical integers, and their halves as the comb reads them; n a multiple of 8.
+CELLAR_EXPORT void cellar_probe_recode(const u64* scalars, u64* words, int n) {
+  for (int at = 0; at < n; at += LANES) {
+    V in[4], out[4];
+    const V place = _mm512_setr_epi64(0, 4, 8, 12, 16, 20, 24, 28);
+    for (int w = 0; w < 4; w++) in[w] = _mm512_i64gather_epi64(place, scalars + 4 * at + w, 8);
+    recode_halves(Fr::from_word_vectors(in), out);
+    for (int w = 0; w < 4; w++) _mm512_i64scatter_epi64(words + 4 * at + w, place, out[w], 8);
+  }
 }
 
 // Adds b[i] to a[i] in one batch of affine additions (n / 8 vectors); 0 if points met, and nothing is changed then.

@@ -42,12 +42,12 @@ CELLAR_HD V swap_bytes(V words) {
   return _mm512_shuffle_epi8(words, order);
 }
 
-// 8 big-endian integers of 32 bytes at p, p + stride, ...: their limbs, lane by lane.
-CELLAR_HD Fr load_scalars(const u8* p, size_t stride) {
+// 8 big-endian integers of 32 bytes: their limbs, lane by lane.
+CELLAR_HD Fr load_scalars(const u8* const* p) {
   V z[4], t[4], w[4];
   CELLAR_UNROLL for (int k = 0; k < 4; k++) {
-    __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + k * stride));
-    __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + (k + 4) * stride));
+    __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p[k]));
+    __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p[k + 4]));
     z[k] = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
   }
   t[0] = _mm512_unpacklo_epi64(z[0], z[1]), t[1] = _mm512_unpackhi_epi64(z[0], z[1]);
@@ -58,6 +58,13 @@ CELLAR_HD Fr load_scalars(const u8* p, size_t stride) {
   w[1] = swap_bytes(_mm512_permutex2var_epi64(t[0], second, t[2]));
   w[0] = swap_bytes(_mm512_permutex2var_epi64(t[1], second, t[3]));
   return Fr::from_word_vectors(w);
+}
+
+// The same for integers at p, p + stride, ...
+CELLAR_HD Fr load_scalars(const u8* p, size_t stride) {
+  const u8* at[LANES];
+  CELLAR_UNROLL for (int i = 0; i < LANES; i++) at[i] = p + i * stride;
+  return load_scalars(at);
 }
 
 // The reverse, for canonical integers.

@@ -33,7 +33,7 @@
 
 namespace cellar {
 
-constexpr CombShape interpolation_shape() { return {LANES, CELL_ELEMENTS / LANES, 64, 8}; }
+constexpr CombShape interpolation_shape() { return {LANES, CELL_ELEMENTS / LANES, 64, 8, HALF_BITS}; }
 
 struct CellBatch {
   const u8* commitments;  // [commitment_count][48]
@@ -457,11 +457,11 @@ class Verifier {
   bool commit(const Remainder& interpolant, State& state, Xyzz<Fp>& out) const {
     CombBits bits(table.shape);
     V words[CELL_VECTORS][4];
-    for (int v = 0; v < CELL_VECTORS; v++) recode(Fr::from_montgomery(interpolant.v[v]), words[v]);
+    for (int v = 0; v < CELL_VECTORS; v++) recode_halves(Fr::from_montgomery(interpolant.v[v]), words[v]);
     bits.set(words[0]);
     const CombBits* pointer = &bits;
-    Array<Affine<Fp>> sums(table.shape.t);
-    return table.multiply(&out, 0, 1, &pointer, sums.get(), state.batch);
+    Array<Affine<Fp>> sums(table.vectors());
+    return table.multiply(&out, {Across::columns, 0, 1, &pointer}, sums.get(), state.batch);
   }
 };
 

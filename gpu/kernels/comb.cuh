@@ -11,7 +11,8 @@
 // one addition for each position. Sums of points of the setup never meet: that would be a relation between
 // powers of the setup's secret.
 //
-// `b` is a largest size: windows are of equal size but for one point.
+// `b` is a largest size: windows are of equal size but for one point. `bits` is 256, or less where a scalar is cut in
+// parts (host/halves.hpp).
 #pragma once
 #include "base.cuh"
 
@@ -24,8 +25,10 @@ struct CombShape {
   int points;   // points of a column
   int t;        // positions: 64, 128 or 256
   int b;        // points of a window at most
+  int bits = SCALAR_BITS;
 
-  CELLAR_HD int expanded() const { return points * (SCALAR_BITS / t); }
+  CELLAR_HD int teeth() const { return bits / t; }
+  CELLAR_HD int expanded() const { return points * teeth(); }
   CELLAR_HD int windows() const { return (expanded() + b - 1) / b; }
   CELLAR_HD int window_length(int w) const { return expanded() / windows() + (w < expanded() % windows()); }
   CELLAR_HD int window_start(int w) const {

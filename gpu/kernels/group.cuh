@@ -68,7 +68,7 @@ CELLAR_HD Xyzz<F> dbl(const Xyzz<F>& p) {
   F s = F::mul(p.x, v);
   F xx = F::sqr(p.x);
   F m = F::add(F::dbl(xx), xx);
-  F x3 = F::mul_sub(m, m, F::dbl(s));
+  F x3 = F::sqr_sub(m, F::dbl(s));
   F wy = F::mul(w, p.y);
   return {x3, F::mul_sub(m, F::sub_lazy(s, x3), wy), F::mul(v, p.zz), F::mul(w, p.zzz)};
 }
@@ -82,7 +82,7 @@ CELLAR_HD Xyzz<F> chord(const F& u1, const F& s1, const F& u2, const F& s2, cons
   F pp = F::sqr(p);
   F ppp = F::mul(p, pp);
   F q = F::mul(u1, pp);
-  F x3 = F::mul_sub(r, r, F::add(ppp, F::dbl(q)));
+  F x3 = F::sqr_sub(r, F::add(ppp, F::dbl(q)));
   F sp = F::mul(s1, ppp);
   return {x3, F::mul_sub(r, F::sub_lazy(q, x3), sp), F::mul(zz, pp), F::mul(zzz, ppp)};
 }

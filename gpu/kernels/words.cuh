@@ -85,6 +85,7 @@ struct Words {
   }
   static Words sqr(const Words& x) { return mul(x, x); }
   static Words mul_sub(const Words& x, const Words& y, const Words& c) { return sub(mul(x, y), c); }
+  static Words sqr_sub(const Words& x, const Words& c) { return sub(sqr(x), c); }
   static Words chord_x(const Words& s, const Words& c, const Words& x1) { return sub(sub(sqr(s), c), dbl(x1)); }
 
   // x^(m - 2), which is 0 for 0.

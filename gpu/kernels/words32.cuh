@@ -96,6 +96,7 @@ struct alignas(16) Words32 {
   static CELLAR_HD Words32 mul(const Words32& x, const Words32& y) { return product(x, y); }
   static CELLAR_HD Words32 sqr(const Words32& x) { return product(x, x); }
   static CELLAR_HD Words32 mul_sub(const Words32& x, const Words32& y, const Words32& c) { return sub(mul(x, y), c); }
+  static CELLAR_HD Words32 sqr_sub(const Words32& x, const Words32& c) { return sub(sqr(x), c); }
   static CELLAR_HD Words32 chord_x(const Words32& s, const Words32& c, const Words32& x1) {
     return sub(sub(sqr(s), c), dbl(x1));
   }

@@ -26,6 +26,11 @@ def exercise(engine: HostEngine, rng: np.random.Generator) -> None:
     assert engine.commit(blobs[:0]).shape == (0, 48)
     assert engine.prove(blobs[:0])[1].shape == (0, 128, 48)
 
+    for rows in (7, 8, 10):
+        many = np.resize(blobs, (rows, *blobs.shape[1:]))
+        assert np.array_equal(engine.commit(many), np.resize(commitments, (rows, 48)))
+        assert np.array_equal(engine.prove(many)[1], np.resize(proofs, (rows, 128, 48)))
+
     for known_count in (64, 65, 127, 128):
         known = np.sort(rng.permutation(128)[:known_count])
         assert np.array_equal(engine.recover(known, cells[:, known]), cells)

@@ -176,7 +176,7 @@ def accumulate(library: ctypes.CDLL, sums: list[Point], points: list[Point]) -> 
 
 
 def test_batched_affine_addition(library: ctypes.CDLL, generator) -> None:
-    for count in (8, 16, 24):
+    for count in (8, 24, 64, 72, 136):  # vectors around a block of 8
         sums = [multiply(generator, 2 * k + 1) for k in range(count)]
         points = [multiply(generator, 1000 + k * k) for k in range(count)]
         good, got = accumulate(library, sums, points)

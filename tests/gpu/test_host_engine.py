@@ -21,6 +21,7 @@ from erasure import columns
 from erasure.constants import BLS_MODULUS, CELLS_PER_EXT_BLOB
 from gpu import host_engine
 from gpu.host_engine import HostEngine
+from gpu.loader import LAMBDA
 from kzg import parity as kzg_parity
 from kzg import trusted_setup
 from kzg.errors import (
@@ -93,7 +94,78 @@ def test_larger_tables_hold_more(library: ctypes.CDLL) -> None:
         with HostEngine(workers=2, table=table) as engine:
             sizes.append(engine.describe()["table_bytes"])
     assert sizes == sorted(sizes)
-    assert [size >> 20 for size in sizes] == [18, 97, 162]
+    assert [size >> 20 for size in sizes] == [18, 90, 153]
+
+
+def structured_blobs() -> np.ndarray:
+    """u8[17, 131072]: rows whose sums meet 0, each other, and the edges of digits."""
+    alone, last, sparse = np.zeros((3, 4096, 32), dtype=np.uint8)
+    alone[0, 31] = last[-1, 31] = 1
+    sparse[::97] = 7
+    full = np.tile(np.frombuffer((BLS_MODULUS - 1).to_bytes(32, "big"), dtype=np.uint8), (4096, 1))
+    full[1::2, 27] -= 1  # r - 1 ends in ff 00 00 00 00
+    full[1::2, 31] = np.arange(2048) % 256
+    rows = [
+        blob_of(0),
+        blob_of(12345),
+        blob_of(BLS_MODULUS - 1),
+        blob_of(1),
+        alone.reshape(-1),
+        last.reshape(-1),
+        sparse.reshape(-1),
+        blob_of(0, BLS_MODULUS - 1),
+        full.reshape(-1),
+        blob_of(*(pow(3, i, BLS_MODULUS) for i in range(4096))),
+        low_degree_blob(64),
+        blob_of(LAMBDA, LAMBDA + 1, LAMBDA - 1, BLS_MODULUS - LAMBDA),
+    ]
+    rows += list(random_blobs(3, 18))
+    return np.stack([*rows, rows[-1], rows[9]])
+
+
+@pytest.fixture(scope="module")
+def alone(engine: HostEngine, oracle: object) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The structured rows, with cells, proofs and commitments that were made one row at a time."""
+    blobs = structured_blobs()
+    single = [engine.prove(row[None]) for row in blobs]
+    cells, proofs = (np.concatenate(parts) for parts in zip(*single, strict=True))
+    commitments = np.concatenate([engine.commit(row[None]) for row in blobs])
+    assert (commitments.tobytes(), cells.tobytes(), proofs.tobytes()) == expected(oracle, blobs)
+    return blobs, cells, proofs, commitments
+
+
+@pytest.mark.parametrize("rows", range(1, 18))
+def test_a_row_is_the_same_alone_and_in_every_place_of_a_batch(
+    engine: HostEngine, alone: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], rows: int
+) -> None:
+    """Rows in the lanes of groups, some of them not full, and rows beside groups."""
+    blobs, cells, proofs, commitments = (np.roll(part, 5 * rows, axis=0)[:rows] for part in alone)
+    known = np.sort(np.random.default_rng(rows).permutation(128)[: 64 + rows])
+    assert np.array_equal(engine.commit(blobs), commitments)
+    got_cells, got_proofs = engine.prove(blobs)
+    assert np.array_equal(got_cells, cells)
+    assert np.array_equal(got_proofs, proofs)
+    got_cells, got_proofs = engine.recover_with_proofs(known, cells[:, known])
+    assert np.array_equal(got_cells, cells)
+    assert np.array_equal(got_proofs, proofs)
+    assert engine.describe()["rows_redone"] == 0
+
+
+@pytest.mark.parametrize("table", ["small", "medium", "large"])
+@pytest.mark.parametrize("workers", [1, 3, 20])
+def test_threads_and_tables_change_nothing_in_groups(
+    library: ctypes.CDLL,
+    alone: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    table: str,
+    workers: int,
+) -> None:
+    blobs, cells, proofs, commitments = alone
+    with HostEngine(workers=workers, table=table) as engine:
+        assert np.array_equal(engine.commit(blobs), commitments)
+        assert np.array_equal(engine.commit(blobs[8:9]), commitments[8:9])
+        got_cells, got_proofs = engine.prove(blobs)
+    assert np.array_equal(got_cells, cells)
+    assert np.array_equal(got_proofs, proofs)
 
 
 @pytest.mark.parametrize("degree", [1, 63, 64, 127, 128, 4095])
@@ -107,13 +179,14 @@ def test_rows_of_few_coefficients(engine: HostEngine, oracle: object, degree: in
     assert engine.describe()["rows_redone"] == 0
 
 
-@pytest.mark.parametrize("workers", [1, 12], ids=["one to all rows", "four to a row"])
+@pytest.mark.parametrize("others", [1, 6], ids=["alone", "in a group"])
+@pytest.mark.parametrize("workers", [1, 12], ids=["one to all rows", "some to a row"])
 def test_inputs_that_meet_are_noticed_and_the_row_is_redone(
-    library: ctypes.CDLL, oracle: object, monkeypatch: pytest.MonkeyPatch, workers: int
+    library: ctypes.CDLL, oracle: object, monkeypatch: pytest.MonkeyPatch, workers: int, others: int
 ) -> None:
     """Blinding with equal points: those of the zero row meet at once, and it goes the complete way."""
     monkeypatch.setattr(host_engine, "_blinding_scalars", lambda: [1] * 128)
-    blobs = np.stack([blob_of(0), random_blobs(1, 9)[0], blob_of(0)])
+    blobs = np.stack([blob_of(0), *random_blobs(others, 9), blob_of(0)])
     with HostEngine(workers=workers, table="small") as engine:
         cells, proofs = engine.prove(blobs)
         redone = engine.describe()["rows_redone"]
@@ -236,14 +309,17 @@ def test_threads_share_out_the_work_on_few_rows(
             other.prove(blobs)
 
 
-def test_an_element_that_is_not_canonical_is_named_in_a_batch(engine: HostEngine) -> None:
-    blobs = random_blobs(6, 7)
-    blobs[4, 32 * 4000 : 32 * 4001] = 0xFF
-    blobs[5, :32] = 0xFF
+@pytest.mark.parametrize(("rows", "bad"), [(6, 4), (8, 0), (8, 7), (15, 10), (18, 5), (18, 17)])
+def test_an_element_that_is_not_canonical_is_named_in_a_batch(
+    engine: HostEngine, rows: int, bad: int
+) -> None:
+    blobs = random_blobs(rows, 7)
+    blobs[bad, 32 * 4000 : 32 * 4001] = 0xFF
+    blobs[bad + 1 :, :32] = 0xFF
     for operation in (engine.commit, engine.extend, engine.prove):
         with pytest.raises(InvalidBlob) as caught:
             operation(blobs)
-        assert (caught.value.row, caught.value.element) == (4, 4000)
+        assert (caught.value.row, caught.value.element) == (bad, 4000)
 
 
 def test_closing_ends_a_running_call(library: ctypes.CDLL) -> None:

@@ -44,8 +44,10 @@ def pairs(field: str) -> tuple[list[int], list[int], list[int]]:
         (2, lambda x, y, z, m, R: x * y * R),
         (3, lambda x, y, z, m, R: x * y * R - z),
         (4, lambda x, y, z, m, R: (x - y) * (y - z) * R),
+        (11, lambda x, y, z, m, R: x * x * R),
+        (12, lambda x, y, z, m, R: x * x * R - z),
     ],
-    ids=["add", "sub", "mul", "mul_sub", "mul of lazy differences"],
+    ids=["add", "sub", "mul", "mul_sub", "mul of lazy differences", "sqr", "sqr_sub"],
 )
 def test_operations_at_every_edge(field: str, op: int, exact: Callable[..., int], field_op: FieldOp) -> None:
     m, limbs, bound = FIELDS[field]
