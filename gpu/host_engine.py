@@ -64,6 +64,7 @@ from kzg.errors import (
     InvalidPoint,
     LengthMismatch,
 )
+from kzg.memory import fails_without_memory
 from kzg.types import Bytes, IndexArray, Indices
 
 TABLES: Final = {"small": (128, 8, 8), "medium": (64, 10, 10), "large": (64, 11, 11)}
@@ -73,6 +74,7 @@ MAX_WORKERS: Final = 256
 
 _LIBRARY_NAME: Final = "cellar_host.so"
 _OK, _INVALID, _STOPPED, _NO_MEMORY, _COLLISION, _BAD_COMMITMENT, _BAD_PROOF = range(7)
+_NO_MEMORY_FOR_TABLES: Final = "there is not enough memory for its tables"
 _NOISE_PER_POINT: Final = 48
 
 Pointer = ctypes.c_void_p
@@ -118,7 +120,7 @@ def available() -> str | None:
     if platform.machine() not in ("x86_64", "AMD64"):
         return f"it is made for x86-64, not {platform.machine()}"
     if _library_path() is None:
-        return "it was not built: a C++17 compiler was missing when the package was installed"
+        return "it was not built: the package was installed without a C++17 compiler that knows AVX-512"
     try:
         missing = _library().cellar_missing_feature()
     except (OSError, AttributeError) as error:
@@ -163,6 +165,7 @@ def _library() -> ctypes.CDLL:
     return library
 
 
+@fails_without_memory
 class HostEngine:
     """The vector lanes of all cores; see `kzg.engine.Engine` for what each method does.
 
@@ -190,10 +193,13 @@ class HostEngine:
         self._table = table
         self._process = os.getpid()
         self._idle = threading.Condition()
-        self._calls = 0
+        self._calls: set[object] = set()
         self._closed = False
         self._library = _library()
-        self._handle = self._open()
+        try:
+            self._handle = self._open()
+        except MemoryError as error:
+            raise EngineUnavailable(self.name, _NO_MEMORY_FOR_TABLES) from error
 
     def _open(self) -> int:
         setup = trusted_setup.load()
@@ -213,7 +219,7 @@ class HostEngine:
         arguments = _Setup(*(array.ctypes.data for array in arrays), t, b, commitment_b)
         handle = self._library.cellar_open(ctypes.byref(arguments), self._workers)
         if not handle:
-            raise EngineUnavailable(self.name, "there is not enough memory for its tables")
+            raise EngineUnavailable(self.name, _NO_MEMORY_FOR_TABLES)
         return int(handle)
 
     def describe(self) -> dict[str, object]:
@@ -406,14 +412,14 @@ class HostEngine:
         return sums
 
     def close(self) -> None:
+        if self._process != os.getpid():
+            return  # a fork's copy: its tables go with the process, and its lock may be held for ever
         with self._idle:
             if self._closed:
                 return
             self._closed = True
-            if self._process != os.getpid():
-                return  # a fork's copy: its tables go with the process
             self._library.cellar_stop(self._handle)
-            self._idle.wait_for(lambda: self._calls == 0)
+            self._idle.wait_for(lambda: not self._calls)
         self._library.cellar_close(self._handle)
 
     def __enter__(self) -> Self:
@@ -436,15 +442,16 @@ class HostEngine:
         """
         if self._process != os.getpid():
             raise EngineClosed("the engine belongs to another process")
-        with self._idle:
-            if self._closed:
-                raise EngineClosed("the engine is closed")
-            self._calls += 1
-        try:
+        call = object()
+        try:  # a KeyboardInterrupt anywhere in here must not leave a call behind that `close` waits for
+            with self._idle:
+                if self._closed:
+                    raise EngineClosed("the engine is closed")
+                self._calls.add(call)
             yield self._handle
         finally:
             with self._idle:
-                self._calls -= 1
+                self._calls.discard(call)
                 self._idle.notify_all()
 
     def _check_blobs(self, status: int, blobs: Bytes) -> None:

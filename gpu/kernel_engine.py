@@ -50,6 +50,7 @@ from kzg.checks import (
 )
 from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
 from kzg.errors import EngineClosed, EngineFailed, InvalidPoint, LengthMismatch
+from kzg.memory import fails_without_memory
 from kzg.types import Bytes, IndexArray, Indices
 
 MOST_ROWS: Final = 128
@@ -71,6 +72,7 @@ WINDOWS: Final = ((16, 14), (13, 12), (10, 10), (8, 8), (6, 6))
 """Windows of the combs of proofs and commitments, largest tables first."""
 
 
+@fails_without_memory
 class KernelEngine:
     """See `kzg.engine.Engine` for what each method does.
 
@@ -229,11 +231,11 @@ class KernelEngine:
         return derived
 
     def close(self) -> None:
+        if self._process != os.getpid():
+            return  # a fork's copy: the devices are not its own
         if self._closed.is_set():
             return
         self._closed.set()
-        if self._process != os.getpid():
-            return  # a fork's copy: the devices are not its own
         for worker in self._workers:
             worker.close()
 

@@ -83,10 +83,13 @@ def check_indices(name: str, indices: Indices) -> IndexArray:
     Raises:
         InvalidArray.
     """
-    array = np.asarray(indices)
+    try:
+        array = np.asarray(indices)
+    except ValueError as error:  # lists of several lengths
+        raise InvalidArray(name, "int[n]", str(error)) from error
     if array.size == 0 and array.ndim == 1:
         return np.zeros(0, dtype=np.int64)
-    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+    if array.ndim != 1 or array.dtype.kind not in "iu":
         raise InvalidArray(name, "int[n]", f"{array.dtype}{list(array.shape)}")
     if array.dtype == np.uint64 and int(array.max()) >= 2**63:
         raise InvalidArray(name, "int[n]", "an integer beyond 63 bits")

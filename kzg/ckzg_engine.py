@@ -30,6 +30,7 @@ from kzg.checks import check_blobs, check_recovery, check_verification
 from kzg.ckzg_worker import COMMIT, EXTEND, PROVE, RECOVER, VERIFY
 from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
 from kzg.errors import InvalidPoint
+from kzg.memory import fails_without_memory
 from kzg.points import first_invalid_point
 from kzg.types import Bytes, Indices
 from kzg.worker_pool import Task, TaskRefused, WorkerPool
@@ -49,6 +50,7 @@ _CELLS_WORTH_A_TASK: Final = 64
 _BYTES_PER_AFFINE_POINT: Final = 96
 
 
+@fails_without_memory
 class CkzgEngine:
     """c-kzg on all cores; see `kzg.engine.Engine` for what each method does.
 

@@ -7,7 +7,8 @@ Invariants, for every engine:
 - All engines give the same bytes.
 - Calls are synchronous and thread-safe, and never touch an event loop: wrap them in `asyncio.to_thread`.
 - Malformed input raises a `KzgError` before any work starts; a well-formed wrong proof is `False`.
-- An engine that breaks down raises `EngineFailed`; after `close` every call raises `EngineClosed`.
+- An engine that breaks down, or lacks memory, raises `EngineFailed`; after `close` every call raises
+  `EngineClosed`.
 - Zero rows and zero cells are fine: the answer is empty, or True.
 
 What malformed means is written once, in `kzg.checks`.

@@ -14,6 +14,7 @@ using cellar::u8;
 namespace {
 template <class Call>
 int guarded(const Call& call) {
+  if (!cellar::can_throw()) return Engine::NO_MEMORY;
   try {
     return call();
   } catch (const std::bad_alloc&) {
@@ -26,6 +27,7 @@ int guarded(const Call& call) {
 
 // Null if there is no memory, or if the setup is unusable.
 CELLAR_EXPORT void* cellar_open(const EngineSetup* setup, int threads) {
+  if (!cellar::can_throw()) return nullptr;
   try {
     auto engine = std::make_unique<Engine>(setup->t, setup->b, setup->commitment_b, setup->matrix_digits, threads);
     return engine->build(*setup, threads) ? engine.release() : nullptr;

@@ -8,8 +8,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import signal
+import subprocess
+import sys
 import tempfile
 import threading
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -412,6 +416,16 @@ def test_on_another_processor_it_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "aarch64" in str(host_engine.available())
 
 
+def test_on_a_processor_without_its_instructions_it_names_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the library answers there; asking it runs no vector instruction (CMakeLists.txt)."""
+    old = types.SimpleNamespace(cellar_missing_feature=lambda: b"AVX-512IFMA")
+    monkeypatch.setattr(host_engine, "_library", lambda: old)
+    monkeypatch.setattr(host_engine, "_library_path", lambda: Path("cellar_host.so"))
+    assert host_engine.available() == "the processor or the system lacks AVX-512IFMA"
+    with pytest.raises(EngineUnavailable, match="lacks AVX-512IFMA"):
+        HostEngine()
+
+
 def test_a_damaged_library_is_a_reason_not_a_crash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "cellar_host.so").write_bytes(b"\x7fELF no more")
     monkeypatch.setattr(host_engine.gpu, "__path__", [str(tmp_path)])
@@ -493,3 +507,148 @@ def test_cells_of_the_whole_matrix_verify_against_the_data_commitments(engine: H
     row[30] = 2 * rows
     with pytest.raises(InvalidRowIndex):
         engine.verify_matrix_cells(*batch)
+
+
+STARVED = """
+import resource, sys
+import numpy as np
+from gpu.host_engine import HostEngine
+from kzg.errors import EngineFailed, EngineUnavailable
+
+def address_space():
+    return int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+
+def starved(megabytes, call):
+    limit = resource.RLIMIT_AS
+    resource.setrlimit(limit, (address_space() + (megabytes << 20), resource.RLIM_INFINITY))
+    try:
+        call()
+        return "done"
+    except (EngineFailed, EngineUnavailable) as error:
+        assert "not enough memory" in str(error), error
+        return "refused"
+    finally:
+        resource.setrlimit(limit, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+blobs = np.zeros((4, 131072), dtype=np.uint8)
+points = np.full((300, 48), 0, dtype=np.uint8)
+points[:, 0] = 0xC0
+outcomes = set()
+HostEngine(workers=1, table="small").close()
+for megabytes in (0, 8, 20, 32, 160):
+    outcomes.add(starved(megabytes, lambda: HostEngine(workers=4, table="small").close()))
+with HostEngine(workers=4, table="small") as engine:
+    for megabytes in (0, 4):
+        for call in (
+            lambda: engine.prove(blobs),
+            lambda: engine.verify_cells(points, [3] * 300, np.zeros((300, 2048), dtype=np.uint8), points),
+            lambda: engine.parity_proofs(points[:200], [0, 1]),
+        ):
+            outcomes.add(starved(megabytes, call))
+    assert engine.verify_cells(points, [3] * 300, np.zeros((300, 2048), dtype=np.uint8), points)
+    assert (engine.prove(blobs)[1][..., 0] == 0xC0).all()
+print(*sorted(outcomes))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space as Linux counts it")
+def test_a_lack_of_memory_is_an_error_not_a_crash(library: ctypes.CDLL) -> None:
+    """In its tables, in its threads and in the calls, from nothing at all to nearly enough."""
+    done = subprocess.run([sys.executable, "-c", STARVED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "done refused\n"), done.stderr[-2000:]
+
+
+def test_a_child_forked_while_the_engine_is_busy_may_close_it(library: ctypes.CDLL) -> None:
+    """Whatever lock another thread held at the fork, which the child then never gets."""
+    engine = HostEngine(workers=1, table="small")
+    with engine._idle:
+        pid = os.fork()
+        if pid == 0:
+            engine.close()
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    engine.close()
+
+
+BUSY = """
+import sys, threading
+import numpy as np
+from gpu.host_engine import HostEngine
+
+engine = HostEngine(workers=2, table="small")
+blobs = np.zeros((16, 131072), dtype=np.uint8)
+begun = threading.Event()
+
+def work():
+    while True:
+        begun.set()
+        engine.prove(blobs)
+
+threading.Thread(target=work, daemon=True).start()
+begun.wait()
+"""
+
+
+@pytest.mark.parametrize("ending", ["", "sys.exit(3)", "raise KeyboardInterrupt"])
+def test_a_program_may_end_while_the_engine_works(library: ctypes.CDLL, ending: str) -> None:
+    done = subprocess.run([sys.executable, "-c", BUSY + ending], capture_output=True, text=True, check=False)
+    assert done.returncode == {"": 0, "sys.exit(3)": 3}.get(ending, -signal.SIGINT)
+    assert "Fatal" not in done.stderr
+
+
+INTERRUPTED = """
+import os, signal, threading
+import numpy as np
+from gpu.host_engine import HostEngine
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+blobs = np.zeros((64, 131072), dtype=np.uint8)
+with HostEngine(workers=2, table="small") as engine:
+    started = threading.Event()
+    threading.Thread(target=lambda: (started.wait(), os.kill(os.getpid(), signal.SIGINT))).start()
+    try:
+        started.set()
+        while True:
+            engine.prove(blobs)
+    except KeyboardInterrupt:
+        print("interrupted")
+    print(engine.commit(blobs[:1]).shape)
+print("closed")
+"""
+
+
+def test_ctrl_c_leaves_a_whole_engine(library: ctypes.CDLL) -> None:
+    """It is felt when the call is done; the engine then works, and closes without waiting for ever."""
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n(1, 48)\nclosed\n"), done.stderr
+
+
+def test_the_interpreter_goes_on_while_the_engine_works(library: ctypes.CDLL) -> None:
+    """Threads do not take turns here but when one waits or lets go of the interpreter's lock."""
+    entered, over = threading.Event(), threading.Event()
+
+    class Watched(HostEngine):
+        @contextlib.contextmanager
+        def _call(self) -> Iterator[int]:
+            with super()._call() as handle:
+                entered.set()
+                yield handle
+                over.set()
+
+    def work(engine: HostEngine) -> None:
+        with contextlib.suppress(EngineClosed):
+            engine.prove(blobs)
+
+    blobs = random_blobs(400, 17)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(3600)
+    try:
+        with Watched(workers=1, table="small") as engine:
+            entered.clear()
+            thread = threading.Thread(target=work, args=(engine,))
+            thread.start()
+            assert entered.wait(60)
+            assert not over.is_set()
+    finally:
+        sys.setswitchinterval(interval)
+    thread.join()
