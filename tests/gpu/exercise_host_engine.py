@@ -1,18 +1,24 @@
-"""Every operation of the host engine over awkward sizes, with the library in the directory given: a program.
+"""Every function of the host library over awkward sizes and random bytes, with the library in the directory
+given: a program.
 
-tests/gpu/test_sanitizers.py runs it on a build that stops at the first bad access or undefined step.
+tests/gpu/test_sanitizers.py runs it on a build that stops at the first bad access or undefined step. It
+prints the names of the functions that were called, so that none is forgotten.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import sys
+import threading
 
 import numpy as np
+from py_arkworks_bls12381 import G1Point, G2Point
 
 import gpu
+from gpu import host_engine, pairing
 from gpu.host_engine import HostEngine
-from kzg.errors import KzgError
+from kzg.errors import EngineClosed, KzgError
 
 
 def exercise(engine: HostEngine, rng: np.random.Generator) -> None:
@@ -58,9 +64,113 @@ def exercise(engine: HostEngine, rng: np.random.Generator) -> None:
             raise AssertionError("an element beyond the modulus was taken")
 
 
-if __name__ == "__main__":
-    gpu.__path__ = [sys.argv[1]]
+def send_garbage(engine: HostEngine, rng: np.random.Generator) -> None:
+    """Bytes that mean nothing, beside bytes that are almost right: refused or wrong, never more."""
+    points = engine.commit(np.zeros((1, 131072), dtype=np.uint8))
+    for count in (1, 8, 13, 100, 300):
+        for kind in ("random", "one bit", "flags"):
+            commitments, proofs = (np.repeat(points, count, axis=0) for _ in range(2))
+            cells = np.zeros((count, 2048), dtype=np.uint8)
+            for array in (commitments, proofs, cells):
+                at = rng.integers(count)
+                if kind == "random":
+                    array[at] = rng.integers(0, 256, array.shape[1])
+                elif kind == "one bit":
+                    array[at, rng.integers(array.shape[1])] ^= 1 << rng.integers(8)
+                else:
+                    array[:, 0] = rng.integers(0, 256, count)
+            columns, rows = rng.integers(0, 128, count), rng.integers(0, 2 * min(count, 256), count)
+            with contextlib.suppress(KzgError):
+                engine.verify_cells(commitments, columns, cells, proofs)
+            with contextlib.suppress(KzgError):
+                engine.verify_matrix_cells(commitments[:256], rows, columns, cells, proofs)
+            with contextlib.suppress(KzgError):
+                engine.parity_proofs(proofs[:256], [0])
+            with contextlib.suppress(KzgError):
+                engine.parity_cells(cells[:256, None])
+    for width in (1, 3):  # heights at and beside powers of two
+        for height in (64, 65, 255, 256):
+            engine.parity_cells(np.zeros((height, width, 2048), dtype=np.uint8))
+
+
+def prove_the_complete_way(rows: int) -> None:
+    """Blinding that is no blinding: points meet, and rows are done again."""
+    drawn = host_engine._blinding_scalars
+    host_engine._blinding_scalars = lambda: [1] * 128
+    try:
+        with HostEngine(workers=2, table="small") as engine:
+            engine.prove(np.zeros((rows, 131072), dtype=np.uint8))
+            assert engine.describe()["rows_redone"] == rows
+    finally:
+        host_engine._blinding_scalars = drawn
+
+
+def close_while_busy(rng: np.random.Generator) -> None:
+    """The call ends, and the library is left alone after it."""
+    engine = HostEngine(workers=2, table="small")
+    blobs = rng.integers(0, 64, (64, 131072), dtype=np.uint8)
+    begun = threading.Event()
+
+    def work() -> None:
+        with contextlib.suppress(EngineClosed):
+            while True:
+                begun.set()
+                engine.prove(blobs)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    engine.close()
+    for thread in threads:
+        thread.join()
+
+
+def probe(library: ctypes.CDLL, rng: np.random.Generator) -> None:
+    """The windows that tests look through."""
+    values = rng.integers(0, 1 << 51, (4, 16, 8), dtype=np.uint64)
+    a, b, c, out = (ctypes.c_void_p(array.ctypes.data) for array in values)
+    for base_field in (0, 1):
+        for op in range(11):
+            library.cellar_probe_field(base_field, op, a, b, c, out, 16)
+    points = rng.integers(0, 1 << 60, (3, 16, 24), dtype=np.uint64)
+    p, q, out = (ctypes.c_void_p(array.ctypes.data) for array in points)
+    for lanes in (0, 1):
+        for op in range(4):
+            library.cellar_probe_group(lanes, op, p, q, out, 16)
+    encoded = rng.integers(0, 256, (3, 16, 48), dtype=np.uint8)
+    lines, frobenius = pairing.line_bytes(G2Point(), G2Point()), pairing.frobenius_bytes()
+    constants = [ctypes.c_void_p(array.ctypes.data) for array in (lines, frobenius)]
+    for side in (bytes(G1Point().to_compressed_bytes()), b"\xc0" + bytes(47), rng.bytes(48)):
+        library.cellar_probe_pairing(*constants, side, side)
+    library.cellar_probe_accumulate(*(ctypes.c_void_p(array.ctypes.data) for array in encoded), 16)
+
+
+class Watched:
+    """The library, and the names that were asked of it."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self.library = library
+        self.called: set[str] = set()
+
+    def __getattr__(self, name: str) -> object:
+        self.called.add(name)
+        return getattr(self.library, name)
+
+
+def main(directory: str) -> None:
+    gpu.__path__ = [directory]
+    watched = Watched(host_engine._library())
+    host_engine._library = lambda: watched
     for table in ("small", "medium"):
         with HostEngine(workers=2, table=table) as opened:
             exercise(opened, np.random.default_rng(7))
-    print("exercised")
+            send_garbage(opened, np.random.default_rng(8))
+    prove_the_complete_way(2)
+    close_while_busy(np.random.default_rng(9))
+    probe(watched, np.random.default_rng(10))
+    print("exercised", *sorted(watched.called))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -7,6 +7,7 @@ test_nvrtc.py and in the tests of tests/kzg, whose `engine` is this one where a 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 import threading
 from collections import Counter
@@ -22,6 +23,7 @@ from gpu.device import DeviceError, DeviceMemoryError
 from gpu.kernel_engine import KernelEngine
 from gpu.operations import CompleteRows
 from gpu.source import KERNEL_DIRECTORY, device_source, kernels
+from gpu.verification import VerifyCells
 from kzg import parity
 from kzg.engine import Engine
 from kzg.errors import (
@@ -37,6 +39,7 @@ from kzg.errors import (
 from kzg.types import Bytes
 from tests.gpu.conftest import Batch
 from tests.gpu.host_device import HostDevice, Kernels, Order, backward, compile_kernels, shuffled
+from tests.kzg.hostile import MALFORMED_POINTS, changed_cells, changed_indices, changed_points
 
 WINDOWS = (6, 6)
 MODULUS_BYTES = np.frombuffer(
@@ -215,33 +218,44 @@ def test_one_wrong_item_makes_the_batch_wrong(engine: KernelEngine, batch: Batch
 
 
 @pytest.mark.parametrize("name", ["commitment", "proof"])
-@pytest.mark.parametrize(
-    "point",
-    [
-        bytes(48),
-        b"\xff" * 48,
-        b"\xc0" + bytes(46) + b"\x01",
-        b"\xe0" + bytes(47),
-        b"\x80" + bytes(46) + b"\x01",  # not on the curve, or not in the subgroup
-        b"\x40" + bytes(47),
-    ],
-)
-def test_malformed_points_are_named(engine: KernelEngine, batch: Batch, name: str, point: bytes) -> None:
-    commitments, columns, cells, proofs = (array.copy() for array in _sample(batch))
-    points = commitments if name == "commitment" else proofs
-    points[30] = np.frombuffer(point, dtype=np.uint8)
+def test_malformed_points_are_named(engine: KernelEngine, batch: Batch, name: str) -> None:
+    """Each kind of them alone among good ones, all in one batch."""
+    malformed = [np.frombuffer(point, dtype=np.uint8) for point in MALFORMED_POINTS.values()]
+    sample = commitments, columns, cells, proofs = [array.copy() for array in _sample(batch)]
+    positions = range(2, 2 + 2 * len(malformed), 2)
+    (commitments if name == "commitment" else proofs)[positions] = malformed
     with pytest.raises(InvalidPoint) as caught:
-        engine.verify_cells(commitments, columns, cells, proofs)
-    assert (caught.value.name, caught.value.position) == (name, 30)
+        engine.verify_cells(*sample)
+    assert (caught.value.name, caught.value.position) == (name, 2)
+    operation = VerifyCells(commitments, np.arange(len(columns)), columns, cells, proofs)
+    engine._run(operation, len(columns), len(columns))
+    found = {"commitment": operation.bad_commitments, "proof": operation.bad_proofs}
+    assert sorted(found.pop(name)) == list(positions)
+    assert found.popitem()[1] == []
 
 
-def test_points_outside_the_subgroup_are_malformed(engine: KernelEngine, batch: Batch) -> None:
-    """x = 4 is on the curve (c-kzg refuses it too), and its point is not in G1."""
-    commitments, columns, cells, proofs = (array.copy() for array in _sample(batch, 20))
-    proofs[3] = np.frombuffer(b"\x80" + bytes(46) + b"\x04", dtype=np.uint8)
-    with pytest.raises(InvalidPoint) as caught:
-        engine.verify_cells(commitments, columns, cells, proofs)
-    assert caught.value.position == 3
+def test_changed_bytes_of_one_item_are_noticed(engine: KernelEngine, batch: Batch) -> None:
+    """A sample of what tests/kzg changes byte by byte on the engines that are faster than this device."""
+    rows, columns = [8, 5, 7], [3, 3, 90]
+    good = [
+        batch.commitments[rows],
+        np.array(columns),
+        batch.cells[rows, columns],
+        batch.proofs[rows, columns],
+    ]
+    assert engine.verify_cells(*good) is True
+    changes = (
+        changed_points(good[0], 1),
+        changed_indices(columns, 1, 128),
+        changed_cells(good[2], 1),
+        changed_points(good[3], 1),
+    )
+    for which, changed in enumerate(changes):
+        for array in itertools.islice(changed, which, None, 13):
+            try:
+                assert engine.verify_cells(*good[:which], array, *good[which + 1 :]) is False
+            except (InvalidPoint, InvalidCell) as error:
+                assert error.position == 1  # noqa: PT017
 
 
 def test_malformed_cells_are_refused(engine: KernelEngine, batch: Batch) -> None:

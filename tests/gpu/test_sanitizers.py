@@ -32,7 +32,16 @@ def test_all_operations_are_clean_under_sanitizers(library: ctypes.CDLL, tmp_pat
     ]
     subprocess.run(["cmake", "-S", ROOT, "-B", build, *options], check=True, capture_output=True)
     subprocess.run(["cmake", "--build", build], check=True, capture_output=True)
-    assert _run(Path(__file__).with_name("exercise_host_engine.py"), build) == "exercised\n"
+    word, *called = _run(Path(__file__).with_name("exercise_host_engine.py"), build).split()
+    assert word == "exercised"
+    listed = subprocess.run(
+        ["nm", "--dynamic", "--defined-only", build / "cellar_host.so"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    exported = {line.split()[-1] for line in listed.stdout.splitlines()}
+    assert set(called) == {name for name in exported if name.startswith("cellar_")}
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from erasure.constants import BLS_MODULUS
 from kzg.checks import check_indices
 from kzg.engine import Engine
 from kzg.errors import (
+    EngineFailed,
     InvalidArray,
     InvalidBlob,
     InvalidCell,
@@ -23,8 +24,10 @@ from kzg.errors import (
     NotEnoughCells,
 )
 from kzg.types import Bytes
+from tests.kzg.hostile import MALFORMED_POINTS, changed_cells, changed_indices, changed_points
 
 MODULUS_BYTES = np.frombuffer(BLS_MODULUS.to_bytes(32, "big"), dtype=np.uint8)
+LARGEST_BYTES = np.frombuffer((BLS_MODULUS - 1).to_bytes(32, "big"), dtype=np.uint8)
 
 
 def test_it_is_an_engine_and_says_what_it_is(engine) -> None:
@@ -95,6 +98,45 @@ def test_malformed_arrays_are_refused(engine, operation: str, blobs: object) -> 
 
 
 @pytest.mark.parametrize("operation", ["commit", "extend", "prove"])
+def test_more_rows_than_memory_is_a_failure(engine, matrix, operation: str) -> None:
+    """Rows that are all the same place in memory, and 128 petabytes as an array of their own."""
+    blobs = np.broadcast_to(matrix.blobs[:1], (2**40, 131072))
+    with pytest.raises(EngineFailed, match="not enough memory"):
+        getattr(engine, operation)(blobs)
+    assert (engine.commit(blobs[:1]) == matrix.commitments[0]).all()
+
+
+def test_an_element_of_r_is_refused_at_every_place(engine, matrix) -> None:
+    """r - 1 beside it is taken: no place is looked at wrongly, whatever an engine does side by side."""
+    blobs, cells = np.zeros((1, 4096, 32), dtype=np.uint8), np.zeros((2, 64, 64, 32), dtype=np.uint8)
+    for element in [*range(64), *range(64, 4096, 329), 4095]:
+        blobs[:], cells[:] = 0, 0
+        blobs[0, element ^ 1] = LARGEST_BYTES
+        blobs[0, element] = MODULUS_BYTES
+        with pytest.raises(InvalidBlob) as blob:
+            engine.extend(blobs.reshape(1, -1))
+        assert (blob.value.row, blob.value.element) == (0, element)
+        with pytest.raises(InvalidBlob):
+            engine.commit(blobs.reshape(1, -1))
+        position, place = element % 64, element // 64
+        cells[1, position, place] = MODULUS_BYTES
+        for refuse, wrong_cells in (
+            (lambda known: engine.recover(range(64), known), cells.reshape(2, 64, 2048)),
+            (engine.parity_cells, cells[:, position].reshape(2, 1, 2048)),
+        ):
+            with pytest.raises(InvalidCell) as cell:
+                refuse(wrong_cells)
+            assert cell.value.element == place
+    points = matrix.commitments[[0, 0]]
+    for element in range(64):
+        wrong, proofs = matrix.at([0, 0], [0, 1])
+        wrong[1, 32 * element : 32 * element + 32] = MODULUS_BYTES
+        with pytest.raises(InvalidCell) as cell:
+            engine.verify_cells(points, [0, 1], wrong, proofs)
+        assert (cell.value.position, cell.value.element) == (1, element)
+
+
+@pytest.mark.parametrize("operation", ["commit", "extend", "prove"])
 @pytest.mark.parametrize("value", [BLS_MODULUS, BLS_MODULUS + 1, 2**256 - 1])
 def test_elements_of_a_blob_are_canonical(engine, operation: str, value: int) -> None:
     blobs = np.zeros((3, 131072), dtype=np.uint8)
@@ -152,25 +194,40 @@ def test_any_changed_byte_makes_the_batch_wrong(engine, matrix, position: int) -
     assert engine.verify_cells(commitments, shifted, cells, proofs) is False
 
 
-@pytest.mark.parametrize(
-    "point_bytes",
-    [
-        bytes(48),
-        b"\xff" * 48,
-        b"\xc0" + bytes(46) + b"\x01",  # infinity with something behind it
-        b"\xe0" + bytes(47),  # infinity with a sign
-        b"\x80" + bytes(46) + b"\x01",  # not on the curve, or not in the subgroup
-        b"\x40" + bytes(47),  # not compressed
-    ],
-)
+def test_each_changed_byte_of_one_item_is_noticed(engine, matrix) -> None:
+    """All others are right: every byte of a commitment and a proof, every element of a cell, every index."""
+    rows, columns = [0, 1, 2, 0, 1], [3, 3, 90, 127, 64]
+    batch = [matrix.commitments[rows], columns, *matrix.at(rows, columns)]
+    assert engine.verify_cells(*batch) is True
+    position = 2
+    changes = (
+        changed_points(batch[0], position),
+        changed_indices(columns, position, 128),
+        changed_cells(batch[2], position),
+        changed_points(batch[3], position),
+    )
+    for which, changed in enumerate(changes):
+        for count, array in enumerate(changed, 1):
+            try:
+                answer = engine.verify_cells(*batch[:which], array, *batch[which + 1 :])
+            except (InvalidPoint, InvalidCell) as error:
+                assert error.position == position  # noqa: PT017
+            else:
+                assert answer is False, (which, count)
+        assert count == [48, 127, 64, 48][which]
+
+
+@pytest.mark.parametrize("point", MALFORMED_POINTS)
 @pytest.mark.parametrize("name", ["commitment", "proof"])
-def test_malformed_points_are_named(engine, matrix, name: str, point_bytes: bytes) -> None:
-    commitments, columns, cells, proofs = (array.copy() for array in _sample(matrix))
-    points = commitments if name == "commitment" else proofs
-    points[150] = np.frombuffer(point_bytes, dtype=np.uint8)
-    with pytest.raises(InvalidPoint) as caught:
-        engine.verify_cells(commitments, columns, cells, proofs)
-    assert (caught.value.name, caught.value.position) == (name, 150)
+def test_malformed_points_are_named(engine, matrix, name: str, point: str) -> None:
+    """In a small batch and in a large one: engines may look at few points and at many in different ways."""
+    for count, position in ((1, 0), (11, 10), (200, 150)):
+        commitments, columns, cells, proofs = (array.copy() for array in _sample(matrix, count))
+        points = commitments if name == "commitment" else proofs
+        points[position] = np.frombuffer(MALFORMED_POINTS[point], dtype=np.uint8)
+        with pytest.raises(InvalidPoint) as caught:
+            engine.verify_cells(commitments, columns, cells, proofs)
+        assert (caught.value.name, caught.value.position) == (name, position)
 
 
 @pytest.mark.parametrize("index", [-1, 128, 256, 2**40])
@@ -181,7 +238,20 @@ def test_indices_of_cells_are_in_range(engine, matrix, index: int) -> None:
     assert (caught.value.position, caught.value.index) == (1, index)
 
 
-@pytest.mark.parametrize("indices", [[0.0, 1.0], [[0, 1]], ["0", "1"], [True, False], [0, 2**70], None])
+@pytest.mark.parametrize(
+    "indices",
+    [
+        [0.0, 1.0],
+        [[0, 1]],
+        [[0], [1, 2]],
+        ["0", "1"],
+        [True, False],
+        [0, 2**70],
+        None,
+        np.array([0, 1], "m8[s]"),
+    ],
+    ids=["floats", "2-D", "ragged", "strings", "booleans", "too long", "None", "times"],
+)
 def test_indices_are_integers(engine, matrix, indices: object) -> None:
     cells, proofs = matrix.at([0, 0], [0, 1])
     with pytest.raises(InvalidArray, match="cell_indices"):

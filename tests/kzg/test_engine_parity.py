@@ -25,6 +25,7 @@ from kzg.errors import (
     LengthMismatch,
 )
 from kzg.types import Bytes
+from tests.kzg.hostile import MALFORMED_POINTS, changed_cells, changed_indices, changed_points
 
 HEIGHTS = [1, 2, 3, 5, 64, 133]
 COLUMN = 77
@@ -158,14 +159,10 @@ def test_elements_of_columns_are_canonical(engine, parity_rows: list[int] | None
 
 
 @pytest.mark.parametrize("height", [3, 64])
-@pytest.mark.parametrize(
-    "point",
-    [bytes(48), b"\xe0" + bytes(47), b"\x80" + bytes(47), b"\x80" + bytes(46) + b"\x01", b"\xff" * 48],
-    ids=["zeros", "signed infinity", "of order three", "off the curve", "ones"],
-)
-def test_malformed_proofs_are_named(engine, matrix, height: int, point: bytes) -> None:
+@pytest.mark.parametrize("point", MALFORMED_POINTS)
+def test_malformed_proofs_are_named(engine, matrix, height: int, point: str) -> None:
     proofs = matrix.proofs.reshape(-1, 48)[:height].copy()
-    proofs[[1, height - 1]] = np.frombuffer(point, dtype=np.uint8)
+    proofs[[1, height - 1]] = np.frombuffer(MALFORMED_POINTS[point], dtype=np.uint8)
     for rows in (None, [0]):
         with pytest.raises(InvalidPoint) as caught:
             engine.parity_proofs(proofs, rows)
@@ -211,6 +208,47 @@ def test_cells_of_data_and_parity_rows_verify(engine, matrix, height: int, which
     assert engine.verify_matrix_cells(*batch) is True
     batch[3][-1, -1] ^= 1
     assert engine.verify_matrix_cells(*batch) is False
+
+
+@given(data=st.data())
+@settings(max_examples=25, deadline=None)
+def test_folded_verification_answers_as_the_separate_one(engine, matrix, data: st.DataObject) -> None:
+    """The same cells against the data commitments with folded weights, and against all six commitments."""
+    cells = data.draw(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 127)), min_size=1, max_size=12))
+    rows, columns_of = (np.array(side) for side in zip(*cells, strict=True))
+    values, proofs = matrix.at(rows, columns_of)
+    if data.draw(st.booleans()):
+        position = data.draw(st.integers(0, len(rows) - 1))
+        which = data.draw(st.sampled_from(["cell", "proof", "column", "row"]))
+        if which == "cell":
+            values[position, 32 * data.draw(st.integers(0, 63)) + 31] ^= 1 << data.draw(st.integers(0, 7))
+        elif which == "proof":
+            proofs[position] = matrix.proofs[data.draw(st.integers(0, 5)), data.draw(st.integers(0, 127))]
+        elif which == "column":
+            columns_of[position] = data.draw(st.integers(0, 127))
+        else:
+            rows[position] = data.draw(st.integers(0, 5))
+    separate = engine.verify_cells(matrix.commitments[rows], columns_of, values, proofs)
+    assert engine.verify_matrix_cells(matrix.data_commitments, rows, columns_of, values, proofs) is separate
+
+
+def test_each_changed_byte_of_one_item_of_a_matrix_is_noticed(engine, matrix) -> None:
+    """Every byte of a commitment and of a parity cell's proof, every element of the cell, every index."""
+    rows, columns_of = [0, 4, 5, 2, 1], [3, 3, 90, 127, 64]
+    batch = [matrix.data_commitments, rows, columns_of, *matrix.at(rows, columns_of)]
+    assert engine.verify_matrix_cells(*batch) is True
+    position = 1
+    changes = (
+        changed_points(batch[0], position),
+        changed_indices(rows, position, 6),
+        changed_indices(columns_of, position, 128),
+        changed_cells(batch[3], position),
+        changed_points(batch[4], position),
+    )
+    for which, changed in enumerate(changes):
+        for count, array in enumerate(changed, 1):
+            assert not answer(engine, [*batch[:which], array, *batch[which + 1 :]]), (which, count)
+        assert count == [48, 5, 127, 64, 48][which]
 
 
 @given(data=st.data())
