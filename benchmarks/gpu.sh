@@ -47,13 +47,13 @@ nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm --format=c
 status=0
 echo "== tests ($SECONDS s)"
 if [ ${#absent[@]} -eq 0 ]; then
-  timeout -k 5 190 "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider --durations=5 tests/gpu/test_cuda_gpu.py tests/kzg || status=1
+  timeout -s INT -k 10 190 "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider --durations=5 tests/gpu/test_cuda_gpu.py tests/kzg || status=1
 else
   echo "LEFT OUT: ${absent[*]} not installed (put the wheels into .whl/)"
 fi
 
 echo "== benchmark ($SECONDS s)"
-timeout -k 5 170 "$PYTHON" -m benchmarks.gpu "$OUT/gpu.json" || { echo "THE BENCHMARK DID NOT END WELL" && status=1; }
+timeout -s INT -k 5 170 "$PYTHON" -m benchmarks.gpu "$OUT/gpu.json" || { echo "THE BENCHMARK DID NOT END WELL" && status=1; }
 
 echo "== compute-sanitizer ($SECONDS s)"
 scripts/compute_sanitizer.sh 170 || status=1

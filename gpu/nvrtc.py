@@ -1,7 +1,8 @@
 """The kernels compiled for a device's architecture by NVRTC, which needs no device, no driver and no toolkit.
 
 A cubin is kept on disk under the hash of everything that made it: the text, the options, the compiler's
-version. A cache that cannot be read or written costs time and nothing else.
+version; its own hash stands before it. A cache that is damaged, or cannot be read or written, costs time and
+nothing else.
 
 What it does not do: load a cubin (`gpu.cuda_device`).
 
@@ -57,24 +58,33 @@ def compile_source(source: str, architecture: int) -> Compiled:
 
 
 def cached_cubin(source: str, architecture: int, directory: Path | None = None) -> bytes:
-    """`compile_source`'s cubin, from the cache if it is there.
+    """`compile_source`'s cubin, from the cache if it is there whole.
 
     directory: where cubins are kept; None is `cellar` in the user's cache directory.
     """
     directory = directory or _cache_directory()
+    if directory is None:
+        return compile_source(source, architecture).cubin
     made_of = repr((source, architecture, OPTIONS, nvrtc.getVersion()))
     path = directory / f"{hashlib.sha256(made_of.encode()).hexdigest()}.cubin"
     with contextlib.suppress(OSError):
-        return path.read_bytes()
+        kept = path.read_bytes()
+        digest, cubin = kept[:32], kept[32:]
+        if hashlib.sha256(cubin).digest() == digest:
+            return cubin
     cubin = compile_source(source, architecture).cubin
     with contextlib.suppress(OSError):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file:
-            file.write(cubin)
-        Path(file.name).replace(path)  # whole or not at all
+            file.write(hashlib.sha256(cubin).digest() + cubin)
+        Path(file.name).replace(path)  # whole or not at all, but for a machine that stops at this moment
     return cubin
 
 
-def _cache_directory() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "cellar"
+def _cache_directory() -> Path | None:
+    """None where the user has no home."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(cache) if cache else Path.home() / ".cache") / "cellar"
+    except RuntimeError:
+        return None

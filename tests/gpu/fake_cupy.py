@@ -9,7 +9,8 @@ strict as CUDA, and lazier than it ever is:
 - The current device belongs to the thread. Addresses and streams belong to devices, and go together only with
   their own while that device is current.
 - A kernel takes a numpy scalar of the parameter's size for each of its parameters, and pointers into memory
-  that is allocated, or 0; a launch has at least a block, and the threads that the kernel was compiled for.
+  that is allocated, aligned for what they point to, or 0; a launch has at least a block, and the threads that
+  the kernel was compiled for.
 - Device memory holds a pattern when it is new; pinned memory is overwritten when it goes back to its pool.
 - Any call can be made to fail (`FakeCupy.fail`). A device that has broken down answers every later call with
   the same error, as CUDA does.
@@ -39,13 +40,22 @@ from tests.gpu.host_device import Kernels
 MEMORY_ALLOCATION, DEVICES_UNAVAILABLE, ILLEGAL_ADDRESS = 2, 46, 700
 INVALID_VALUE, INVALID_DEVICE = 1, 101
 
+_ALIGNMENT = {"Fp": 16, "Fr": 16, "Affine<Fp>": 16, "Xyzz<Fp>": 16, "u32": 4, "int": 4, "i16": 2}
+
+
+def _alignment(parameter: str) -> int:
+    """Of what a parameter points to, or 0: it is an int."""
+    kind, pointer, _ = parameter.removeprefix("const ").partition("*")
+    assert pointer or kind.startswith("int ")
+    return _ALIGNMENT[kind] if pointer else 0
+
+
 _SIGNATURES = {
-    name: ["*" in parameter for parameter in parameters.split(",")]
+    name: [_alignment(" ".join(parameter.split())) for parameter in parameters.split(",")]
     for name, parameters in re.findall(
         r"^CELLAR_KERNEL\((\w+), \d+, \d+,\s*(.*?)\) \{", device_source(), re.MULTILINE | re.DOTALL
     )
 }
-"""Of each kernel, which parameters are pointers; the others are of type int."""
 
 
 class FakeCupy:
@@ -263,8 +273,9 @@ class Module:
             assert 1 <= grid[0] < 1 << 31
             assert block[0] == limit
             assert [type(value) for value in args] == [np.uint64 if of else np.int32 for of in pointers]
-            for value, is_pointer in zip(args, pointers, strict=True):
-                if is_pointer and value:
+            for value, alignment in zip(args, pointers, strict=True):
+                if alignment and value:
+                    assert int(value) % alignment == 0
                     device.check(int(value), 1)
             values = [
                 ctypes.c_void_p(int(value)) if is_pointer else ctypes.c_int(int(value))

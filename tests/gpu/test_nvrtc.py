@@ -8,6 +8,7 @@ recorded.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,26 @@ def test_cubins_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert nvrtc.cached_cubin(source, 90, tmp_path / "cache") == first
         with pytest.raises(AssertionError):
             nvrtc.cached_cubin(source + " ", 90, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("damage", [lambda kept: b"", lambda kept: kept[:-1], lambda kept: kept[:-1] + b"?"])
+def test_a_damaged_cubin_is_made_anew(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    source = 'extern "C" __global__ void nothing() {}'
+    cubin = nvrtc.cached_cubin(source, 90, tmp_path)
+    (path,) = tmp_path.iterdir()
+    kept = path.read_bytes()
+    path.write_bytes(damage(kept))
+    assert nvrtc.cached_cubin(source, 90, tmp_path) == cubin
+    assert path.read_bytes() == kept
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert nvrtc.cached_cubin('extern "C" __global__ void nothing() {}', 90)
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
