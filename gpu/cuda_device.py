@@ -161,9 +161,7 @@ class CudaQueue:
         with self._device.on():
             staging = self._pinned.malloc(array.nbytes)
             np.frombuffer(staging, array.dtype, array.size).reshape(array.shape)[...] = array
-            self._uploads.append(
-                staging
-            )  # held first: an interrupted call must not lose what is being copied
+            self._uploads.append(staging)  # first: an interrupted call must not lose what is copied
             kind = cupy.cuda.runtime.memcpyHostToDevice
             cupy.cuda.runtime.memcpyAsync(to.address, staging.ptr, array.nbytes, kind, self._stream.ptr)
 

@@ -125,12 +125,13 @@ def test_each_thread_finds_its_current_device_unchanged(install: Install) -> Non
     devices = [cuda_device.CudaDevice(index) for index in (1, 2)]
     turns = threading.Barrier(2)
 
-    def work(device: object) -> int:
-        array = np.arange(100)
+    def work(index: int) -> int:
+        device, array = devices[index - 1], np.arange(100)
         for _ in range(20):
             with device.on():
                 turns.wait()
                 region, queue = device.allocate(800), device.queue()
+                assert region.address in fake.devices[index].memory
                 queue.upload(region, array)
                 queue.download(region, array)
                 turns.wait()
@@ -139,7 +140,7 @@ def test_each_thread_finds_its_current_device_unchanged(install: Install) -> Non
         return fake.getDevice()
 
     with ThreadPoolExecutor(2) as threads:
-        assert list(threads.map(work, devices)) == [0, 0]
+        assert list(threads.map(work, (1, 2))) == [0, 0]
     assert fake.allocated == 0
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from gpu.loader import BASE_MODULUS
 from gpu.tables import each
 
 pytestmark = pytest.mark.gpu
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +71,46 @@ def test_a_large_batch_is_the_rows_of_small_ones(cuda: KernelEngine, monkeypatch
     recovered = cuda.recover_with_proofs(known, cells[:, known])
     assert (recovered[0] == cells).all()
     assert (recovered[1] == proofs).all()
+
+
+def test_a_device_that_is_nearly_full_does_few_rows_at_a_time(cuda: KernelEngine) -> None:
+    blobs = np.random.default_rng(9).integers(0, 64, (40, 131072), dtype=np.uint8)
+    cells, proofs = cuda.prove(blobs)
+    worker = cuda._workers[0]
+    for slot in worker._slots:
+        slot.release()
+    taken = worker.device.allocate(worker.device.free_bytes() - (256 << 20))
+    try:
+        again = cuda.prove(blobs)
+        assert sum(slot.size for slot in worker._slots) < 256 << 20
+    finally:
+        worker.device.release(taken)
+    assert (again[0] == cells).all()
+    assert (again[1] == proofs).all()
+
+
+_BREAKDOWN = """
+import numpy as np
+from gpu.cuda_engine import CudaEngine
+from kzg.errors import EngineFailed
+
+engine = CudaEngine(workers=1, windows=(6, 6))
+engine._workers[0]._slots[0].queue.launch("compress_points", 1, None, None, 1)
+for _ in range(2):
+    try:
+        engine.prove(np.zeros((2, 131072), np.uint8))
+    except EngineFailed as error:
+        print(error)
+engine.close()
+"""
+
+
+def test_a_device_that_breaks_down_says_so_ever_after(cuda: KernelEngine) -> None:
+    """A kernel that reads address 0, in a process of its own: CUDA refuses that process all that follows."""
+    done = subprocess.run(
+        [sys.executable, "-c", _BREAKDOWN], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    failed = f"{cuda._workers[0].device.name} failed: "
+    assert [line.startswith(failed) for line in done.stdout.splitlines()] == [True, True], done.stdout
+    assert done.stdout.count("cudaErrorIllegalAddress") == 2

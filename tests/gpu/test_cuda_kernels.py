@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 
 from gpu import kernel_engine
-from gpu.device import DeviceError, DeviceMemoryError
+from gpu.device import Arena, DeviceError, DeviceMemoryError
 from gpu.kernel_engine import KernelEngine
 from gpu.operations import CompleteRows
+from gpu.pipeline import Prove, Rows
 from gpu.source import KERNEL_DIRECTORY, device_source, kernels
 from gpu.verification import VerifyCells
 from kzg import parity
@@ -66,6 +67,29 @@ def test_rows_of_every_kind_give_the_bytes_of_ckzg(engine: KernelEngine, batch: 
     cells, proofs = engine.prove(batch.blobs)
     assert (cells == batch.cells).all()
     assert (proofs == batch.proofs).all()
+
+
+def test_rows_that_are_on_the_device_are_extended_and_proved_there(
+    engine: KernelEngine, batch: Batch
+) -> None:
+    """Nothing but the blobs' bytes goes up, and nothing but what is asked for comes down."""
+    worker = engine._workers[0]
+    sizes = Arena()
+    Rows(sizes, worker.tables, 2, 64, 64)
+    Prove(sizes, worker.tables, 2)
+    memory, queue = worker.device.allocate(sizes.used), worker.device.queue()
+    arena = Arena(memory)
+    rows, proof = Rows(arena, worker.tables, 2, 64, 64), Prove(arena, worker.tables, 2)
+    queue.upload(rows.cells, batch.blobs[-2:])
+    rows.extend(queue)
+    proof.run(queue, rows.remainders, worker.tables.scales.half_inverse64)
+    cells, proofs = np.empty_like(batch.cells[-2:, 64:]), np.empty_like(batch.proofs[-2:])
+    queue.download(rows.out, cells)
+    queue.download(proof.out, proofs)
+    queue.wait()
+    worker.device.release(memory)
+    assert (cells == batch.cells[-2:, 64:]).all()
+    assert (proofs == batch.proofs[-2:]).all()
 
 
 @pytest.mark.parametrize("known", [range(64), range(64, 128), range(1, 128, 2), range(128), range(3, 80)])
