@@ -1,7 +1,7 @@
 """`python -m benchmarks [SECTION ...]`: one document of tables, each with its peer from the same run.
 
-Sections: engine, devnet, cells, light-client, settlement; all of them when none is named. Takes about ten
-minutes on two idle cores.
+Sections: engine, devnet, cells, light-client, settlement; all of them when none is named. Takes about
+twenty minutes on two idle cores, half of them for the engines.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks import document
 from benchmarks.measure import machine
 
 SECTIONS = {
@@ -29,6 +30,9 @@ def main(
         list[str] | None, typer.Argument(help=f"Any of {', '.join(SECTIONS)}; all when none is given.")
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the tables there, too.")] = None,
+    docs: Annotated[
+        bool, typer.Option("--docs", help="Write them into docs/benchmarks.md, with their pictures.")
+    ] = False,
 ) -> None:
     """Measure, and print one document of tables."""
     chosen = sections or list(SECTIONS)
@@ -44,6 +48,8 @@ def main(
         found[name] = [table.as_json() for table in tables]
         for table in tables:
             print(f"\n{table.markdown()}", flush=True)
+        if docs:
+            document.write(tables)
     if json_file is not None:
         json_file.write_text(json.dumps({"machine": described, "sections": found}, indent=2) + "\n")
 

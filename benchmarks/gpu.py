@@ -3,8 +3,9 @@ benchmarks/gpu.sh.
 
 Correctness first: a batch against c-kzg where it is installed, else against the same kernels compiled for
 this machine's processor in plain words. Then rows a second and bytes of blobs a second, from memory of the
-device and of the host, in batches of 1, 8, 64 and 256 rows; the ceilings that a micro-kernel reaches for
-multiplications, and how much of them the proofs use, kernel by kernel.
+device and of the host, in batches of 1, 8, 64 and 256 rows, and of those between for the picture of all
+engines (`benchmarks.plot`); the ceilings that a micro-kernel reaches for multiplications, and how much of
+them the proofs use, kernel by kernel.
 
 Times are wall clock around work that was waited for; medians of several runs after a warm-up. Figures are
 written after each batch size, so that a run cut short keeps what it had.
@@ -18,6 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +27,8 @@ import ckzg
 import cupy
 import numpy as np
 
+from benchmarks.plot import BATCHES as PLOTTED
+from benchmarks.plot import Plot, rows_per_second
 from erasure.constants import BYTES_PER_BLOB
 from gpu.cuda_engine import CudaEngine
 from gpu.device import Arena, Argument, Device, Queue
@@ -267,6 +271,15 @@ def from_host(engine: KernelEngine, rows: int) -> dict[str, float]:
     return times
 
 
+def points(engine: KernelEngine, device: str) -> Plot:
+    """Rows a second of proofs, from and to host memory, for the picture of all engines."""
+    speeds = []
+    for rows in PLOTTED:
+        blobs = random_blobs(rows)
+        speeds.append((rows, rows / median_s(partial(engine.prove, blobs))))
+    return rows_per_second({"cuda": tuple(speeds)}, f"cuda: {device}; {time.strftime('%Y-%m-%d')}")
+
+
 def _figures(rows: int, seconds: float | None) -> str:
     if seconds is None:
         return f"{'-':>10} {'-':>9} {'-':>7}"
@@ -295,6 +308,7 @@ def main() -> None:
         wide, products = result["ceilings"].values()
         print(f"ceilings: {wide / 1e12:.2f} T wide multiplies/s, {products / 1e9:.2f} G products of Fp/s")
         measure(engine, result["ceilings"], note)
+        note(plot=points(engine, engine._workers[0].device.name).as_json())
         note(device_bytes=free - cupy.cuda.runtime.memGetInfo()[0])
         print(f"device memory: {result['device_bytes'] / 2**30:.1f} GiB")
 

@@ -10,17 +10,23 @@ import importlib.metadata
 import math
 import os
 import platform
+import random
 import statistics
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
+
+from benchmarks.plot import Plot
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of several runs of one thing."""
+    """Seconds a unit of work (a row, a call) took in each of several runs."""
 
     runs_s: tuple[float, ...]
 
@@ -28,35 +34,73 @@ class Timing:
     def median_s(self) -> float:
         return statistics.median(self.runs_s)
 
-    def each_ms(self, units: int = 1) -> str:
-        """Median per unit, with the fastest and slowest run: '12.3 (11.9-14.0)'."""
-        scale = 1000 / units
-        return f"{self.median_s * scale:.4g} ({min(self.runs_s) * scale:.4g}-{max(self.runs_s) * scale:.4g})"
+    def ms(self) -> str:
+        """Median of the runs, with the fastest and slowest of them: '12.3 (11.9-14)'."""
+        median, fastest, slowest = (
+            short(1000 * value) for value in (self.median_s, min(self.runs_s), max(self.runs_s))
+        )
+        return f"{median} ({fastest}-{slowest})" if len(self.runs_s) > 1 else f"{median} (one run)"
 
 
-def in_turns(
-    subjects: dict[str, Callable[[], object]], runs: int = 5, budget_s: float = 20.0
-) -> dict[str, Timing]:
+@dataclass(frozen=True)
+class Subject:
+    """Something to time: `work` does `units` of work (rows, calls) each time.
+
+    `once` is for work so long that it is run once, without a warm-up.
+    """
+
+    work: Callable[[], object]
+    units: int = 1
+    once: bool = False
+
+
+class Sample(Generic[T]):
+    """Some of all items, others at each draw: a random order of them, `size` at a time, round and round.
+
+    For work whose cost an item is constant, where all of them would take minutes. Samples of equally many
+    items draw from the same places at the same time.
+    """
+
+    def __init__(self, items: Sequence[T], size: int) -> None:
+        self.size = min(len(items), size)
+        self._items = random.Random(len(items)).sample(items, len(items))
+        self._next = 0
+
+    def draw(self) -> list[T]:
+        drawn = [self._items[(self._next + i) % len(self._items)] for i in range(self.size)]
+        self._next += self.size
+        return drawn
+
+
+def in_turns(subjects: dict[str, Subject], runs: int = 5, budget_s: float = 10.0) -> dict[str, Timing]:
     """Time each subject `runs` times, in turns, after one warm-up each; fewer when the budget is spent.
 
-    At least two timed runs are made of each.
+    At least three timed runs are made of each, but for those that run once.
     """
     for subject in subjects.values():
-        subject()
+        if not subject.once:
+            subject.work()
     taken: dict[str, list[float]] = {name: [] for name in subjects}
     start = time.perf_counter()
     for turn in range(runs):
         for name, subject in subjects.items():
+            if turn and subject.once:
+                continue
             before = time.perf_counter()
-            subject()
-            taken[name].append(time.perf_counter() - before)
-        if turn and time.perf_counter() - start > budget_s:
+            subject.work()
+            taken[name].append((time.perf_counter() - before) / subject.units)
+        if turn >= 2 and time.perf_counter() - start > budget_s:
             break
     return {name: Timing(tuple(runs_s)) for name, runs_s in taken.items()}
 
 
-def machine() -> str:
-    """One paragraph: processor, cores, memory, versions, commit."""
+def short(value: float) -> str:
+    """Three digits, more before the point if there are: '0.123', '12.3', '1,234'."""
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
+def processor() -> str:
+    """Model and number of usable cores."""
     model = "unknown processor"
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -64,18 +108,27 @@ def machine() -> str:
             line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
         ]
         model = names[0] if names else model
+    return f"{model}, {len(os.sched_getaffinity(0))} cores"
+
+
+def moment() -> str:
+    """Commit and date."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return f"commit {commit or 'unknown'}; {time.strftime('%Y-%m-%d')}"
+
+
+def machine() -> str:
+    """One paragraph: processor, cores, memory, versions, commit."""
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}"
         for name in ("numpy", "ckzg", "blspy", "httpx", "uvicorn")
     )
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
     return (
-        f"{model}, {len(os.sched_getaffinity(0))} cores, {memory_gib:.0f} GiB; {platform.system()} "
-        f"{platform.release().split('-')[0]}, Python {platform.python_version()}; {versions}; "
-        f"commit {commit or 'unknown'}; {time.strftime('%Y-%m-%d')}"
+        f"{processor()}, {memory_gib:.0f} GiB; {platform.system()} {platform.release().split('-')[0]}, "
+        f"Python {platform.python_version()}; {versions}; {moment()}"
     )
 
 
@@ -87,16 +140,22 @@ class Table:
     header: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     note: str = ""
+    raw: object = None
+    """What the cells were made from, for a script."""
+    plot: Plot | None = None
+    """A picture of it."""
 
-    def markdown(self) -> str:
+    def markdown(self, heading: bool = True) -> str:
         """The table, padded so that it also reads well on a terminal."""
-        widths = [max(len(row[i]) for row in (self.header, *self.rows)) for i in range(len(self.header))]
-        lines = [
-            "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-            for row in (self.header, *self.rows)
-        ]
-        rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-        parts = [f"### {self.title}", "\n".join([lines[0], rule, *lines[1:]])]
+        parts = [f"### {self.title}"] if heading else []
+        if self.rows:
+            widths = [max(len(row[i]) for row in (self.header, *self.rows)) for i in range(len(self.header))]
+            lines = [
+                "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+                for row in (self.header, *self.rows)
+            ]
+            rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+            parts.append("\n".join([lines[0], rule, *lines[1:]]))
         return "\n\n".join([*parts, self.note] if self.note else parts)
 
     def as_json(self) -> dict[str, object]:
@@ -105,6 +164,7 @@ class Table:
             "title": self.title,
             "rows": [dict(zip(self.header, row, strict=True)) for row in self.rows],
             "note": self.note,
+            "raw": self.raw,
         }
 
 

@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from benchmarks.engine import PRECOMPUTE, load_setup, prove_row
+from benchmarks.peer import PRECOMPUTE, load_setup, prove_row
 from erasure.packing import pack
 
 
