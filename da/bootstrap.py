@@ -150,7 +150,12 @@ def open_node_engine(settings: Settings) -> Engine:
         raise StartupError(f"engine_fallback: must be one of {names}; got {fallback!r}")
 
     def opened(name: str) -> Engine:
-        return open_engine(name, workers=settings.engine_workers, proving="disperser" in settings.roles)
+        return open_engine(
+            name,
+            workers=settings.engine_workers,
+            proving="disperser" in settings.roles,
+            table=settings.engine_table,
+        )
 
     try:
         first = opened(settings.engine)

@@ -212,6 +212,11 @@ class Settings(BaseSettings):
     engine: str = Field(
         default="auto", description='Engine for the heavy mathematics: "auto", "ckzg", "host" or "cuda".'
     )
+    engine_table: Literal["small", "medium", "large"] | None = Field(
+        default=None,
+        description="Tables of the host engine, memory for speed: about 20, 90 or 150 MiB; unset: medium for "
+        "a disperser, small for others.",
+    )
     engine_fallback: str | None = Field(
         default=None,
         description="Engine to go on with when the first breaks down while it runs; unset: the work of that "

@@ -26,7 +26,9 @@ _ACCELERATED: Final = {"cuda": ("gpu.cuda_engine", "CudaEngine"), "host": ("gpu.
 ENGINE_NAMES: Final = ("auto", *_ACCELERATED, "ckzg")
 
 
-def open_engine(name: str = "auto", *, workers: int | None = None, proving: bool = True) -> Engine:
+def open_engine(
+    name: str = "auto", *, workers: int | None = None, proving: bool = True, table: str | None = None
+) -> Engine:
     """Opens an engine; the caller closes it.
 
     Args:
@@ -35,10 +37,12 @@ def open_engine(name: str = "auto", *, workers: int | None = None, proving: bool
             all devices.
         proving: False for a program that proves rarely or never, and would rather have the memory of the
             tables (about 96 MiB); it still can.
+        table: of the host engine, memory for speed: "small", "medium" or "large" (`gpu.host_engine.TABLES`);
+            None means medium to prove, else small. Other engines have no such choice.
 
     Raises:
         EngineUnavailable: the engine asked for cannot run here.
-        ValueError: a name that is none of these.
+        ValueError: a name or a table that is none of these.
     """
     if name not in ENGINE_NAMES:
         raise ValueError(f"engine must be one of {', '.join(ENGINE_NAMES)}; got {name!r}")
@@ -46,7 +50,9 @@ def open_engine(name: str = "auto", *, workers: int | None = None, proving: bool
     candidates = tuple(_ACCELERATED) if name == "auto" else () if name == "ckzg" else (name,)
     for candidate in candidates:
         try:
-            return _logged(_open(candidate, workers, proving), passed_over)
+            return _logged(
+                _open(candidate, workers, table or ("medium" if proving else "small")), passed_over
+            )
         except EngineUnavailable as error:
             if name != "auto":
                 hint = f"{error.reason}; choose another engine, or 'auto'"
@@ -64,12 +70,12 @@ def why_not(name: str) -> str | None:
     return reason
 
 
-def _open(name: str, workers: int | None, proving: bool) -> Engine:
+def _open(name: str, workers: int | None, table: str) -> Engine:
     reason = why_not(name)
     if reason is not None:
         raise EngineUnavailable(name, reason)
     module_name, class_name = _ACCELERATED[name]
-    options = {"table": "small"} if name == "host" and not proving else {}
+    options = {"table": table} if name == "host" else {}
     engine: Engine = getattr(importlib.import_module(module_name), class_name)(workers=workers, **options)
     return engine
 

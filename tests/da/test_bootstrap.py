@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from da import bls, keystore
+from da import bls, bootstrap, keystore
 from da.bootstrap import (
     EARLIEST_CLOCK_MS,
     OPEN_FILES_WANTED,
@@ -123,6 +123,16 @@ def test_an_address_that_peers_may_not_reach_is_warned_of(
 def test_a_forced_engine_that_is_missing_or_unknown_is_refused(settings_of: Callable[..., Settings]) -> None:
     with pytest.raises(StartupError, match="engine"):
         open_node_engine(settings_of(engine="nonsense"))
+
+
+@pytest.mark.parametrize("role", ["member", "disperser"])
+def test_the_engine_is_opened_as_the_settings_say(
+    settings_of: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    opened: dict[str, object] = {}
+    monkeypatch.setattr(bootstrap, "open_engine", lambda name, **options: opened.update(options, name=name))
+    open_node_engine(settings_of(engine="host", engine_workers=3, engine_table="large", roles=[role]))
+    assert opened == {"name": "host", "workers": 3, "proving": role == "disperser", "table": "large"}
 
 
 def test_an_engine_to_fall_back_to_is_checked_and_counted(settings_of: Callable[..., Settings]) -> None:

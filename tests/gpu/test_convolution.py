@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gpu import convolution
+from gpu import convolution, folding
 from gpu.loader import LAMBDA, SCALAR_MODULUS
 
 R = SCALAR_MODULUS
@@ -103,3 +105,21 @@ def test_the_root_table_holds_roots_of_unity() -> None:
     assert len(set(values)) == 64
     assert all(pow(value, 128, R) == 1 for value in values)
     assert np.abs(digits).max() <= 31
+
+
+@pytest.mark.parametrize(
+    ("header", "name", "value"),
+    [
+        ("kernels/convolution.cuh", "DIGIT_BITS", convolution.DIGIT_BITS),
+        ("kernels/convolution.cuh", "DIGITS", convolution.convolution_digits().shape[-1]),
+        ("host/convolution.hpp", "DIGIT_BITS", folding.DIGIT_BITS),
+        ("host/convolution.hpp", "DIGITS", folding.DIGITS),
+        ("host/setup.hpp", "ROOT_DIGIT_BITS", convolution.ROOT_DIGIT_BITS),
+        ("host/setup.hpp", "ROOT_DIGITS", convolution.root_digits().shape[-1]),
+    ],
+)
+def test_the_headers_read_digits_as_they_were_written(header: str, name: str, value: int) -> None:
+    """The shape of a table is said on both sides of the C boundary; its numbers only here."""
+    text = (Path(convolution.__file__).parent / header).read_text()
+    [found] = re.findall(rf"\b{name} = (\d+)\b", text)
+    assert int(found) == value

@@ -62,6 +62,7 @@ def test_host_takes_small_tables_where_nothing_is_proved(engines) -> None:
     engines(host=None)
     assert gpu.open_engine(proving=False).table == "small"
     assert gpu.open_engine().table == "medium"
+    assert gpu.open_engine(proving=False, table="large").table == "large"
 
 
 def test_without_others_auto_is_ckzg_and_the_log_says_why(engines, caplog: pytest.LogCaptureFixture) -> None:
