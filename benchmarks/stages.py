@@ -45,14 +45,14 @@ _ROWS: Final[tuple[Rule, ...]] = (
     ("recovery's equations", ("Recovery::run",)),
 )
 _PROOFS: Final[tuple[Rule, ...]] = (
+    ("fixed-base sums: additions", ("add_windows",)),
+    ("fixed-base sums: Horner's rule", ("sum_positions",)),
     ("scalars to comb digits", ("set_bits",)),
-    ("fixed-base sums: additions", ("CombTable::multiply", "accumulate")),
-    ("fixed-base sums: Horner's rule", ("CombTable::multiply",)),
     ("convolution: additions by tap", ("add_taps",)),
     ("convolution: Horner's rule", ("sum_digits",)),
     ("convolution: multiples", ("odd_multiples",)),
     ("convolution: split and join", ("Convolution::run",)),
-    ("to affine, blinding, compression", ("Prover::prove",)),
+    ("to affine, blinding, compression", ("Prover::convolve",)),
 )
 _VERIFICATION: Final[tuple[Rule, ...]] = (
     ("decompression", ("Verifier::read",)),
@@ -66,8 +66,8 @@ _VERIFICATION: Final[tuple[Rule, ...]] = (
 STAGES: Final[dict[str, tuple[Rule, ...]]] = {
     "prove": (*_ROWS, *_PROOFS),
     "commit": (
-        ("additions", ("CombTable::multiply", "accumulate")),
-        ("Horner's rule", ("CombTable::multiply",)),
+        ("additions", ("add_windows",)),
+        ("Horner's rule", ("sum_positions",)),
         ("scalars to comb digits", ("Prover::commit",)),
     ),
     "extend": _ROWS,
