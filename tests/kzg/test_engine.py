@@ -194,6 +194,24 @@ def test_any_changed_byte_makes_the_batch_wrong(engine, matrix, position: int) -
     assert engine.verify_cells(commitments, shifted, cells, proofs) is False
 
 
+def test_errors_that_cancel_each_other_are_noticed(engine, matrix) -> None:
+    """Two proofs of one column exchanged, or two cells: a sum without random factors would be the same."""
+    rows, columns = [0, 1, 2], [90, 90, 3]
+    cells, proofs = matrix.at(rows, columns)
+    commitments = matrix.commitments[rows]
+    exchanged = [1, 0, 2]
+    assert engine.verify_cells(commitments, columns, cells, proofs) is True
+    assert engine.verify_cells(commitments, columns, cells, proofs[exchanged]) is False
+    assert engine.verify_cells(commitments, columns, cells[exchanged], proofs) is False
+    assert engine.verify_cells(commitments[exchanged], columns, cells, proofs) is False
+    assert (
+        engine.verify_matrix_cells(matrix.data_commitments, rows, columns, cells, proofs[exchanged]) is False
+    )
+    assert (
+        engine.verify_matrix_cells(matrix.data_commitments, rows, columns, cells[exchanged], proofs) is False
+    )
+
+
 def test_each_changed_byte_of_one_item_is_noticed(engine, matrix) -> None:
     """All others are right: every byte of a commitment and a proof, every element of a cell, every index."""
     rows, columns = [0, 1, 2, 0, 1], [3, 3, 90, 127, 64]
