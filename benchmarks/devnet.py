@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchmarks import plain
-from benchmarks.measure import Table, quantile
+from benchmarks.measure import Table, machine, quantile
 from benchmarks.observe import Metrics, process_memory
 from da.client import CellarClient
 from da.devnet import Devnet
@@ -60,7 +60,7 @@ class Run:
 
 def run(before: Sizes = SIZES_BEFORE, after: Sizes = SIZES) -> list[Table]:
     """Latency with both engines, steps, memory and responsiveness. Sizes of `before` are sizes of `after`."""
-    rng = random.Random(2024)
+    rng, described, load = random.Random(2024), machine(), os.getloadavg()[0]
     with _devnet("ckzg") as devnet:
         runs_before = [_in_sequence(devnet, size, count, rng) for size, count in before]
     with _devnet("auto") as devnet:
@@ -70,11 +70,12 @@ def run(before: Sizes = SIZES_BEFORE, after: Sizes = SIZES) -> list[Table]:
         with CellarClient(devnet.disperser.url) as client:
             engine = str(client.node()["engine"]["engine"])
     peers_s = plain.prove_s([rng.randbytes(size) for size, _ in after])
+    note = f"{described}. Load average before the run: {load:.2f}, after it: {os.getloadavg()[0]:.2f}."
     return [
-        _before_and_after(runs_before, runs, engine),
-        _latency(runs, peers_s, together_s, engine),
-        _steps("ckzg", runs_before),
-        _steps(engine, runs),
+        _before_and_after(runs_before, runs, engine, note),
+        _beside_peer(runs, peers_s, together_s, engine),
+        _steps("Steps of a payload, after, ms", runs),
+        _steps("Steps of a payload, before, ms", runs_before),
         memory,
         _lag(runs),
     ]
@@ -132,7 +133,7 @@ def _size(size: int) -> str:
     return f"{size // MIB} MiB" if size >= MIB else f"{size // KIB} KiB"
 
 
-def _before_and_after(before: list[Run], after: list[Run], engine: str) -> Table:
+def _before_and_after(before: list[Run], after: list[Run], engine: str, note: str) -> Table:
     then = {each.size: each for each in before}
     rows = []
     for now in after:
@@ -151,7 +152,7 @@ def _before_and_after(before: list[Run], after: list[Run], engine: str) -> Table
             )
         )
     return Table(
-        f"Payload to certificate, {NODES} nodes, engine `ckzg` and `{engine}`",
+        "Payload to certificate, before and after",
         (
             "payload",
             "posts",
@@ -164,12 +165,11 @@ def _before_and_after(before: list[Run], after: list[Run], engine: str) -> Table
             "faster",
         ),
         rows,
-        "The same nodes and the same benchmark but for the engine: `ckzg` is the one there was at first. One"
-        " poster, `wait=certified`. With few posts p95 is the slowest.",
+        note,
     )
 
 
-def _latency(runs: list[Run], peers_s: list[float], together_s: float, engine: str) -> Table:
+def _beside_peer(runs: list[Run], peers_s: list[float], together_s: float, engine: str) -> Table:
     rows = [
         (
             _size(each.size),
@@ -184,16 +184,15 @@ def _latency(runs: list[Run], peers_s: list[float], together_s: float, engine: s
     ]
     size, count = TOGETHER
     return Table(
-        f"Engine `{engine}` beside bare c-kzg",
+        "Payload to certificate, beside bare c-kzg",
         ("payload", "rows", "posts", "p50 s", "range s", "c-kzg alone s", "ratio"),
         rows,
-        "c-kzg alone: cells and proofs of the same rows by plain c-kzg calls on all cores, with no network,"
-        f" disk or verification. {POSTERS} posters together, {count} payloads of {_size(size)}:"
+        f"Engine `{engine}`. {POSTERS} posters together, {count} payloads of {_size(size)}:"
         f" {count * size / MIB / together_s:.3g} MiB/s.",
     )
 
 
-def _steps(engine: str, runs: list[Run]) -> Table:
+def _steps(title: str, runs: list[Run]) -> Table:
     rows = []
     for each in runs:
         disperser, members = each.counted[0], each.counted[1:]
@@ -211,15 +210,9 @@ def _steps(engine: str, runs: list[Run]) -> Table:
         figures_s = [mean_s, *steps_s, http_s, sum(pushes_s) / len(pushes_s), *within_s]
         rows.append((_size(each.size), *(f"{figure_s * 1000:.0f}" for figure_s in figures_s)))
     return Table(
-        f"Where the time goes, engine `{engine}`, ms",
+        title,
         ("payload", "mean", *STEPS, "http", "push", *MEMBER_STEPS),
         rows,
-        "Means. commit: packing a post and committing to its rows; accept: outbox, fsynced; gather: waiting"
-        " for the batch to close; load: reading the rows again; encode: extending and proving them, checking"
-        " two columns; propose: header and matrix to the disk; certify: from there to the certificate; http:"
-        " body in, answer out. Within certify, at the same time for five members: push, of which verify and"
-        " keep (fsync) are at the member, the rest is the transfer and waiting for a core: all six nodes"
-        " share them, so what would run side by side on six machines takes turns here.",
     )
 
 
@@ -238,7 +231,6 @@ def _memory(devnet: Devnet) -> Table:
         "Peak resident memory of each process, MiB",
         ("node", "node process", "engine workers"),
         rows,
-        "VmHWM after all of the posts above, 16 MiB ones included.",
     )
 
 
@@ -260,6 +252,4 @@ def _lag(runs: list[Run]) -> Table:
         "Event loop lag meanwhile, ms",
         ("payload", "disperser p99 <=", "worst member p99 <=", "any node, longest <="),
         rows,
-        "How late a timer fires on a node's event loop, measured four times a second; ends of histogram"
-        " buckets.",
     )
