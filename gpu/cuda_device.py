@@ -188,7 +188,7 @@ class CudaQueue:
     def launch(self, kernel: str, blocks: int, *arguments: Argument) -> None:
         if not blocks:
             return
-        values = [_value(argument) for argument in arguments]
+        values = tuple(_value(argument) for argument in arguments)
         with self._device.on():
             threads = kernels()[kernel].threads
             self._device.function(kernel)((blocks,), (threads,), values, 0, self._stream)

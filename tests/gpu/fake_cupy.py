@@ -265,7 +265,11 @@ class Module:
         pointers, limit = _SIGNATURES[name], kernels()[name].threads
 
         def launch(
-            grid: tuple[int, ...], block: tuple[int, ...], args: list[object], shared_mem: int, stream: Stream
+            grid: tuple[int, ...],
+            block: tuple[int, ...],
+            args: tuple[object, ...],
+            shared_mem: int,
+            stream: Stream,
         ) -> None:
             device = self._cupy.enter("launch")
             assert device is self.device is stream.device

@@ -24,7 +24,7 @@ cuda_device = pytest.importorskip("gpu.cuda_device", reason="CuPy is not install
 import cupy  # noqa: E402 (after the check that it can be imported)
 
 from gpu import cuda_engine, kernel_engine  # noqa: E402
-from gpu.device import DeviceError, DeviceMemoryError  # noqa: E402
+from gpu.device import DeviceError, DeviceMemoryError, Region  # noqa: E402
 from gpu.fallback import FallbackEngine  # noqa: E402
 from kzg import parity  # noqa: E402
 from kzg.errors import EngineFailed, EngineUnavailable  # noqa: E402
@@ -67,6 +67,19 @@ def test_the_stand_in_has_nothing_that_cupy_has_not() -> None:
     assert callable(cupy.cuda.Stream.synchronize)
     assert "non_blocking" in inspect.signature(cupy.cuda.Stream).parameters
     assert isinstance(cupy.cuda.Device.compute_capability, property | type(type.__dict__["__doc__"]))
+
+
+def test_cupy_takes_the_arguments_of_kernels_as_they_are() -> None:
+    """A function of no module: CuPy looks at the arguments before it asks for a device."""
+    reason = cuda_engine.available()
+    if reason is None:
+        pytest.skip("there is a device, on which a function of no module must not be launched")
+    function = cupy.cuda.function.Function.__new__(cupy.cuda.function.Function)
+    stream = types.SimpleNamespace(ptr=0)
+    with pytest.raises(cupy.cuda.runtime.CUDARuntimeError):
+        function((1,), (64,), tuple(map(cuda_device._value, (5, None, Region(1 << 40, 8)))), 0, stream)
+    with pytest.raises(TypeError):
+        function((1,), (64,), (object(),), 0, stream)
 
 
 def test_what_goes_up_comes_down(install: Install) -> None:
