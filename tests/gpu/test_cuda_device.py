@@ -232,26 +232,41 @@ Working = tuple[FakeCupy, cuda_engine.CudaEngine]
 
 @contextlib.contextmanager
 def _working(library: Kernels, devices: int) -> Iterator[Working]:
-    """The engine with its kernels."""
+    """The engine with its kernels. Who uses it puts its FakeCupy in CuPy's place."""
+    fake = FakeCupy(library, devices)
     with pytest.MonkeyPatch.context() as patch:
-        fake = FakeCupy(library, devices)
         patch.setattr(cuda_device, "cupy", fake)
         patch.setattr(cuda_device.nvrtc, "cached_cubin", lambda source, architecture: b"cubin")
-        with cuda_engine.CudaEngine(windows=WINDOWS) as engine:
-            yield fake, engine
+        engine = cuda_engine.CudaEngine(windows=WINDOWS)
+    yield fake, engine
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda_device, "cupy", fake)
+        engine.close()
     assert fake.allocated == 0
 
 
 @pytest.fixture(scope="module")
-def one_device(host_kernels: Kernels) -> Iterator[Working]:
+def opened_on_one(host_kernels: Kernels) -> Iterator[Working]:
     with _working(host_kernels, 1) as working:
         yield working
 
 
 @pytest.fixture(scope="module")
-def two_devices(host_kernels: Kernels) -> Iterator[Working]:
+def opened_on_two(host_kernels: Kernels) -> Iterator[Working]:
     with _working(host_kernels, 2) as working:
         yield working
+
+
+@pytest.fixture
+def one_device(opened_on_one: Working, install: Install) -> Working:
+    install(opened_on_one[0])
+    return opened_on_one
+
+
+@pytest.fixture
+def two_devices(opened_on_two: Working, install: Install) -> Working:
+    install(opened_on_two[0])
+    return opened_on_two
 
 
 def test_every_operation_gives_the_bytes_of_ckzg(
