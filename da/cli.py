@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
-from typing import Annotated
 
 import typer
 
 from da.commands import committees, configs, demo, devnets, keys, node, payloads, tokens
-from da.commands.output import CommandError, stderr
+from da.commands.output import CommandError, Version, stderr
 
 app = typer.Typer(
     name="da",
@@ -27,19 +25,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        print(version("cellar-da"))
-        raise typer.Exit
-
-
 @app.callback()
-def _options(
-    _version: Annotated[
-        bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end."),
-    ] = False,
-) -> None:
+def _options(_version: Version = False) -> None:
     """Options before the subcommand."""
 
 

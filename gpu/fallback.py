@@ -14,10 +14,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
-from kzg.engine import Engine
+from kzg.engine import Closing, Engine
 from kzg.errors import EngineClosed, EngineFailed
 from kzg.types import Bytes, Indices
 
@@ -25,7 +24,7 @@ logger = logging.getLogger("cellar.engine")
 T = TypeVar("T")
 
 
-class FallbackEngine:
+class FallbackEngine(Closing):
     """`first` until it fails, then the engine that `open_second` opens; see `kzg.engine.Engine`.
 
     Both are closed with it.
@@ -92,14 +91,6 @@ class FallbackEngine:
         self._first.close()
         if second is not None:
             second.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _run(self, call: Callable[[Engine], T]) -> T:
         engine = self._second or self._first

@@ -26,8 +26,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 from py_arkworks_bls12381 import G2Point
@@ -42,6 +41,7 @@ from erasure.constants import (
     CELLS_PER_EXT_BLOB,
 )
 from gpu.convolution import proof_transform, root_digits
+from gpu.factors import distinct, random_factors, sums_of_factors
 from gpu.folding import matrix_digits
 from gpu.pairing import frobenius_bytes, line_bytes
 from kzg import trusted_setup
@@ -57,6 +57,7 @@ from kzg.checks import (
     check_recovery,
 )
 from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
+from kzg.engine import Closing
 from kzg.errors import (
     EngineClosed,
     EngineFailed,
@@ -166,7 +167,7 @@ def _library() -> ctypes.CDLL:
 
 
 @fails_without_memory
-class HostEngine:
+class HostEngine(Closing):
     """The vector lanes of all cores; see `kzg.engine.Engine` for what each method does.
 
     Args:
@@ -299,9 +300,9 @@ class HostEngine:
             with self._call():
                 return True
 
-        first, row = _distinct(commitments)
-        factors = _random_factors(len(columns))
-        weights = _sums(factors, row, len(first))
+        first, row = distinct(commitments)
+        factors = random_factors(len(columns))
+        weights = sums_of_factors(factors, row, len(first))
         try:
             return self._verify(
                 np.ascontiguousarray(commitments[first]), weights, factors, columns, cells, proofs
@@ -322,8 +323,8 @@ class HostEngine:
                 return True
 
         count = len(commitments)
-        factors = _random_factors(len(columns))
-        sums = _sums(factors, rows, 2 * count)
+        factors = random_factors(len(columns))
+        sums = sums_of_factors(factors, rows, 2 * count)
         totals = sums[:count]
         for j in sorted(set(rows[rows >= count].tolist())):
             parity = parity_weight_row(count, j - count)
@@ -422,17 +423,6 @@ class HostEngine:
             self._idle.wait_for(lambda: not self._calls)
         self._library.cellar_close(self._handle)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     @contextlib.contextmanager
     def _call(self) -> Iterator[int]:
         """The handle, which stays valid while the block runs.
@@ -499,30 +489,6 @@ def _in_column_order(values: list[int]) -> Bytes:
     return _scalars(values[::2] + values[1::2])
 
 
-def _distinct(commitments: Bytes) -> tuple[IndexArray, IndexArray]:
-    """Where each distinct commitment appears first, in that order, and which of them each row is."""
-    keys = commitments.view(f"V{BYTES_PER_COMMITMENT}").reshape(-1)
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return first[order], rank[inverse.reshape(-1)]
-
-
-def _random_factors(count: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    """u32[count, 4]: odd numbers below 2^128, little-endian words."""
-    factors = np.frombuffer(secrets.token_bytes(16 * count), dtype="<u4").reshape(-1, 4).copy()
-    factors[:, 0] |= 1
-    return factors
-
-
 def _noise(*counts: int) -> bytes:
     """Random bytes for the membership test of lists of points, each filled up to whole vectors."""
     return secrets.token_bytes(_NOISE_PER_POINT * sum(-(-count // 8) * 8 for count in counts))
-
-
-def _sums(factors: np.ndarray[Any, np.dtype[np.uint32]], group: IndexArray, groups: int) -> list[int]:
-    """The sum of 128-bit factors u32[k, 4] in each group. Exact: words are summed as doubles, and fewer than
-    2^21 of them come together."""
-    words = [np.bincount(group, weights=factors[:, i], minlength=groups) for i in range(4)]
-    return [sum(int(word[g]) << 32 * i for i, word in enumerate(words)) for g in range(groups)]

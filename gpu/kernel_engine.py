@@ -24,18 +24,18 @@ import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from py_arkworks_bls12381 import GT, G1Point, G2Point
 
 from erasure.constants import BLS_MODULUS, BYTES_PER_BLOB, BYTES_PER_CELL, CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
 from gpu.device import Arena, Device, DeviceError, DeviceMemoryError, Queue, Region
+from gpu.factors import distinct
 from gpu.operations import CommitRows, CompleteRows, Job, Operation
 from gpu.parity import ParityCells, ParityProofs
 from gpu.tables import Comb, Tables, build, commitment_comb, proof_comb, resident_bytes
-from gpu.verification import VerifyCells, distinct
+from gpu.verification import VerifyCells
 from kzg import trusted_setup
 from kzg.checks import (
     check_blobs,
@@ -49,6 +49,7 @@ from kzg.checks import (
     check_recovery,
 )
 from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
+from kzg.engine import Closing
 from kzg.errors import EngineClosed, EngineFailed, InvalidPoint, LengthMismatch
 from kzg.memory import fails_without_memory
 from kzg.types import Bytes, IndexArray, Indices
@@ -73,7 +74,7 @@ WINDOWS: Final = ((16, 14), (13, 12), (10, 10), (8, 8), (6, 6))
 
 
 @fails_without_memory
-class KernelEngine:
+class KernelEngine(Closing):
     """See `kzg.engine.Engine` for what each method does.
 
     Args:
@@ -238,17 +239,6 @@ class KernelEngine:
         self._closed.set()
         for worker in self._workers:
             worker.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _run(self, operation: Operation, count: int, most: int) -> None:
         """Divides `count` rows or cells among the devices.

@@ -19,13 +19,13 @@ Source: consensus-specs fulu, verify_cell_kzg_proof_batch_impl (which derives th
 
 from __future__ import annotations
 
-import secrets
 from typing import Final
 
 import numpy as np
 
 from erasure.columns import parity_weight_row
 from gpu.device import Arena, Array, Queue, as_words
+from gpu.factors import random_factors, sums_of_factors
 from gpu.loader import CELL_ELEMENTS, CELLS, SCALAR_MODULUS
 from gpu.pipeline import CELL_BYTES
 from gpu.tables import (
@@ -252,28 +252,6 @@ class _VerifyJob:
         operation.bad_commitments += [int(self._used[i - count]) for i in bad if i >= count]
         operation.invalid |= bool(self._found_invalid.any())
         operation.sides.append((self._found[0].tobytes(), self._found[1].tobytes()))
-
-
-def random_factors(count: int) -> Array:
-    """u32[count, 4]: odd numbers below 2^128."""
-    factors = np.frombuffer(secrets.token_bytes(16 * count), dtype="<u4").reshape(-1, 4).copy()
-    factors[:, 0] |= 1
-    return factors
-
-
-def distinct(commitments: Bytes) -> tuple[IndexArray, IndexArray]:
-    """Where each distinct commitment stands first, and which of them each one is."""
-    keys = np.ascontiguousarray(commitments).view(f"V{POINT_BYTES}").reshape(-1)
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    return first, inverse.reshape(-1)
-
-
-def sums_of_factors(factors: Array, group: IndexArray, groups: int) -> list[int]:
-    """The sum of factors in each group, modulo r. Exact: fewer than 2^21 words are summed as doubles."""
-    words = [np.bincount(group, weights=factors[:, i], minlength=groups) for i in range(4)]
-    return [
-        sum(int(word[g]) << 32 * i for i, word in enumerate(words)) % SCALAR_MODULUS for g in range(groups)
-    ]
 
 
 def runs_of(starts: Array) -> tuple[Array, Array]:

@@ -18,8 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from importlib import metadata
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from kzg import parity, verification
 from kzg.checks import check_blobs, check_recovery, check_verification
 from kzg.ckzg_worker import COMMIT, EXTEND, PROVE, RECOVER, VERIFY
 from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
+from kzg.engine import Closing
 from kzg.errors import InvalidPoint
 from kzg.memory import fails_without_memory
 from kzg.points import first_invalid_point
@@ -51,7 +51,7 @@ _BYTES_PER_AFFINE_POINT: Final = 96
 
 
 @fails_without_memory
-class CkzgEngine:
+class CkzgEngine(Closing):
     """c-kzg on all cores; see `kzg.engine.Engine` for what each method does.
 
     Args:
@@ -185,17 +185,6 @@ class CkzgEngine:
 
     def close(self) -> None:
         self._pool.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _check_open(self) -> None:
         self._pool.run([])

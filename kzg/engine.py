@@ -18,6 +18,7 @@ Source: https://github.com/ethereum/consensus-specs/blob/v1.5.0/specs/fulu/polyn
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
@@ -132,3 +133,22 @@ class Engine(Protocol):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+
+class Closing(ABC):
+    """The half of the port that is the same in all engines: `with` closes the engine at its end."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """As `Engine.close`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -12,13 +12,13 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 
+from da.commands.output import Version
 from da.protocol.committee import Committee
 from da.protocol.errors import ProtocolError
 from light_client.client import LightClient
@@ -67,19 +67,8 @@ DisperserOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output, for scripts.")]
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        print(version("cellar-da"))
-        raise typer.Exit
-
-
 @app.callback()
-def _options(
-    _version: Annotated[
-        bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end."),
-    ] = False,
-) -> None:
+def _options(_version: Version = False) -> None:
     """Options before the subcommand."""
 
 

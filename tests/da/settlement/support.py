@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,14 +25,20 @@ def secrets(count: int) -> list[bytes]:
     return sorted(((i + 1).to_bytes(32, "big") for i in range(count)), key=bls.public_key)
 
 
-def make_committee(count: int = MEMBERS, chain_id: int = CHAIN_ID, retention_s: int = 86_400) -> Committee:
+def make_committee(
+    count: int = MEMBERS,
+    chain_id: int = CHAIN_ID,
+    retention_s: int = 86_400,
+    stakes: Sequence[int] | None = None,
+) -> Committee:
+    """Members of these stakes, 10, 11, 12 and so on if not said; the first is the disperser."""
     members = tuple(
         Member(
             name=f"m{i}",
             url=f"http://127.0.0.1:{9000 + i}",
             public_key=bls.public_key(secret),
             proof_of_possession=bls.prove_possession(secret),
-            stake=10 + i,
+            stake=10 + i if stakes is None else stakes[i],
             disperser=i == 0,
         )
         for i, secret in enumerate(secrets(count))
@@ -48,7 +55,7 @@ class Batch:
 def make_batch(committee: Committee, payload_count: int = 3, timestamp_s: int = START_S) -> Batch:
     commitments = np.arange(payload_count * 48, dtype=np.uint8).reshape(payload_count, 48)
     ordered = sorted(
-        (bytes([i]) * 32, payload_id(1000 + i, commitments[i : i + 1]), 1000 + i)
+        (bytes([i + 1]) * 32, payload_id(1000 + i, commitments[i : i + 1]), 1000 + i)
         for i in range(payload_count)
     )
     entries = tuple(
