@@ -1,7 +1,7 @@
 """`python -m benchmarks [SECTION ...]`: one document of tables, each with its peer from the same run.
 
 Sections: engine, devnet, cells, light-client, settlement; all of them when none is named. Takes about
-twenty minutes on two idle cores, half of them for the engines.
+twenty-five minutes on two idle cores, half of them for the engines.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from kzg.errors import EngineUnavailable
 BATCHES: Final = (1, 8, 64, 256)
 PEER_ROWS: Final = 4
 """Rows of a batch that the peer takes in one turn, on each core."""
-SLOW_ROWS: Final = 64
+SLOW_ROWS: Final = 16
 """From here on, what takes the ckzg engine tens of milliseconds a row is run once."""
 NOT_MEASURED: Final = "not measured"
 

@@ -72,7 +72,7 @@ class Sample(Generic[T]):
         return drawn
 
 
-def in_turns(subjects: dict[str, Subject], runs: int = 5, budget_s: float = 10.0) -> dict[str, Timing]:
+def in_turns(subjects: dict[str, Subject], runs: int = 5, budget_s: float = 8.0) -> dict[str, Timing]:
     """Time each subject `runs` times, in turns, after one warm-up each; fewer when the budget is spent.
 
     At least three timed runs are made of each, but for those that run once.
