@@ -3,6 +3,7 @@
 Flow of a round, for each disperser:
 - find the height up to which this node knows every certified batch;
 - ask the disperser for what comes after; if it cannot be reached, ask the other members;
+- ask them too where it leaves out heights, or one of which a certificate was seen;
 - of each batch verify proposal, contents and certificate, and store it without columns, which the repair
   then gets.
 
@@ -24,7 +25,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from da.errors import DaError, HeaderConflict, NotFound, PeerError, ReadOnly, RejectedCertificate
-from da.member.verification import check_batch
+from da.member.verification import check_batch, check_certificate
 from da.protocol.errors import ProtocolError
 from da.store.errors import CorruptBatch
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from da.node.context import NodeContext
+    from da.protocol.certificate import Certificate
     from da.protocol.committee import Member
     from da.transport import BatchPage, RemoteBatch
 
@@ -48,17 +50,32 @@ class LogFollower:
         """`on_batch` is told the hash of each batch that was stored without its columns."""
         self._context = context
         self._on_batch = on_batch
-        self._complete: dict[bytes, int] = {}  # disperser -> all certified batches up to here are known
+        # All by disperser, and gone with the process.
+        self._complete: dict[bytes, int] = {}  # all certified batches up to here are known, or passed over
+        self._passed: dict[
+            bytes, tuple[int, float]
+        ] = {}  # the lowest height of those, and when to look again
+        self._shown: dict[bytes, Certificate] = {}  # a certificate that was shown, to be looked at
+        self._certified: dict[bytes, int] = {}  # a certificate of this height was seen and is good
+        self._cut_off: dict[bytes, int] = {}  # where a reading of it that took too long goes on
+        self._troubles: dict[tuple[bytes, bytes], tuple[str, float]] = {}  # by source too: what, since when
         self._wanted = asyncio.Event()
         self._round: asyncio.Task[bool] | None = None
         self._next_round: asyncio.Task[bool] | None = None
 
-    def kick(self) -> None:
-        """Have a round soon."""
-        self._wanted.set()
+    def expect(self, certificate: Certificate) -> None:
+        """Somebody showed a certificate, unverified, of a batch that is unknown here: have a round soon.
+
+        One a log and round is looked at; should it be good, others than the disperser are asked until its
+        batch is known.
+        """
+        disperser_id = certificate.header.disperser_id
+        if any(disperser.id == disperser_id for disperser in self._context.committee.dispersers):
+            self._shown.setdefault(disperser_id, certificate)
+            self._wanted.set()
 
     async def run(self) -> None:
-        """A round each interval, or when kicked."""
+        """A round each interval, or when something is expected."""
         while True:
             await self.fresh()
             try:
@@ -95,13 +112,15 @@ class LogFollower:
         """Learn one log, from the peers if need be; whether its end is certain."""
         context = self._context
         if disperser.id != context.member.id:
-            if await self._read_log(disperser, disperser):
+            if await self._read_log(disperser, disperser) and await self._is_whole(disperser):
                 return True
         elif await context.store.latest(disperser.id) is not None:
             return True  # this node's own log: only after the loss of its store do others know better
-        peers = [member for member in context.peers if member.id != disperser.id]
-        await asyncio.gather(*(self._read_log(member, disperser) for member in peers))
+        await asyncio.gather(*(self._read_log(member, disperser) for member in self._others(disperser)))
         return disperser.id == context.member.id
+
+    def _others(self, disperser: Member) -> list[Member]:
+        return [member for member in self._context.peers if member.id != disperser.id]
 
     async def ask_peers(self, disperser: Member) -> None:
         """Learn one log from others than its disperser, until a third of all stake or everybody was asked.
@@ -109,8 +128,8 @@ class LogFollower:
         Whatever is certified was signed for by more than the others. Slow ones are not waited for.
         """
         context = self._context
-        peers = [member for member in context.peers if member.id != disperser.id]
-        asked = {asyncio.create_task(self._read_log(member, disperser)): member for member in peers}
+        others = self._others(disperser)
+        asked = {asyncio.create_task(self._read_log(member, disperser)): member for member in others}
         waiting, told = set(asked), 0
         try:
             while waiting and 3 * told <= context.committee.total_stake:
@@ -126,49 +145,123 @@ class LogFollower:
         context = self._context
         loop = asyncio.get_running_loop()
         until_s = loop.time() + _TIMEOUTS_PER_READ * context.config.peer_timeout_s
-        height: int | None = await self._first_unknown(disperser.id)
+        first = await self._first_unknown(disperser.id)
+        height: int | None = first
+        if source is disperser:
+            height = max(first, self._cut_off.pop(disperser.id, 0))
         while height is not None:
-            try:
-                page = await context.transport.get_batches(
-                    source, disperser.id, height, context.config.follow_page, context.config.peer_timeout_s
-                )
-                for batch in page.batches:
-                    await self._learn(source, disperser, batch)
-                if source is disperser:
-                    self._pass_gap(disperser.id, height, page)
-            except PeerError as error:
-                log.info("log of %s: %s", disperser.name, error)
-                return False
-            except ReadOnly as error:
-                log.warning("log of %s: nothing can be stored: %s", disperser.name, error)
-                return False
-            except (DaError, ProtocolError) as error:
-                log.warning("log of %s: %s told something wrong: %s", disperser.name, source.name, error)
+            page = await self._read_page(source, disperser, height)
+            if page is None:
                 return False
             if page.next_height is not None and page.next_height <= height:
-                log.warning("log of %s: %s does not get ahead", disperser.name, source.name)
+                self._note(source, disperser, "no end", "it does not get ahead")
                 return False
             height = page.next_height
             if height is not None and loop.time() > until_s:
-                log.info("log of %s: %s has more than can be read in a round", disperser.name, source.name)
+                if source is disperser:
+                    self._cut_off[disperser.id] = height
+                self._note(source, disperser, "long", "it has more than can be read in a round", logging.INFO)
                 return False
+        self._note_end(source, disperser)
         return True
 
-    def _pass_gap(self, disperser_id: bytes, height: int, page: BatchPage) -> None:
-        """Heights that the disperser itself has nothing live at are not asked for again in every round."""
-        first = page.batches[0].header.height if page.batches else page.next_height
-        if first is not None and first > height and self._complete.get(disperser_id, 0) < height:
-            self._complete[disperser_id] = first - 1
+    async def _read_page(self, source: Member, disperser: Member, height: int) -> BatchPage | None:
+        """A page of the log, what is in it learnt; None when that cannot be."""
+        context = self._context
+        try:
+            page = await context.transport.get_batches(
+                source, disperser.id, height, context.config.follow_page, context.config.peer_timeout_s
+            )
+            for batch in page.batches:
+                await self._learn(source, disperser, batch)
+        except PeerError as error:
+            self._note(source, disperser, type(error).__name__, str(error), logging.INFO)
+            return None
+        except ReadOnly as error:
+            self._note(source, disperser, "read-only", f"nothing can be stored: {error}")
+            return None
+        except (DaError, ProtocolError) as error:
+            self._note(source, disperser, type(error).__name__, f"it told something wrong: {error}")
+            return None
+        return page
+
+    def _note(
+        self, source: Member, disperser: Member, kind: str, text: str, level: int = logging.WARNING
+    ) -> None:
+        """Log why a source's log is not read to its end, when that is news."""
+        key, now_s = (source.id, disperser.id), asyncio.get_running_loop().time()
+        before, since_s = self._troubles.get(key, ("", now_s))
+        self._troubles[key] = (kind, since_s)
+        if kind != before:
+            log.log(level, "log of %s, from %s: %s", disperser.name, source.name, text)
+
+    def _note_end(self, source: Member, disperser: Member) -> None:
+        trouble = self._troubles.pop((source.id, disperser.id), None)
+        if trouble is not None:
+            seconds = asyncio.get_running_loop().time() - trouble[1]
+            log.info(
+                "log of %s, from %s: read to its end again, after %.0f s",
+                disperser.name, source.name, seconds,
+            )  # fmt: skip
+
+    async def _is_whole(self, disperser: Member) -> bool:
+        """Whether nothing is missing of a log that its disperser has just told to its end.
+
+        Heights at which it tells nothing, below ones that are known, are asked of the other members; only
+        when these have nothing there either they are passed over, and not for ever.
+        """
+        context, loop = self._context, asyncio.get_running_loop()
+        missing = await self._first_unknown(disperser.id)
+        page = await context.store.batches(disperser.id, missing, 1, certified_only=True)
+        if page:
+            above = page[0].header.height
+            # What expires goes in the order of heights, so that the last of a gap speaks for all of it.
+            first = max(missing, above - context.config.follow_page)
+            others = self._others(disperser)
+            told = await asyncio.gather(*(self._read_page(member, disperser, first) for member in others))
+            stake = sum(member.stake for member, page in zip(others, told, strict=True) if page is not None)
+            if 3 * stake <= context.committee.total_stake and None in told:
+                return False
+            page = await context.store.batches(disperser.id, first, 1, certified_only=True)
+            if page[0].header.height != above:
+                return False
+            log.info("log of %s: nobody has heights %d to %d", disperser.name, missing, above - 1)
+            again_s = loop.time() + context.config.scrub_interval_s
+            self._passed.setdefault(disperser.id, (missing, again_s))
+            self._complete[disperser.id] = above - 1
+            missing = await self._first_unknown(disperser.id)
+        await self._look_at_shown(disperser, missing)
+        return missing > self._certified.get(disperser.id, 0)
+
+    async def _look_at_shown(self, disperser: Member, missing: int) -> None:
+        certificate = self._shown.pop(disperser.id, None)
+        if certificate is None or certificate.header.height < missing:
+            return
+        try:
+            await self._context.workers.compute(check_certificate, self._context.committee, certificate)
+        except RejectedCertificate as error:
+            log.debug("a certificate that proves nothing: %s", error)
+            return
+        height = max(certificate.header.height, self._certified.get(disperser.id, 0))
+        self._certified[disperser.id] = height
 
     async def _first_unknown(self, disperser_id: bytes) -> int:
         """The lowest height of which this node has no certified batch, above what is known complete."""
-        complete = self._complete.get(disperser_id, 0)
+        batches = self._context.store.batches
+        missing, again_s = self._passed.get(disperser_id, (0, float("inf")))
+        if asyncio.get_running_loop().time() >= again_s:
+            del self._passed[disperser_id]
+            self._complete[disperser_id] = missing - 1
+        if disperser_id not in self._complete:
+            # Below the first batch that an earlier run knew nothing is missed: it has expired.
+            known = await batches(disperser_id, 1, 1, certified_only=True)
+            self._complete[disperser_id] = known[0].header.height - 1 if known else 0
+        complete = self._complete[disperser_id]
         limit = self._context.config.follow_page
         while True:
-            page = await self._context.store.batches(disperser_id, complete + 1, limit, certified_only=True)
+            page = await batches(disperser_id, complete + 1, limit, certified_only=True)
             for record in page:
-                # Below the first batch ever known here nothing is missed: it has expired.
-                if record.header.height != complete + 1 and complete:
+                if record.header.height != complete + 1:
                     return complete + 1
                 complete = self._complete[disperser_id] = record.header.height
             if len(page) < limit:

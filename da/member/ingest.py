@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from da.member.follow import LogFollower
     from da.node.context import NodeContext
+    from da.protocol.certificate import Certificate
     from da.protocol.push import ColumnPush
 
 log = logging.getLogger("da.ingest")
@@ -224,20 +225,20 @@ class Ingest:
         """
         context = self._context
         certificate = decode_certificate(header_hash, certificate_bytes)
-        if await self._has_certificate(header_hash):
+        if await self._has_certificate(certificate):
             return
         async with self._certificates.hold():
-            if await self._has_certificate(header_hash):
+            if await self._has_certificate(certificate):
                 return
             await context.workers.compute(check_certificate, context.committee, certificate)
             await context.store.put_certificate(header_hash, certificate_bytes)
         context.changed.announce()
 
-    async def _has_certificate(self, header_hash: bytes) -> bool:
+    async def _has_certificate(self, certificate: Certificate) -> bool:
         try:
-            return (await self._context.store.batch(header_hash)).certificate is not None
+            return (await self._context.store.batch(certificate.header.hash)).certificate is not None
         except NotFound:
-            self._follower.kick()
+            self._follower.expect(certificate)
             raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 import pytest
 
 from da.errors import NotFound, NotReconstructable
+from da.protocol.certificate import Certificate
 from da.transport import BatchPage
 from kzg.engine import Engine
 from tests.simulation.virtual_time import run
 from tests.simulation.world import World
 
-LIMITS = {"follow_interval_s": 2.0, "repair_retry_s": 2.0, "follow_page": 2}
+LIMITS = {"follow_interval_s": 2.0, "repair_retry_s": 2.0, "follow_page": 2, "scrub_interval_s": 300.0}
 
 
 def test_a_log_is_learnt_in_pages_from_peers_when_the_disperser_is_gone(
@@ -129,5 +131,101 @@ def test_a_disperser_whose_log_never_ends_holds_up_nobody(tmp_path: Path, engine
             with pytest.raises(NotReconstructable):
                 await world.node(3).payload_status(bytes(32))
             assert world.loop.time() - start < 100
+
+    run(main())
+
+
+@pytest.mark.parametrize("lie", ["a far next", "the last alone", "an empty log"])
+def test_what_a_disperser_hides_is_learnt_from_others(tmp_path: Path, engine: Engine, lie: str) -> None:
+    hidden: set[int] = set()
+
+    def hide(method: str, page: Any) -> Any:
+        if method != "get_batches" or not hidden:
+            return page
+        batches = tuple(batch for batch in page.batches if batch.header.height not in hidden)
+        following = 10**9 if lie == "a far next" and not batches else page.next_height
+        return BatchPage(batches, following)
+
+    async def main() -> None:
+        async with World(tmp_path, engine, members=5, **LIMITS) as world:
+            await world.start()
+            world.disperser.link.tamper = hide
+            for index in (1, 2, 3):
+                world.seats[index].link.tamper = lambda method, page: (
+                    BatchPage((), None) if method == "get_batches" and hidden else page
+                )
+            world.seats[4].link.down = True
+            ids = [await world.certify(bytes([i + 1]) * 50) for i in range(5)]
+            hidden.update(range(2, 5 if lie == "the last alone" else 6))
+            await world.seats[4].stop()
+            node = await world.seats[4].start()
+            await asyncio.sleep(60)
+            assert len(world.store(4).batches(world.disperser.id, 1, 10, True)) == 5 - len(hidden)
+            # All the others are honest again; the disperser still lies.
+            for index in (1, 2, 3):
+                world.seats[index].link.tamper = None
+            if lie == "the last alone":
+                await asyncio.sleep(400)
+            else:
+                record = world.store(1).batches(world.disperser.id, 5, 1, True)[0]
+                assert record.certificate is not None
+                with pytest.raises(NotFound):
+                    await node.accept_certificate(record.header.hash, record.certificate)
+
+            async def learnt() -> bool:
+                return len(world.store(4).batches(world.disperser.id, 1, 10, True)) == 5
+
+            await world.until(learnt, 60)
+            for payload_id in ids:
+                assert (await node.payload_status(payload_id)).status == "certified"
+
+    run(main())
+
+
+def test_a_certificate_that_proves_nothing_sends_nobody_asking(tmp_path: Path, engine: Engine) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4, **LIMITS) as world:
+            await world.start()
+            await world.certify(b"bytes")
+            await world.settle()
+            record = world.store(1).batches(world.disperser.id, 1, 1, True)[0]
+            certificate = Certificate.decode(record.certificate or b"")
+            forged = replace(
+                certificate, header=replace(certificate.header, height=10**6, parent=bytes([1]) * 32)
+            )
+            with pytest.raises(NotFound):
+                await world.node(3).accept_certificate(forged.header.hash, forged.encode())
+            with pytest.raises(NotFound):
+                await world.node(3).payload_status(bytes(32))
+            calls = len(world.network.calls)
+            await asyncio.sleep(30)
+            asked = {call[1] for call in world.network.calls[calls:] if call[0] == "node-3"}
+            assert asked == {"node-0"}
+
+    run(main())
+
+
+def test_a_peer_that_is_down_is_told_of_once(
+    tmp_path: Path, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "da.follow")
+
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4, **LIMITS) as world:
+            await world.start()
+            await asyncio.sleep(10)
+            caplog.clear()
+            await world.disperser.stop()
+            await asyncio.sleep(100)
+            down = [line for line in caplog.messages if "from node-0: node-0: connection refused" in line]
+            assert len(down) == 3
+            assert len(caplog.messages) == 3
+            await world.disperser.start()
+            await asyncio.sleep(10)
+            up = [line for line in caplog.messages if "from node-0: read to its end again" in line]
+            assert len(up) == 3
+            assert all(95 < float(line.split()[-2]) < 110 for line in up)
+            await asyncio.sleep(100)
+            assert len(caplog.messages) == 6
 
     run(main())
