@@ -5,6 +5,8 @@ checksums and its columns against what this node should hold. All that is damage
 repair. Between two batches the pass rests, so that it never competes with serving. A quick pass, of what the
 index and the files' heads tell, comes at the start, and whenever a read met a batch that cannot be read.
 
+An index that a call finds damaged is made anew from the files, while reads of other batches go on.
+
 Does not: repair (see repair), nor look at expired batches.
 """
 
@@ -15,6 +17,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from da.errors import Expired, NotFound
+from da.node.waiting import until_room
 from da.store.base import ScrubFinding
 
 if TYPE_CHECKING:
@@ -32,11 +35,32 @@ class Scrub:
         self._context = context
         self._repair = repair
         self._doubted = asyncio.Event()
+        self._index_doubted = asyncio.Event()
 
     def doubt(self, header_hash: bytes) -> None:
         """A read met a batch that cannot be read: look soon which are so."""
         if not self._repair.knows_lost(header_hash):
             self._doubted.set()
+
+    def doubt_index(self) -> None:
+        """A call met an index that cannot be trusted: have it made anew."""
+        self._index_doubted.set()
+
+    async def mend_index(self) -> None:
+        """Make the index anew from the files whenever there is doubt, with a rest after it."""
+        context = self._context
+        rest_s = context.config.repair_retry_s
+        while True:
+            await self._index_doubted.wait()
+            log.error("the index is damaged: making it anew from the files")
+            await until_room(
+                "the index", rest_s, lambda: context.store.call(context.store.sync.rebuild_index)
+            )
+            self._index_doubted.clear()
+            log.warning("the index is made anew")
+            self._doubted.set()
+            context.changed.announce()
+            await asyncio.sleep(rest_s)
 
     async def run(self) -> None:
         """A quick pass at the start and when there is doubt, full ones at their interval."""

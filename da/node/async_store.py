@@ -3,18 +3,20 @@
     UnknownBatch -> NotFound      ExpiredBatch -> Expired       Equivocation, PrunedHeight -> HeaderConflict
     StoreReadOnly, StoreFull -> ReadOnly
 
-CorruptRecord, CorruptBatch and CorruptIndex pass as they are; the repair and the scrub are told of the
-first two on their way.
+    CorruptIndex -> NotReconstructable
+
+CorruptRecord and CorruptBatch pass as they are; the repair and the scrub are told of all three on their way.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from da.errors import ColumnNotHeld, Expired, HeaderConflict, NotFound, ReadOnly
+from da.errors import ColumnNotHeld, Expired, HeaderConflict, NotFound, NotReconstructable, ReadOnly
 from da.protocol.header import ZERO_HASH
 from da.store.errors import (
     CorruptBatch,
+    CorruptIndex,
     CorruptRecord,
     Equivocation,
     ExpiredBatch,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from da.node.workers import Workers
     from da.protocol.header import Header
     from da.protocol.payload_list import PayloadList
-    from da.store.base import BatchRecord, BatchStore, PayloadLocation, StoreHealth
+    from da.store.base import BatchRecord, BatchState, BatchStore, PayloadLocation, StoreHealth
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,13 +49,16 @@ class AsyncStore:
         workers: Workers,
         on_corrupt: Callable[[bytes, int, int], None],
         on_lost: Callable[[bytes], None],
+        on_corrupt_index: Callable[[], None],
     ) -> None:
         """`on_corrupt` is told (header hash, row, column) of every record that fails its checksum, `on_lost`
-        the hash of every batch that as a whole cannot be read any more."""
+        the hash of every batch that as a whole cannot be read any more, `on_corrupt_index` that the index
+        cannot be trusted."""
         self.sync = store
         self._workers = workers
         self._on_corrupt = on_corrupt
         self._on_lost = on_lost
+        self._on_corrupt_index = on_corrupt_index
 
     async def call(self, method: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one method of the store (`self.sync`) with the errors mapped."""
@@ -69,6 +74,9 @@ class AsyncStore:
             raise HeaderConflict(ZERO_HASH) from error
         except StoreReadOnly as error:
             raise ReadOnly(error.reason) from error
+        except CorruptIndex as error:
+            self._on_corrupt_index()
+            raise NotReconstructable("the index is damaged, it is being made anew") from error
 
     async def _read(
         self,
@@ -109,15 +117,18 @@ class AsyncStore:
 
     async def any_batch(self, header_hash: bytes) -> BatchRecord:
         """As `batch`, but an expired one is an answer too: its `state` says so."""
-        try:
-            return await self._workers.io(self.sync.batch, header_hash)
-        except ExpiredBatch as error:
-            return error.record
-        except UnknownBatch as error:
-            raise NotFound("batch", "0x" + header_hash.hex()) from error
-        except CorruptBatch:
-            self._on_lost(header_hash)
-            raise
+
+        def expired_too(header_hash: bytes) -> BatchRecord:
+            try:
+                return self.sync.batch(header_hash)
+            except ExpiredBatch as error:
+                return error.record
+
+        return await self._read(expired_too, header_hash)
+
+    async def state(self, header_hash: bytes) -> BatchState | None:
+        """What has become of a batch; None when it is unknown here."""
+        return await self.call(self.sync.state, header_hash)
 
     async def at_height(self, disperser_id: bytes, height: int) -> bytes | None:
         """The header hash at a height of a log, expired ones too."""

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from da.disperser.outbox import Outbox, OutboxEntry
     from da.member.follow import LogFollower
     from da.node.context import NodeContext
+    from da.protocol.header import Header
     from da.protocol.payload_list import PayloadEntry
-    from da.store.base import BatchRecord
+    from da.store.base import BatchRecord, PayloadLocation
 
 Place = tuple["BatchRecord", "PayloadEntry"]
 
@@ -43,22 +44,21 @@ class PayloadLookup:
             certain = await self._follower.fresh()
             found = await self.local_status(payload_id, namespace)
             if found is None:
-                carried = await self._context.store.find_payload(payload_id)
-                lost = any(namespace in (None, location.entry.namespace) for location in carried)
-                raise self._unknown("payload", payload_id, certain, lost=lost)
+                raise self._unknown("payload", payload_id, certain, lost=False)
         return found
 
     async def local_status(self, payload_id: bytes, namespace: bytes | None) -> PayloadStatus | None:
         """What this node knows by itself; the best news where several batches carry the payload."""
-        places, expired = await self._places(payload_id, namespace)
+        places, lost, expired = await self._places(payload_id, namespace)
         for record, entry in places:
-            status = Status.CERTIFIED if record.certificate is not None else Status.DISPERSING
-            return _status(record, entry, status)
+            return _status(record.header, entry, _stage(record.certificate is not None))
+        for location in lost:
+            return _status(location.header, location.entry, _stage(location.certified))
         entry_here = await self._outbox_entry(payload_id, namespace)
         if entry_here is not None and (posted := self._posted_status(entry_here)) is not None:
             return posted
         for record, entry in expired:
-            return _status(record, entry, Status.EXPIRED)
+            return _status(record.header, entry, Status.EXPIRED)
         return None
 
     async def place(self, payload_id: bytes, namespace: bytes | None) -> Place:
@@ -66,14 +66,16 @@ class PayloadLookup:
 
         Raises NotCertified (in no batch yet), PayloadFailed, Expired, NotFound, NotReconstructable.
         """
-        places, _ = await self._places(payload_id, namespace)
+        places, _, _ = await self._places(payload_id, namespace)
         if places:
             return places[0]
         found = await self.status(payload_id, namespace)
         ref = "0x" + payload_id.hex()
-        places, _ = await self._places(payload_id, namespace)  # the look may have brought it
+        places, lost, _ = await self._places(payload_id, namespace)  # the look may have brought it
         if places:
             return places[0]
+        if lost:
+            raise self._unknown("payload", payload_id, certain=False, lost=True)
         if found.status is Status.FAILED:
             raise PayloadFailed(ref, found.reason or "unknown reason")
         if found.status in (Status.EXPIRED, Status.CERTIFIED, Status.DISPERSING):
@@ -109,14 +111,20 @@ class PayloadLookup:
         try:
             return await store.batch(header_hash), False
         except NotFound:
-            lost = isinstance(ref, int)  # a height that is taken by a batch that is not served
+            lost = await store.state(header_hash) is not None  # it is known, and not served now
         except CorruptBatch:
             lost = True
         return None, lost
 
-    async def _places(self, payload_id: bytes, namespace: bytes | None) -> tuple[list[Place], list[Place]]:
-        """Live and expired batches with the payload; live ones certified first, then newest first."""
+    async def _places(
+        self, payload_id: bytes, namespace: bytes | None
+    ) -> tuple[list[Place], list[PayloadLocation], list[Place]]:
+        """Live, lost and expired batches with the payload; certified ones first, then newest first.
+
+        What is lost was here and cannot be read until the repair has got it again.
+        """
         live: list[Place] = []
+        lost: list[PayloadLocation] = []
         expired: list[Place] = []
         for location in await self._context.store.find_payload(payload_id):
             if namespace is not None and location.entry.namespace != namespace:
@@ -124,10 +132,12 @@ class PayloadLookup:
             try:
                 record = await self._context.store.any_batch(location.header_hash)
             except (NotFound, CorruptBatch):
-                continue  # it was here; the repair gets it again
+                lost.append(location)
+                continue
             (live if record.state == "live" else expired).append((record, location.entry))
         live.sort(key=lambda place: place[0].certificate is None)
-        return live, expired
+        lost.sort(key=lambda location: not location.certified)
+        return live, lost, expired
 
     async def _outbox_entry(self, payload_id: bytes, namespace: bytes | None) -> OutboxEntry | None:
         if not self._context.config.disperser:
@@ -173,14 +183,18 @@ class PayloadLookup:
         return NotReconstructable(f"{kind} {text} is unknown here, and a disperser does not answer")
 
 
-def _status(record: BatchRecord, entry: PayloadEntry, status: Status) -> PayloadStatus:
+def _stage(certified: bool) -> Status:
+    return Status.CERTIFIED if certified else Status.DISPERSING
+
+
+def _status(header: Header, entry: PayloadEntry, status: Status) -> PayloadStatus:
     return PayloadStatus(
         payload_id=entry.payload_id,
         namespace=entry.namespace,
         status=status,
         length=entry.length,
         rows=entry.row_count,
-        batch_height=record.header.height,
-        header_hash=record.header.hash,
-        disperser_id=record.header.disperser_id,
+        batch_height=header.height,
+        header_hash=header.hash,
+        disperser_id=header.disperser_id,
     )

@@ -131,7 +131,7 @@ class Node:
             index=index,
             secret=secret,
             engine=engine,
-            store=AsyncStore(store, self._workers, self._on_corrupt, self._on_lost),
+            store=AsyncStore(store, self._workers, self._on_corrupt, self._on_lost, self._on_corrupt_index),
             transport=transport,
             workers=self._workers,
             metrics=self.metrics,
@@ -174,6 +174,7 @@ class Node:
         self._loops.spawn("follower", self._follower.run)
         self._loops.spawn("repair", self._repair.run)
         self._loops.spawn("scrub", self._scrub.run)
+        self._loops.spawn("index", self._scrub.mend_index)
         self._loops.spawn("retention", self._retention.run)
         self._loops.spawn("measure", self._operation.run)
 
@@ -193,6 +194,10 @@ class Node:
     def _on_lost(self, header_hash: bytes) -> None:
         """Called in the event loop by the store's async face."""
         self._scrub.doubt(header_hash)
+
+    def _on_corrupt_index(self) -> None:
+        """Called in the event loop by the store's async face."""
+        self._scrub.doubt_index()
 
     # --- rollups: posting -----------------------------------------------------------------
     async def post(self, namespace: bytes, payload: bytes | bytearray) -> Receipt:

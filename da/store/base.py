@@ -58,11 +58,16 @@ class BatchRecord:
 
 @dataclass(frozen=True, slots=True)
 class PayloadLocation:
-    """A batch that carries a payload, and the payload's entry in that batch's list."""
+    """A batch that carries a payload, and the payload's entry in that batch's list.
+
+    Known in whatever state the batch is; `certified`: its certificate was stored once.
+    """
 
     header_hash: bytes
     entry: PayloadEntry
-    state: BatchState = "live"
+    header: Header
+    certified: bool
+    state: BatchState
 
 
 FindingKind = Literal[
@@ -136,6 +141,10 @@ class BatchStore(Protocol):
 
     def batch(self, header_hash: bytes) -> BatchRecord:
         """The batch. Raises UnknownBatch, ExpiredBatch, CorruptBatch."""
+        ...
+
+    def state(self, header_hash: bytes) -> BatchState | None:
+        """What has become of a batch; None when it is unknown."""
         ...
 
     def at_height(self, disperser_id: bytes, height: int) -> bytes | None:

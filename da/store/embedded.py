@@ -29,7 +29,15 @@ from pathlib import Path
 from da.protocol.header import Header
 from da.protocol.payload_list import PayloadList
 from da.store import expiry, recovery, scrub
-from da.store.base import BatchRecord, Bytes8, ColumnStream, PayloadLocation, ScrubFinding, StoreHealth
+from da.store.base import (
+    BatchRecord,
+    BatchState,
+    Bytes8,
+    ColumnStream,
+    PayloadLocation,
+    ScrubFinding,
+    StoreHealth,
+)
 from da.store.bucket import bucket_at
 from da.store.errors import InvalidBatch, StoreClosed
 from da.store.files import StoreFiles
@@ -171,6 +179,7 @@ class EmbeddedStore:
                 fresh = Index(fresh_path)
                 try:
                     found = recovery.reconcile(self._files, fresh, rebuilding=True)
+                    recovery.keep_missing(self._index, fresh)
                 finally:
                     fresh.close()
                 self._index.replace(lambda: recovery.swap_index(self._files, fresh_path))
@@ -192,6 +201,11 @@ class EmbeddedStore:
     def batch(self, header_hash: bytes) -> BatchRecord:
         """See BatchStore.batch."""
         return self._reader.batch(header_hash)
+
+    def state(self, header_hash: bytes) -> BatchState | None:
+        """See BatchStore.state."""
+        row = self._index.get(header_hash)
+        return None if row is None else row.state
 
     def at_height(self, disperser_id: bytes, height: int) -> bytes | None:
         """See BatchStore.at_height."""
@@ -221,7 +235,12 @@ class EmbeddedStore:
     def find_payload(self, payload_id: bytes) -> list[PayloadLocation]:
         """See BatchStore.find_payload."""
         found = self._index.locations(payload_id)
-        return [PayloadLocation(row.header_hash, entry, row.state) for row, entry in found]
+        return [
+            PayloadLocation(
+                row.header_hash, entry, Header.decode(row.header), certified=row.certified, state=row.state
+            )
+            for row, entry in found
+        ]
 
     def scrub(self, header_hash: bytes | None = None) -> Iterator[ScrubFinding]:
         """See BatchStore.scrub. Raises UnknownBatch, ExpiredBatch for one batch."""

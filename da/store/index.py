@@ -151,6 +151,10 @@ class Index:
             yield from page
             after = page[-1].header_hash
 
+    def missing(self) -> list[tuple[IndexRow, list[PayloadEntry]]]:
+        """The rows whose files were lost, with their payload lists: what no file tells."""
+        return [(row, self.entries(row.header_hash)) for row in self._many("state = ?", ("missing",))]
+
     def locations(self, payload_id: bytes) -> list[tuple[IndexRow, PayloadEntry]]:
         """Batches that carry the payload, the one stored last first."""
         found = self._query(_SELECT_PAYLOADS + "payload_id = ?", (payload_id,))

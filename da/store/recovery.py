@@ -75,6 +75,20 @@ def reconcile(files: StoreFiles, index: Index, rebuilding: bool = False) -> list
     return findings
 
 
+def keep_missing(old: Index, fresh: Index) -> None:
+    """Takes over the rows of lost files, as far as the old index can be read: their heights stay taken."""
+    try:
+        missing = old.missing()
+    except sqlite.FAILURES as error:
+        if not sqlite.is_damage(error):
+            raise
+        return
+    with fresh.transaction():
+        for row, entries in missing:
+            if fresh.at_height(row.disperser_id, row.height) is None:
+                fresh.put(row, entries)
+
+
 def _verified(path: Path) -> Index:
     index = Index(path)
     try:

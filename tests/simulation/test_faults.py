@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from da.errors import NotFound, NotReconstructable
+from da.errors import NotCertified, NotFound, NotReconstructable, PeerUnreachable
+from da.node import Status
 from da.protocol.certificate import Certificate
 from kzg.engine import Engine
 from tests.simulation.virtual_time import run
-from tests.simulation.world import NAMESPACE, PowerCut, World
+from tests.simulation.world import NAMESPACE, LocalTransport, PowerCut, World
 
 LIMITS = {"follow_interval_s": 5.0, "repair_retry_s": 5.0}
 
@@ -229,5 +230,46 @@ def test_a_random_run_keeps_every_promise(tmp_path: Path, engine: Engine, seed: 
                 index = rng.randrange(5)
                 assert await world.node(index).payload_bytes(payload_id) == payload
             await world.check_logs()
+
+    run(main())
+
+
+def test_what_a_dead_disperser_certified_is_never_denied(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers its poster and dies before any member has the certificate."""
+
+    async def lost(*_: Any) -> None:
+        raise PeerUnreachable("node", "lost")
+
+    async def main() -> None:
+        async with World(tmp_path, engine, members=5, follow_interval_s=1e6) as world:
+            await world.start()
+            world.seats[4].link.down = True
+            monkeypatch.setattr(LocalTransport, "put_certificate", lost)
+            payload_id = await world.certify(b"some bytes")
+            header_hash = (await world.node(0).batch(1)).header.hash
+            certificate = await world.node(0).payload_certificate(payload_id)
+            await world.disperser.stop()
+            world.seats[4].link.down = False
+
+            for index in (1, 2, 3):  # they hold it and have signed it
+                node = world.node(index)
+                status = await node.payload_status(payload_id)
+                assert (status.status, status.header_hash) == (Status.DISPERSING, header_hash)
+                assert await node.payload_bytes(payload_id) == b"some bytes"
+                assert (await node.batch(1)).certificate is None
+                with pytest.raises(NotCertified):
+                    await node.payload_certificate(payload_id)
+            for call in (world.node(4).payload_status, world.node(4).payload_bytes):
+                with pytest.raises(NotReconstructable):
+                    await call(payload_id)
+            with pytest.raises(NotReconstructable):
+                await world.node(4).batch(1)
+
+            # The poster has the certificate, and may bring it.
+            await world.node(1).accept_certificate(header_hash, certificate)
+            assert (await world.node(1).payload_status(payload_id)).status is Status.CERTIFIED
+            assert (await world.node(4).payload_status(payload_id)).status is Status.CERTIFIED
 
     run(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from da.errors import NotReconstructable
+from da.errors import NotCertified, NotReconstructable
+from da.node import Status
 from da.protocol.custody import columns_of
 from kzg.engine import Engine
 from tests.simulation.virtual_time import run
-from tests.simulation.world import Seat, World
+from tests.simulation.world import NAMESPACE, Seat, World
 
 LIMITS = {"follow_interval_s": 2.0, "repair_retry_s": 2.0, "scrub_interval_s": 100.0}
 
@@ -384,5 +386,87 @@ def test_what_cannot_be_repaired_now_is_tried_again(tmp_path: Path, engine: Engi
 
             await world.until(whole)
             assert (await node.info())["repairs_waiting"] == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("how", ["batch file gone", "head of the batch file", "certificate gone"])
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_lost_batch_is_known_and_not_made_twice(
+    tmp_path: Path, engine: Engine, how: str, restart: bool
+) -> None:
+    """While nobody can give it back: what is known is answered, the bytes are not to be had now."""
+
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4, **LIMITS) as world:
+            await world.start()
+            payload_id = await world.certify(b"some bytes")
+            await world.settle()
+            header_hash = world.store(0).at_height(world.disperser.id, 1)
+            assert header_hash is not None
+            for seat in world.members:
+                seat.link.down = True
+            spoil(world.disperser, header_hash, how)
+            world.store(0)._reader.clear()
+            if restart:
+                await world.disperser.restart()
+            node = world.node(0)
+            certified = Status.DISPERSING if (restart and "certificate" in how) else Status.CERTIFIED
+            status = await node.payload_status(payload_id)
+            assert (status.status, status.batch_height, status.header_hash) == (certified, 1, header_hash)
+            again = await node.post(NAMESPACE, b"some bytes")
+            assert (again.created, again.status) == (False, certified)
+            if not (restart and "certificate" in how):  # else the index knows that there is none
+                for call in (node.payload_bytes, node.payload_certificate, node.payload_proof):
+                    with pytest.raises(NotReconstructable):
+                        await call(payload_id)
+                for ref in (1, header_hash):
+                    with pytest.raises(NotReconstructable):
+                        await node.batch(ref)
+            for seat in world.members:
+                seat.link.down = False
+
+            async def back() -> bool:
+                try:
+                    return await node.payload_certificate(payload_id) != b""
+                except (NotReconstructable, NotCertified):
+                    return False
+
+            await world.until(back)
+            assert await node.payload_bytes(payload_id) == b"some bytes"
+            await world.certify(b"another")
+            assert world.store(0).latest(world.disperser.id).header.height == 2  # type: ignore[union-attr]
+
+    run(main())
+
+
+def test_a_damaged_index_is_made_anew_while_the_node_runs(tmp_path: Path, engine: Engine) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4, **LIMITS) as world:
+            await world.start()
+            payload_id = await world.certify(b"some bytes")
+            await world.certify(b"more bytes")
+            await world.settle()
+            node, store, seat = world.node(0), world.store(0), world.seats[0]
+            header_hash = store.at_height(world.disperser.id, 1)
+            connection = sqlite3.connect(seat.directory / "store" / "index.db")
+            connection.execute("UPDATE batches SET bucket = 'no' WHERE header_hash = ?", (header_hash,))
+            connection.commit()
+            connection.close()
+            store._reader.clear()
+            with pytest.raises(NotReconstructable):
+                await node.payload_status(payload_id)
+
+            async def back() -> bool:
+                try:
+                    return await node.payload_bytes(payload_id) == b"some bytes"
+                except NotReconstructable:
+                    return False
+
+            await world.until(back, 60)
+            assert node.health()
+            third = await world.certify(b"third")
+            assert (await node.payload_status(third)).batch_height == 3
+            await world.check_logs()
 
     run(main())

@@ -616,3 +616,21 @@ def test_a_commit_comes_after_everything_it_promises(open_store: Callable[..., A
     fs.calls.clear()
     store.put_certificate(make_batch(1).hash, b"certificate")
     assert fs.calls == ["create", "pwrite", "sync", "rename", "sync_directory", "commit"]
+
+
+def test_a_lost_batch_keeps_its_height_when_the_index_is_made_anew(
+    open_store: Callable[..., Any], directory: Path
+) -> None:
+    store = open_store()
+    batches = [make_batch(1), make_batch(2)]
+    for batch in batches:
+        batch.put(store)
+    store.close()
+    _batch_file(directory, batches[1]).unlink()
+    store = open_store()
+    store.rebuild_index()
+    assert store.at_height(DISPERSER, 2) == batches[1].hash
+    with pytest.raises(Equivocation):
+        make_batch(2, seed=99).put(store)
+    batches[1].put(store)
+    batches[1].check(store)
