@@ -16,7 +16,7 @@ from gpu.source import kernels
 from tests.gpu.host_device import build_library
 
 ROOT = Path(__file__).resolve().parents[2]
-SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -g"
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -g1"
 
 
 @pytest.mark.slow
