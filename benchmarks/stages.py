@@ -56,7 +56,7 @@ _PROOFS: Final[tuple[Rule, ...]] = (
 )
 _VERIFICATION: Final[tuple[Rule, ...]] = (
     ("decompression", ("Verifier::read",)),
-    ("subgroup check", ("first_outsider",)),
+    ("subgroup check", ("find_outsiders",)),
     ("subgroup check", ("random_sums_are_members",)),
     ("cells: interpolation", ("add_column",)),
     ("commitment to the interpolant", ("Verifier::commit",)),

@@ -45,5 +45,8 @@ def sums_of_factors(factors: Factors, group: IndexArray, groups: int) -> list[in
 
     Exact, and below the group's order: fewer than 2^21 come together, and words are summed as doubles.
     """
-    words = [np.bincount(group, weights=factors[:, i], minlength=groups) for i in range(WORDS)]
-    return [sum(int(word[g]) << 32 * i for i, word in enumerate(words)) for g in range(groups)]
+    words = [
+        np.bincount(group, weights=factors[:, i], minlength=groups).astype(np.int64).tolist()
+        for i in range(WORDS)
+    ]
+    return [a + (b << 32) + (c << 64) + (d << 96) for a, b, c, d in zip(*words, strict=True)]

@@ -14,6 +14,7 @@
 #pragma once
 #include <algorithm>
 
+#include "jacobian.hpp"
 #include "multiples.hpp"
 #include "tasks.hpp"
 #include "vectors.hpp"
@@ -73,8 +74,7 @@ class Convolution {
     // Each stage stops at a collision.
     const Affine<Fp>* quads = pool + Place::quads / LANES;
     if (!walk_steps(split, m) || !odd_multiples(m.multiple.get(), quads, INPUT_VECTORS, LEVELS, m.powers)) return false;
-    if (!add_taps(m, threads, batch_of) || !join_halves(m)) return false;
-    sum_digits(m);
+    if (!add_taps(m, threads, batch_of) || !join_halves(m) || !sum_digits(m)) return false;
     if (!walk_steps(join, m)) return false;
     for (int v = 0; v < PROOF_VECTORS; v++) out[v] = pool[Place::results / LANES + v];
     return true;
@@ -366,20 +366,23 @@ class Convolution {
   }
 
   // Horner's rule over the digits: each product is the sum of 2^(7 d) sums[d].
-  static void sum_digits(Memory& m) {
+  static bool sum_digits(Memory& m) {
     for (const Part& part : PARTS) {
-      for (int v = 0; v < part.vectors; v++) {
-        const Affine<Fp>* sums = &m.sum[first_sum(part) + v];
-        Xyzz<Fp> total = from_affine(sums[(DIGITS - 1) * part.vectors]);
-        for (int d = DIGITS - 2; d >= 0; d--) {
-          for (int k = 0; k < DIGIT_BITS; k++) total = dbl(total);
-          total = madd(total, sums[d * part.vectors]);
-        }
-        m.walk[part.first + v] = total;
+      for (int v = 0; v < part.vectors; v += 2) {
+        const auto sums = [&, first = &m.sum[first_sum(part) + v]](int d) {
+          const Affine<Fp>* pair = first + d * part.vectors;
+          return twin(pair[0], pair[1]);
+        };
+        const Jacobian<Twin<Fp>> total = horner(jacobian(sums(DIGITS - 1)), DIGITS - 1, DIGIT_BITS, sums);
+        m.walk[part.first + v] = to_xyzz(first(total));
+        m.walk[part.first + v + 1] = to_xyzz(second(total));
       }
     }
-    to_affine(&m.pool[Place::products / LANES], m.walk.get(), PROOF_VECTORS, m.scratch.get(),
-              static_cast<Fp::Mask*>(nullptr));
+    Fp::Mask infinite[PROOF_VECTORS];
+    to_affine(&m.pool[Place::products / LANES], m.walk.get(), PROOF_VECTORS, m.scratch.get(), infinite);
+    for (Fp::Mask mask : infinite)
+      if (mask) return false;
+    return true;
   }
 };
 

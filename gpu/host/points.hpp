@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "codec.cuh"
+#include "jacobian.hpp"
 #include "vectors.hpp"
 
 namespace cellar {
@@ -66,6 +67,32 @@ inline Fp::Mask decompress(const u8* const* in, int count, Affine<Fp>& point, Fp
   Fp::Mask is_larger = Fp::Mask(~Fp::below(Fp::from_montgomery(point.y), half));
   point.y = Fp::cneg(is_larger ^ larger, point.y);
   return count < LANES ? bad & Fp::Mask((1 << count) - 1) : bad;
+}
+
+// Lanes of each of two vectors of points that are in G1.
+struct Members {
+  Fp::Mask first, second;
+};
+
+// The test of in_subgroup (codec.cuh) for two vectors at once. The additions are incomplete: multiples of a point of
+// G1 that are added here never meet, and a point whose multiples do ends at infinity, outside, as it is.
+inline Members in_subgroup(const Affine<Fp>& a, const Affine<Fp>& b) {
+  Jacobian<Twin<Fp>> q = jacobian(twin(a, b));
+  for (int round = 0; round < 2; round++) {
+    const Jacobian<Twin<Fp>> base = q;
+    for (int i = 62; i >= 0; i--) {  // the top bit of x is bit 63
+      q = dbl(q);
+      if (Curve::ABS_X >> i & 1) q = add_incomplete(q, base);
+    }
+  }
+  const Fp beta = Fp::constant(Curve::beta), beta2 = Fp::sqr(beta);
+  // q = -phi^2(p), as there.
+  const auto equal = [&](const Xyzz<Fp>& found, const Affine<Fp>& p) {
+    const Fp::Mask x_equal = Fp::is_zero(Fp::sub(found.x, Fp::mul(Fp::mul(p.x, beta2), found.zz)));
+    const Fp::Mask y_equal = Fp::is_zero(Fp::add(found.y, Fp::mul(p.y, found.zzz)));
+    return Fp::without(x_equal & y_equal, is_infinity(found));
+  };
+  return {equal(to_xyzz(first(q)), a), equal(to_xyzz(second(q)), b)};
 }
 
 }  // namespace cellar

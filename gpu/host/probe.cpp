@@ -1,6 +1,7 @@
 // Windows into the arithmetic, for the tests: field operations on raw limbs, the group law in lanes and words, the
 // pairing check.
 #include "group.cuh"
+#include "jacobian.hpp"
 #include "halves.hpp"
 #include "lanes.hpp"
 #include "multiples.hpp"
@@ -72,6 +73,33 @@ Xyzz<F> operate(int op, const Xyzz<F>& p, const Xyzz<F>& q) {
   }
 }
 
+// In Jacobian coordinates, of the points that Xyzz ones of any ZZ stand for.
+Jacobian<Fp> to_jacobian(const Xyzz<Fp>& p) {
+  return {Fp::mul(p.x, Fp::sqr(p.zz)), Fp::mul(p.y, Fp::sqr(p.zzz)), p.zzz};
+}
+
+// Lanes of either of two equal twins, by turns.
+Xyzz<Fp> of_both(const Jacobian<Twin<Fp>>& twins) {
+  return select(0x55, to_xyzz(first(twins)), to_xyzz(second(twins)));
+}
+
+Xyzz<Fp> operate_in_lanes(int op, const Xyzz<Fp>& p, const Xyzz<Fp>& q) {
+  const Affine<Fp> p_affine{p.x, p.y}, q_affine{q.x, q.y};
+  const Jacobian<Fp> a = to_jacobian(p), b = to_jacobian(q);
+  switch (op) {
+    case 3: {  // of p in X and Y, of q in ZZ and ZZZ
+      const Members members = in_subgroup(p_affine, q_affine);
+      const Fp first = Fp::select(members.first, Fp::one(), Fp::zero());
+      const Fp second = Fp::select(members.second, Fp::one(), Fp::zero());
+      return {first, first, second, second};
+    }
+    case 4: return of_both(dbl(twin(a, a)));
+    case 5: return of_both(add_incomplete(twin(a, a), twin(b, b)));
+    case 6: return of_both(add_incomplete(twin(a, a), twin(q_affine, q_affine)));
+    default: return operate(op, p, q);
+  }
+}
+
 void group_in_words(int op, const u64* p, const u64* q, u64* out, int n) {
   for (int i = 0; i < n; i++) {
     const auto coordinate = [&](const u64* point, int k) {
@@ -103,7 +131,7 @@ void group_in_lanes(int op, const u64* p, const u64* q, u64* out, int n) {
     const auto point = [&](const u64* from) {
       return Xyzz<Fp>{coordinate(from, 0), coordinate(from, 1), coordinate(from, 2), coordinate(from, 3)};
     };
-    const Xyzz<Fp> sum = operate(op, point(p), point(q));
+    const Xyzz<Fp> sum = operate_in_lanes(op, point(p), point(q));
     const Fp coordinates[4] = {sum.x, sum.y, sum.zz, sum.zzz};
     for (int k = 0; k < 4; k++) {
       const Fp integer = Fp::from_montgomery(coordinates[k]);

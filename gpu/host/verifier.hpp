@@ -26,6 +26,7 @@
 #include <optional>
 
 #include "comb.hpp"
+#include "jacobian.hpp"
 #include "pairing.hpp"
 #include "points.hpp"
 #include "rows.hpp"
@@ -54,7 +55,7 @@ class Verifier {
   static constexpr int SHORT_DIGITS = 26, LONG_DIGITS = 52, SUMS = SHORT_DIGITS + LONG_DIGITS;
   static constexpr size_t PACKED_VECTOR_BYTES = size_t(LANES) * MULTIPLES * PACKED_POINT_BYTES;
   static constexpr int CHUNK = 16;  // vectors of points whose multiples are tabled together
-  static constexpr int TESTS = 48, FEW_VECTORS = 12;  // sums of the membership test; from when on it pays
+  static constexpr int TESTS = 48, FEW_VECTORS = 10;  // sums of the membership test; from when on it pays
 
   const Domain& domain;
   std::optional<Pairing> pairing;
@@ -76,8 +77,8 @@ class Verifier {
     start = random;
     Affine<Fp> sums[LONG_DIGITS];
     for (Affine<Fp>& sum : sums) sum = start;
-    short_excess = cneg(0xff, horner(sums, SHORT_DIGITS));
-    long_excess = cneg(0xff, horner(sums, LONG_DIGITS));
+    if (!sum_digits(sums, sums, short_excess, long_excess)) return false;
+    short_excess = cneg(0xff, short_excess), long_excess = cneg(0xff, long_excess);
     return table.build(0, monomial);
   }
 
@@ -95,9 +96,10 @@ class Verifier {
     const States& states = lease.states;
     const bool few = proof_vectors + commitment_vectors < FEW_VECTORS;
     if (few || !random_sums_are_members(batch.noise, commitments, proofs, threads, states)) {
-      position = first_outsider(commitments, threads);
+      const Outsiders outsiders = find_outsiders(commitments, proofs, threads);
+      position = outsiders.first;
       if (position < batch.commitment_count) return Verdict::bad_commitment;
-      position = first_outsider(proofs, threads);
+      position = outsiders.second;
       if (position < batch.count) return Verdict::bad_proof;
     }
     const auto chunks = [](int vectors) { return (vectors + CHUNK - 1) / CHUNK; };
@@ -118,8 +120,10 @@ class Verifier {
     Remainder interpolant{};
     Xyzz<Fp> left = infinity<Fp>(), right = infinity<Fp>();
     for (const std::unique_ptr<State>& state : states) {
-      left = add(left, add(horner(state->sums.get(), SHORT_DIGITS), short_excess));
-      right = add(right, add(horner(&state->sums[SHORT_DIGITS], LONG_DIGITS), long_excess));
+      Xyzz<Fp> short_sum, long_sum;
+      if (!sum_digits(state->sums.get(), &state->sums[SHORT_DIGITS], short_sum, long_sum)) return Verdict::collision;
+      left = add(left, add(short_sum, short_excess));
+      right = add(right, add(long_sum, long_excess));
       for (int v = 0; v < CELL_VECTORS; v++) interpolant.v[v] = Fr::add(interpolant.v[v], state->interpolants.v[v]);
     }
     left = sum_of_lanes(left);
@@ -140,7 +144,7 @@ class Verifier {
     const Lease lease(*this, threads);
     const States& states = lease.states;
     if (vectors < FEW_VECTORS || !random_sums_are_members(noise, points, Points(0), threads, states)) {
-      position = first_outsider(points, threads);
+      position = find_outsiders(points, Points(0), threads).first;
       if (position < count) return Verdict::bad_proof;
     }
     Array<u8> packed(PACKED_VECTOR_BYTES * vectors);
@@ -161,7 +165,10 @@ class Verifier {
                           &packed[PACKED_VECTOR_BYTES * v]);
         if (!accumulate(state.sums.get(), LONG_DIGITS, source, state.batch.get())) return false;
       }
-      const Xyzz<Fp> sum = sum_of_lanes(add(horner(state.sums.get(), LONG_DIGITS), long_excess));
+      const auto sums = [&](int d) { return state.sums[d]; };
+      const Xyzz<Fp> total = to_xyzz(horner(jacobian(sums(LONG_DIGITS - 1)), LONG_DIGITS - 1, DIGIT_BITS, sums));
+      if (is_infinity(total)) return false;
+      const Xyzz<Fp> sum = sum_of_lanes(add(total, long_excess));
       Affine<Fp> affine;
       Fp scratch;
       Fp::Mask infinite;
@@ -179,6 +186,8 @@ class Verifier {
     std::vector<Fp::Mask> absent;  // infinity, or beyond the end
     explicit Points(int vectors) : point(vectors), absent(vectors) {}
   };
+
+  static_assert(2 * interpolation_shape().t <= MULTIPLES * CHUNK, "commit takes the room of the multiples");
 
   // What one thread adds up: 1.7 MiB.
   struct State {
@@ -224,13 +233,17 @@ class Verifier {
     Lease& operator=(const Lease&) = delete;
   };
 
-  static Xyzz<Fp> horner(const Affine<Fp>* sums, int n) {
-    Xyzz<Fp> total = from_affine(sums[n - 1]);
-    for (int i = n - 2; i >= 0; i--) {
-      for (int k = 0; k < DIGIT_BITS; k++) total = dbl(total);
-      total = madd(total, sums[i]);
-    }
-    return total;
+  // The sums of 2^(5 d) times those of each digit. False if points met, which the random start makes impossible.
+  static bool sum_digits(const Affine<Fp>* shorts, const Affine<Fp>* longs, Xyzz<Fp>& short_sum, Xyzz<Fp>& long_sum) {
+    constexpr int REST = LONG_DIGITS - SHORT_DIGITS;  // what the long ones have more
+    const auto high = [&](int d) { return longs[SHORT_DIGITS + d]; };
+    const auto both = [&](int d) { return twin(shorts[d], longs[d]); };
+    Jacobian<Fp> total = horner(jacobian(high(REST - 1)), REST - 1, DIGIT_BITS, high);
+    for (int k = 0; k < DIGIT_BITS; k++) total = dbl(total);
+    total = add_incomplete(total, longs[SHORT_DIGITS - 1]);
+    const auto totals = horner(twin(jacobian(shorts[SHORT_DIGITS - 1]), total), SHORT_DIGITS - 1, DIGIT_BITS, both);
+    short_sum = to_xyzz(first(totals)), long_sum = to_xyzz(second(totals));
+    return !is_infinity(short_sum) && !is_infinity(long_sum);
   }
 
   // The least of what tasks find.
@@ -266,15 +279,27 @@ class Verifier {
     return bad_position;
   }
 
-  // Position of the first point outside of G1, or one beyond the last.
-  static int first_outsider(const Points& points, int threads) {
-    Least position(int(points.absent.size()) * LANES);
-    run_tasks(threads, int(points.absent.size()), [&](int v, int) {
-      const Fp::Mask outside = Fp::Mask(~in_subgroup(points.point[v]));
-      if (outside) position.found(v * LANES + __builtin_ctz(outside));
+  // Positions of the first points outside of G1 in either list, or one beyond the last.
+  struct Outsiders {
+    int first, second;
+  };
+  static Outsiders find_outsiders(const Points& a, const Points& b, int threads) {
+    const int split = int(a.absent.size()), vectors = split + int(b.absent.size());
+    Least in_a(split * LANES), in_b((vectors - split) * LANES);
+    const auto point = [&](int v) -> const Affine<Fp>& { return v < split ? a.point[v] : b.point[v - split]; };
+    const auto judge = [&](int v, Fp::Mask members) {
+      if (members == 0xff) return;
+      const int lane = __builtin_ctz(Fp::Mask(~members));
+      v < split ? in_a.found(v * LANES + lane) : in_b.found((v - split) * LANES + lane);
+    };
+    run_tasks(threads, (vectors + 1) / 2, [&](int pair, int) {
+      const int v = 2 * pair, other = v + 1 < vectors ? v + 1 : v;
+      const Members members = in_subgroup(point(v), point(other));
+      judge(v, members.first);
+      judge(other, members.second);
       return true;
     });
-    return position;
+    return {in_a, in_b};
   }
 
   // The source of accumulate: one vector of points for each test, with signs from random bytes.
@@ -323,8 +348,10 @@ class Verifier {
     Fp scratch[TESTS / LANES];
     Fp::Mask infinite[TESTS / LANES];
     to_affine(point, packed, TESTS / LANES, scratch, infinite);
-    for (int i = 0; i < TESTS / LANES; i++)
-      if ((in_subgroup(point[i]) | infinite[i]) != 0xff) return false;
+    for (int i = 0; i < TESTS / LANES; i += 2) {
+      const Members members = in_subgroup(point[i], point[i + 1]);
+      if ((members.first | infinite[i]) != 0xff || (members.second | infinite[i + 1]) != 0xff) return false;
+    }
     return true;
   }
 
@@ -460,8 +487,8 @@ class Verifier {
     for (int v = 0; v < CELL_VECTORS; v++) recode_halves(Fr::from_montgomery(interpolant.v[v]), words[v]);
     bits.set(words[0]);
     const CombBits* pointer = &bits;
-    Array<Affine<Fp>> sums(table.vectors());
-    return table.multiply(&out, {Across::columns, 0, 1, &pointer}, sums.get(), state.batch);
+    // The multiples have done their work: there is room for the walk's accumulators.
+    return table.multiply(&out, {Across::columns, 0, 1, &pointer}, state.multiple.get(), state.batch);
   }
 };
 

@@ -13,7 +13,7 @@ from gpu.loader import BASE_MODULUS, GENERATOR_X, SCALAR_MODULUS
 
 P = BASE_MODULUS
 
-DOUBLE, ADD, MIXED_ADD, IN_SUBGROUP = range(4)
+DOUBLE, ADD, MIXED_ADD, IN_SUBGROUP, DOUBLE_TWINS, ADD_TWINS, MIXED_ADD_TWINS = range(7)
 IMPLEMENTATIONS = {"words": 0, "lanes": 1}
 
 Point = tuple[int, int] | None
@@ -161,10 +161,43 @@ def test_membership_in_the_group(library: ctypes.CDLL, generator, kind: str) -> 
         affine_add(inside[2], order3),
         affine_add(inside[1], small),
     ]
-    got = operate(
-        library, kind, IN_SUBGROUP, [projective(p, 1) for p in points], [projective(p, 1) for p in points]
-    )
-    assert [row[0] for row in got] == [1] * len(inside) + [0] * (len(points) - len(inside))
+    rows = [projective(p, 1) for p in points]
+    got = operate(library, kind, IN_SUBGROUP, rows, rows[::-1])
+    want = [1] * len(inside) + [0] * (len(points) - len(inside))
+    assert [row[0] for row in got] == want
+    if kind == "lanes":  # two vectors at a time
+        assert [row[2] for row in got] == want[::-1]
+
+
+def test_jacobian_twins(library: ctypes.CDLL, generator) -> None:
+    rng = random.Random(8)
+    p, q = ([multiply(generator, rng.randrange(2**64)) for _ in range(8)] for _ in range(2))
+    sums = [affine_add(a, b) for a, b in zip(p, q, strict=True)]
+    for denominator in (1, rng.randrange(2, P)):
+        left = [projective(a, denominator) for a in p]
+        doubled = operate(library, "lanes", DOUBLE_TWINS, left, left)
+        assert [affine(row) for row in doubled] == [affine_add(a, a) for a in p]
+        for op, z in ((ADD_TWINS, 5), (MIXED_ADD_TWINS, 1)):
+            got = operate(library, "lanes", op, left, [projective(b, z) for b in q])
+            assert [affine(row) for row in got] == sums
+
+
+@pytest.mark.parametrize("lane", range(8))
+def test_jacobian_points_that_meet_end_at_infinity(library: ctypes.CDLL, generator, lane: int) -> None:
+    """Where the incomplete formulas do not hold, for both of the twins, and nowhere else."""
+    five = multiply(generator, 5)
+    for special in [(five, five), (five, (five[0], P - five[1])), (None, five)]:
+        rows = [(multiply(generator, k + 2), multiply(generator, 100 + k)) for k in range(8)]
+        rows[lane] = special
+        for op in (ADD_TWINS, MIXED_ADD_TWINS):
+            got = operate(
+                library, "lanes", op, [projective(a, 7) for a, _ in rows], [projective(b, 1) for _, b in rows]
+            )
+            want = [affine_add(a, b) for a, b in rows]
+            want[lane] = None
+            assert [None if row[2] == 0 else affine(row) for row in got] == want
+    infinity = [projective(None, 3)] * 8
+    assert [row[2:] for row in operate(library, "lanes", DOUBLE_TWINS, infinity, infinity)] == [[0, 0]] * 8
 
 
 def accumulate(library: ctypes.CDLL, sums: list[Point], points: list[Point]) -> tuple[int, list[bytes]]:
