@@ -141,49 +141,10 @@ class Engine {
   }
 
   int commit(const u8* blobs, int n, u8* commitments, int threads) {
-    const auto blob = [&](int i) { return blobs + size_t(i) * BLOB_BYTES; };
-    const auto store = [&](int first, int count, const Xyzz<Fp>& sum) {
-      u8* out[LANES];
-      for (int i = 0; i < count; i++) out[i] = commitments + size_t(first + i) * BYTES_PER_POINT;
-      Affine<Fp> affine;
-      Fp scratch;
-      Fp::Mask infinite;
-      to_affine(&affine, &sum, 1, &scratch, &infinite);
-      compress(out, count, affine, infinite);
-    };
-    const int grouped = grouped_rows(n), groups = (grouped + LANES - 1) / LANES;
-    int parts = 1;  // of a group: enough for all threads
-    while (parts < LANES && groups * parts < 2 * threads) parts *= 2;
-    const int columns = LANES / parts;
-    Array<Xyzz<Fp>> sums(size_t(groups) * parts);
-    int status = each_task(groups * parts, threads, [&](int i, RowMemory& memory) {
-      const u8* rows[LANES];
-      for (int lane = 0; lane < LANES; lane++) rows[lane] = blob(row_of(i / parts, lane, grouped));
-      return prover.commit_group_part(rows, i % parts * columns, (i % parts + 1) * columns, sums[i], memory);
-    });
+    const int grouped = n / LANES * LANES;
+    const int status = commit_groups(blobs, n / LANES, commitments, threads);
     if (status != OK) return status;
-    for (int group = 0; group < groups; group++) {
-      Xyzz<Fp> sum = sums[size_t(group) * parts];
-      for (int i = 1; i < parts; i++) sum = add(sum, sums[size_t(group) * parts + i]);
-      store(group * LANES, group_size(group, grouped), sum);
-    }
-
-    const int rest = n - grouped, windows = prover.commitment_table.windows();
-    parts = rest > 0 && rest < threads ? (threads + rest - 1) / rest : 1;  // of a row
-    if (parts > LANES) parts = LANES;
-    Array<Xyzz<Fp>> row_sums(size_t(rest) * parts);
-    status = each_task(rest * parts, threads, [&](int i, RowMemory& memory) {
-      const int part = i % parts;
-      return prover.commit_part(blob(grouped + i / parts), windows * part / parts, windows * (part + 1) / parts,
-                                row_sums[i], memory);
-    });
-    if (status != OK) return status;
-    for (int row = 0; row < rest; row++) {
-      Xyzz<Fp> sum = row_sums[size_t(row) * parts];
-      for (int i = 1; i < parts; i++) sum = add(sum, row_sums[size_t(row) * parts + i]);
-      store(grouped + row, 1, sum_of_lanes(sum));
-    }
-    return OK;
+    return commit_rows(blobs + grouped * BLOB_BYTES, n - grouped, commitments + grouped * BYTES_PER_POINT, threads);
   }
 
   int extend(const u8* blobs, int n, u8* cells, int threads) {
@@ -253,19 +214,6 @@ class Engine {
  private:
   static constexpr size_t BLOB_BYTES = size_t(BLOB_ELEMENTS) * BYTES_PER_ELEMENT;
 
-  // A group with fewer rows than this costs more than they do one by one.
-  static constexpr int SMALLEST_GROUP = 7;
-
-  // How many of n rows are in groups: all but the last ones, if these do not make a group.
-  static int grouped_rows(int n) { return n % LANES < SMALLEST_GROUP ? n / LANES * LANES : n; }
-  // Groups are of 8 of the `grouped` rows, and the last of what is left; a lane beyond it repeats its first row.
-  static int group_size(int group, int grouped) {
-    return grouped - group * LANES < LANES ? grouped - group * LANES : LANES;
-  }
-  static int row_of(int group, int lane, int grouped) {
-    return group * LANES + (lane < group_size(group, grouped) ? lane : 0);
-  }
-
   Pool<RowMemory>::Lease lease_rows(int count) {
     return {row_memory, count, [this] {
               return std::make_unique<RowMemory>(prover.commitment_table.shape, prover.proof_table.shape);
@@ -303,6 +251,54 @@ class Engine {
     return each(threads / size, n, [&](int i, int slot) { return row(i, Crew{memory + size_t(slot) * size, size}); });
   }
 
+  // Commitments of whole groups of rows, and of single rows, cut into as many parts as keep all threads busy.
+  int commit_groups(const u8* blobs, int groups, u8* commitments, int threads) {
+    int parts = 1;
+    while (parts < LANES && groups * parts < 2 * threads) parts *= 2;
+    const int columns = LANES / parts;
+    Array<Xyzz<Fp>> sums(size_t(groups) * parts);
+    const int status = each_task(groups * parts, threads, [&](int i, RowMemory& memory) {
+      const u8* rows[LANES];
+      for (int lane = 0; lane < LANES; lane++) rows[lane] = blobs + (size_t(i / parts) * LANES + lane) * BLOB_BYTES;
+      const int part = i % parts;
+      return prover.commit_group_part(rows, part * columns, (part + 1) * columns, sums[i], memory);
+    });
+    for (int group = 0; group < groups && status == OK; group++)
+      store_commitments(commitments + size_t(group) * LANES * BYTES_PER_POINT, LANES, sum(&sums[group * parts], parts));
+    return status;
+  }
+  int commit_rows(const u8* blobs, int n, u8* commitments, int threads) {
+    const int windows = prover.commitment_table.windows();
+    int parts = n > 0 && n < threads ? (threads + n - 1) / n : 1;
+    if (parts > LANES) parts = LANES;
+    Array<Xyzz<Fp>> sums(size_t(n) * parts);
+    const int status = each_task(n * parts, threads, [&](int i, RowMemory& memory) {
+      const u8* blob = blobs + size_t(i / parts) * BLOB_BYTES;
+      const int part = i % parts;
+      return prover.commit_part(blob, windows * part / parts, windows * (part + 1) / parts, sums[i], memory);
+    });
+    for (int row = 0; row < n && status == OK; row++)
+      store_commitments(commitments + size_t(row) * BYTES_PER_POINT, 1, sum_of_lanes(sum(&sums[row * parts], parts)));
+    return status;
+  }
+
+  static Xyzz<Fp> sum(const Xyzz<Fp>* points, int count) {
+    Xyzz<Fp> total = points[0];
+    for (int i = 1; i < count; i++) total = add(total, points[i]);
+    return total;
+  }
+
+  // The first `count` lanes.
+  static void store_commitments(u8* commitments, int count, const Xyzz<Fp>& points) {
+    u8* out[LANES];
+    for (int i = 0; i < count; i++) out[i] = commitments + size_t(i) * BYTES_PER_POINT;
+    Affine<Fp> affine;
+    Fp scratch;
+    Fp::Mask infinite;
+    to_affine(&affine, &points, 1, &scratch, &infinite);
+    compress(out, count, affine, infinite);
+  }
+
   // Proofs of n rows, whose remainders load(i, remainders) gives. Groups are worked on as many at once as there are
   // threads, and each step of the work is shared out among all threads.
   template <class Load>
@@ -310,17 +306,15 @@ class Engine {
     const auto proofs_of = [&](int i) { return proofs + size_t(i) * CELLS * BYTES_PER_POINT; };
     const auto lease = lease_rows(n > 0 ? threads : 0);
     RowMemory* const* memory = lease.memory.data();
-    const int grouped = grouped_rows(n), groups = (grouped + LANES - 1) / LANES;
+    const int groups = n / LANES, grouped = groups * LANES;
     const int most = groups < threads ? groups : threads;
     const Pool<GroupMemory>::Lease group_lease(group_memory, most, [] { return std::make_unique<GroupMemory>(); });
     for (int first = 0; first < groups; first += most) {
       const int some = groups - first < most ? groups - first : most;
       const auto group_of = [&](int i) -> GroupMemory& { return *group_lease.memory[i]; };
-      const int start = first * LANES, rows = (first + some) * LANES < grouped ? some * LANES : grouped - start;
+      const int start = first * LANES, rows = some * LANES;
       int status = each(threads, rows, [&](int i, int) { return load(start + i, group_of(i / LANES).row(i % LANES)); });
       if (status != OK) return status;
-      for (int i = rows; i < some * LANES; i++)
-        memcpy(group_of(some - 1).row(i % LANES), group_of(some - 1).row(0), CELLS * sizeof(Remainder));
       const int tasks = prover.sum_tasks();
       status = each(threads, some * tasks, [&](int i, int slot) {
         return prover.sum_columns(group_of(i / tasks), i % tasks, upper_half, *memory[slot]);

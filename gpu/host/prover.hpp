@@ -3,8 +3,8 @@
 // A row's proofs: the 128 x 64 scalars (remainders of the row, rows.hpp) meet the columns' points in 128 fixed-base
 // sums; the constant convolution turns these into proofs; columns are in its order, even roots first.
 //
-// Rows come alone or in groups of up to 8, one to a lane of the fixed-base sums (comb.hpp). Lanes that a group leaves
-// over repeat its first row.
+// Rows come alone or in groups of 8, one to a lane of the fixed-base sums (comb.hpp). A group of 7 with a lane left
+// over would cost what its rows do one by one, so there are no such groups.
 //
 // Blinding. The convolution adds points that depend on the caller's data with incomplete formulas, and a zero or
 // constant row makes many of them equal. So random points R, drawn when the engine starts, are added to its

@@ -131,8 +131,10 @@ def probe(library: ctypes.CDLL, rng: np.random.Generator) -> None:
     values = rng.integers(0, 1 << 51, (4, 16, 8), dtype=np.uint64)
     a, b, c, out = (ctypes.c_void_p(array.ctypes.data) for array in values)
     for base_field in (0, 1):
-        for op in range(11):
+        for op in range(13):
             library.cellar_probe_field(base_field, op, a, b, c, out, 16)
+    scalars = rng.integers(0, 1 << 62, (2, 16, 4), dtype=np.uint64)
+    library.cellar_probe_recode(*(ctypes.c_void_p(array.ctypes.data) for array in scalars), 16)
     points = rng.integers(0, 1 << 60, (3, 16, 24), dtype=np.uint64)
     p, q, out = (ctypes.c_void_p(array.ctypes.data) for array in points)
     for lanes in (0, 1):

@@ -142,7 +142,7 @@ def alone(engine: HostEngine, oracle: object) -> tuple[np.ndarray, np.ndarray, n
 def test_a_row_is_the_same_alone_and_in_every_place_of_a_batch(
     engine: HostEngine, alone: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], rows: int
 ) -> None:
-    """Rows in the lanes of groups, some of them not full, and rows beside groups."""
+    """Rows in the lanes of groups, and rows beside groups."""
     blobs, cells, proofs, commitments = (np.roll(part, 5 * rows, axis=0)[:rows] for part in alone)
     known = np.sort(np.random.default_rng(rows).permutation(128)[: 64 + rows])
     assert np.array_equal(engine.commit(blobs), commitments)
