@@ -21,6 +21,9 @@ from rich.console import Console
 from da.commands.output import Version
 from da.protocol.committee import Committee
 from da.protocol.errors import ProtocolError
+from gpu import open_engine
+from kzg.engine import Engine
+from kzg.errors import EngineUnavailable
 from light_client.client import LightClient
 from light_client.display import LiveDisplay, print_history, print_report, print_round
 from light_client.errors import LightClientError
@@ -205,13 +208,21 @@ def _run(
     async def put_together() -> T:
         _cancel_on_signals()
         async with Members(committee, batch_bytes_max=settings.batch_bytes_max) as members:
-            with HeaderLog(settings.state_dir) as log:
-                return await work(LightClient(committee, settings, log, members))
+            with HeaderLog(settings.state_dir) as log, _engine(settings) as engine:
+                return await work(LightClient(committee, settings, log, members, engine))
 
     try:
         return asyncio.run(put_together())
     except asyncio.CancelledError:
         raise typer.Exit(interrupted) from None
+
+
+def _engine(settings: LightClientSettings) -> Engine:
+    """The engine that verifies cells: it proves nothing, and for some dozens of cells one core is enough."""
+    try:
+        return open_engine(settings.engine, workers=1, proving=False)
+    except (EngineUnavailable, ValueError) as error:
+        raise SettingsError(f"engine: {error}") from None
 
 
 def _cancel_on_signals() -> None:

@@ -12,8 +12,8 @@ Flow:
 Invariants: a cell counts only after `verify_matrix_cells` said so against the certified commitments; the
 coordinates of a batch are never redrawn; every wait is bounded by the deadline.
 
-Does not: find or verify the batch (lookup.py), nor decide what answers mean (sampling.sampler). It uses no
-engine: for some dozens of cells kzg's own verifier is done before an engine would have started.
+Does not: find or verify the batch (lookup.py), nor decide what answers mean (sampling.sampler), nor choose
+the engine that verifies (cli.py).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import numpy as np
 
 from da.protocol.custody import holders_of
 from erasure.constants import BYTES_PER_CELL
+from kzg.engine import Engine
 from kzg.errors import InvalidCell, InvalidPoint
 from kzg.verification import find_invalid, verify_matrix_cells
 from light_client.batch import VerifiedBatch
@@ -59,6 +60,7 @@ class SamplingRun:
         batch: verified.
         cells: its coordinates, durable already.
         members, witness, settings: of the run.
+        engine: verifies the cells.
         rng: order of holders, and jitter.
         retention_over: whether the members may have dropped the batch rightly.
         pause: waits for a number of seconds.
@@ -72,6 +74,7 @@ class SamplingRun:
         members: Members,
         witness: Witness,
         settings: LightClientSettings,
+        engine: Engine,
         rng: Random,
         *,
         retention_over: bool = False,
@@ -82,6 +85,7 @@ class SamplingRun:
         self._members = members
         self._witness = witness
         self._settings = settings
+        self._engine = engine
         self._rng = rng
         self._pause = pause
         self._on_change = on_change
@@ -201,11 +205,11 @@ class SamplingRun:
             np.ascontiguousarray(records[:, BYTES_PER_CELL:]),
         )
         try:
-            if verify_matrix_cells(None, *batch):
+            if verify_matrix_cells(self._engine, *batch):
                 return set()
         except (InvalidCell, InvalidPoint) as error:
             # A cell that is not canonical or a proof that is no point: find_invalid says which. A commitment
             # that is no point is the committee's fault, who signed for it, and no member's alone.
             if isinstance(error, InvalidPoint) and error.name != "proof":
                 raise UnverifiedBatch("commitments", str(error)) from None
-        return {positions[index] for index in find_invalid(None, *batch)}
+        return {positions[index] for index in find_invalid(self._engine, *batch)}

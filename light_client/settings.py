@@ -43,6 +43,11 @@ class LightClientSettings(BaseSettings):
         default=1024, ge=1, le=1024, description="Cells sampled at most, whatever the confidence asks for."
     )
 
+    engine: str = Field(
+        default="ckzg",
+        description="What verifies cells: ckzg (ready at once), host, cuda, or auto, the fastest there is.",
+    )
+
     deadline_s: float = Field(default=30.0, gt=0, description="Seconds after which a run gives its verdict.")
     answer_timeout_s: float = Field(
         default=1.0, gt=0, description="Seconds a member has to answer; doubles each time it is asked again."

@@ -294,12 +294,13 @@ class World:
         async with Members(
             self.committee, batch_bytes_max=chosen.batch_bytes_max, transport=self.transport
         ) as members:
-            with HeaderLog(state) as log:
+            with HeaderLog(state) as log, CkzgEngine(workers=1, precompute=0) as engine:
                 yield LightClient(
                     self.committee,
                     chosen,
                     log,
                     members,
+                    engine,
                     rng=random.Random(seed) if seed is not None else None,
                     clock=clock,
                     pause=no_pause,

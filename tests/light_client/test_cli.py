@@ -20,6 +20,8 @@ import typer
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gpu import open_engine
+from kzg.engine import Engine
 from light_client import HeaderLog
 from light_client.cli import app, main
 
@@ -88,6 +90,33 @@ def test_the_three_verdicts_have_their_exit_codes(
     undecided = light_client("sample", "7", *options, "--state", tmp_path / "c")
     assert undecided.returncode == 3, undecided.stderr
     assert json.loads(undecided.stdout)["verdict"] == "undecided"
+
+
+@pytest.mark.process
+def test_the_engine_is_the_one_that_was_asked_for(
+    light_client: _LightClient,
+    served: World,
+    committee_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    served.chain(1)
+    opened: list[str] = []
+
+    def noted(name: str, **options: Any) -> Engine:
+        opened.append(name)
+        return open_engine(name, **options)
+
+    monkeypatch.setattr("light_client.cli.open_engine", noted)
+    options = ("sample", "latest", "--committee", committee_file)
+    for chosen in ({}, {"LIGHT_CLIENT_ENGINE": "auto"}):
+        ended = light_client(*options, "--state", tmp_path / f"{len(opened)}", **chosen)
+        assert ended.returncode == 0, ended.stderr
+    assert opened == ["ckzg", "auto"]
+
+    unknown = light_client(*options, "--state", tmp_path / "s", LIGHT_CLIENT_ENGINE="abacus")
+    assert unknown.returncode == 2
+    assert "engine must be one of auto, cuda, host, ckzg; got 'abacus'" in unknown.stderr
 
 
 @pytest.mark.process
