@@ -1,5 +1,8 @@
-// What the processor and the operating system lack for this library. Compiled without vector flags, so that it can
-// be asked anywhere.
+// What this library is made of, and what the processor and the operating system lack for it. Compiled without vector
+// flags, so that it can be asked anywhere.
+
+// The digest of the sources that this library was made of, in hex (CMakeLists.txt).
+extern "C" __attribute__((visibility("default"))) const char* cellar_sources() { return CELLAR_SOURCES; }
 
 // The first missing feature, or null. __builtin_cpu_supports looks at cpuid and at what the system saves (XCR0).
 extern "C" __attribute__((visibility("default"))) const char* cellar_missing_feature() {

@@ -418,12 +418,24 @@ def test_on_another_processor_it_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_on_a_processor_without_its_instructions_it_names_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the library answers there; asking it runs no vector instruction (CMakeLists.txt)."""
-    old = types.SimpleNamespace(cellar_missing_feature=lambda: b"AVX-512IFMA")
+    old = types.SimpleNamespace(
+        cellar_missing_feature=lambda: b"AVX-512IFMA", cellar_sources=host_engine._library().cellar_sources
+    )
     monkeypatch.setattr(host_engine, "_library", lambda: old)
     monkeypatch.setattr(host_engine, "_library_path", lambda: Path("cellar_host.so"))
     assert host_engine.available() == "the processor or the system lacks AVX-512IFMA"
     with pytest.raises(EngineUnavailable, match="lacks AVX-512IFMA"):
         HostEngine()
+
+
+def test_a_library_that_is_older_than_its_sources_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a working copy; a wheel has no sources to compare with."""
+    assert host_engine.available() is None
+    monkeypatch.setattr(host_engine, "_digest_of_sources", lambda: "0" * 64)
+    with pytest.raises(EngineUnavailable, match="made of other sources than these: pip install -e"):
+        HostEngine()
+    monkeypatch.setattr(host_engine, "_digest_of_sources", lambda: None)
+    assert host_engine.available() is None
 
 
 def test_a_damaged_library_is_a_reason_not_a_crash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
