@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import typer
 
 from da.commands import committees, configs, demo, devnets, keys, node, payloads, tokens
-from da.commands.output import CommandError, Version, stderr
+from da.commands.output import CommandError, stderr
+from da.commands.version import Version
 
 app = typer.Typer(
     name="da",

@@ -11,7 +11,6 @@ import json
 import os
 import stat
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -29,16 +28,6 @@ EXIT_NOT_NOW = 3
 stderr = Console(stderr=True, highlight=False)
 
 
-def show_version(wanted: bool) -> None:
-    """Print the version of the package and end."""
-    if wanted:
-        print(version("cellar-da"))
-        raise typer.Exit
-
-
-Version = Annotated[
-    bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and end.")
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 PasswordFile = Annotated[
     Path | None,
