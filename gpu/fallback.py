@@ -12,6 +12,7 @@ engine, never bad input. Does not: try the first engine again, or hide that it f
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -33,6 +34,7 @@ class FallbackEngine(Closing):
     def __init__(self, first: Engine, open_second: Callable[[], Engine]) -> None:
         self._first = first
         self._open_second = open_second
+        self._process = os.getpid()
         self._second: Engine | None = None
         self._reason = ""
         self._closed = False
@@ -85,6 +87,8 @@ class FallbackEngine(Closing):
         )
 
     def close(self) -> None:
+        if self._process != os.getpid():
+            return  # a fork's copy: the engines are not its own, and the lock may be held for ever
         with self._lock:
             self._closed = True
             second = self._second
@@ -103,6 +107,8 @@ class FallbackEngine(Closing):
 
     def _fall_back(self, error: EngineFailed) -> Engine:
         """The second engine, opened by whichever call fails first."""
+        if self._process != os.getpid():
+            raise EngineClosed("the engine belongs to another process") from error
         with self._lock:
             if self._closed:
                 raise EngineClosed("the engine was closed") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -137,3 +139,36 @@ def test_closing_closes_both_and_opens_none() -> None:
     late.close()
     with pytest.raises(EngineClosed):
         late.commit(BLOBS)
+
+
+@pytest.mark.parametrize("ending", ["close", "commit"])
+def test_a_child_forked_while_the_second_opens_does_not_wait_for_it(ending: str) -> None:
+    """The thread that holds the lock is not in the child, which would wait for ever."""
+    opening, over = threading.Event(), threading.Event()
+
+    def open_second() -> Fake:
+        opening.set()
+        assert over.wait(60)
+        return Fake("host")
+
+    failures = [EngineFailed("gone") for _ in range(2)]
+    engine = FallbackEngine(Fake("cuda", failures), open_second)
+    thread = threading.Thread(target=engine.commit, args=(BLOBS,))
+    thread.start()
+    assert opening.wait(60)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)
+        code = 1
+        try:
+            engine.close() if ending == "close" else engine.commit(BLOBS)
+            code = 0 if ending == "close" else 2
+        except EngineClosed:
+            code = 3 if ending == "close" else 0
+        finally:
+            os._exit(code)
+    status = os.waitpid(pid, 0)[1]
+    over.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert engine.name == "host"
