@@ -81,6 +81,9 @@ class LaneBounds:
         assert 2 * self.bound * m < 1 << k + 3
         if self.limbs == 8:
             assert (2 + 2 * self.bound) * m + m // 8 < 1 << k + 3
+        # Sums of 64 products, of values below 2.5 m and below m, or of stored ones.
+        terms = 64 * (5 * m * m // 2 if self.limbs == 5 else (self.bound * m) ** 2)
+        assert terms // R + 2 * m + 1 < 1 << k + 3
         # What the reduction leaves, with 2^-10 of slack for carries that the estimate did not see.
         assert max(((1 << k) + (1 << k - 10) + q * ((1 << k) - m)) for q in range(8)) < self.bound * m
 

@@ -173,8 +173,8 @@ class CombTable {
     for (int i = n; i < 2 * n; i++) acc[i].x = Fp::mul(acc[i].x, beta);
     PointSource<Fp> second{acc + n, 0};
     if (!accumulate(acc, n, second, memory.get())) return false;
-    // The scalar r (that is: 0) makes the last addition meet the opposite point, and a crafted scalar may
-    // make an earlier one do so: these additions are complete.
+    // Scalars that are all 0 make the last addition meet the opposite point, and crafted ones may make an earlier
+    // one do so: these additions are complete.
     for (int slot = 0; slot < count; slot++) out[slot] = from_affine(acc[(slot + 1) * shape.t - 1]);
     for (int k = shape.t - 2; k >= 0; k--)
       for (int slot = 0; slot < count; slot++) out[slot] = madd(dbl(out[slot]), acc[slot * shape.t + k]);

@@ -47,7 +47,7 @@ class Convolution {
   };
 
  public:
-  // Vectors of one thread: 2 MiB.
+  // Vectors of one thread: 2.7 MiB.
   struct Memory {
     Array<Affine<Fp>> pool{Place::end / LANES}, other{INPUT_VECTORS};
     Array<Affine<Fp>> multiple{size_t(MULTIPLES) * INPUT_VECTORS};

@@ -238,8 +238,9 @@ struct alignas(64) Lanes {
     return to_montgomery(broadcast(limbs));
   }
 
-  // The value of a sum of at most 64 products x y with x below 2.5 m and y canonical, as a stored value:
-  // 64 * 2.5 m / R + 2m stays below the 8 * 2^bits(m) that `reduced` takes, in the scalar field too.
+  // The value of a sum of at most 64 products, as a stored value: of x below 2.5 m and canonical y, or, in the base
+  // field, of any stored values. That it stays below the 8 * 2^bits(m) that `reduced` takes is asserted in
+  // gpu/loader.py.
   static CELLAR_HD Lanes reduce_sum(const Sum& sum) {
     Lanes out;
     reduce_sum_call(&out, &sum);

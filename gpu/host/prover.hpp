@@ -26,7 +26,7 @@ namespace cellar {
 constexpr CombShape commitment_shape(int b) { return {LANES, BLOB_ELEMENTS / LANES, HALF_BITS, b, HALF_BITS}; }
 constexpr CombShape proof_shape(int t, int b) { return {CELLS, CELL_ELEMENTS, t, b, HALF_BITS}; }
 
-// What one thread needs to work on a row: 3.3 MiB.
+// What one thread needs to work on a row: 3.9 MiB.
 struct RowMemory {
   Array<Remainder> row{CELLS};
   Array<V> words;

@@ -189,7 +189,7 @@ class Verifier {
 
   static_assert(2 * interpolation_shape().t <= MULTIPLES * CHUNK, "commit takes the room of the multiples");
 
-  // What one thread adds up: 1.7 MiB.
+  // What one thread adds up: 1.1 MiB.
   struct State {
     Array<Affine<Fp>> sums{SUMS}, tests{TESTS};
     bool tested;  // anything was added to the tests

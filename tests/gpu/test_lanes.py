@@ -90,6 +90,16 @@ def test_sums_of_64_products_are_reduced_once(field_op: FieldOp) -> None:
         assert (got - 64 * a * b * pow(1 << 52 * limbs, -1, m)) % m == 0
 
 
+def test_sums_of_products_of_any_stored_values_are_reduced_once(field_op: FieldOp) -> None:
+    """In the base field, as the pairing adds them."""
+    m, limbs, bound = FIELDS["Fp"]
+    x, y, _ = pairs("Fp")
+    R_inverse = pow(1 << 52 * limbs, -1, m)
+    for a, b, got in zip(x, y, field_op("Fp", 9, x, y), strict=True):
+        assert got < bound * m
+        assert (got - 64 * a * b * R_inverse) % m == 0
+
+
 def test_the_fused_forms_of_an_affine_addition(field_op: FieldOp) -> None:
     """chord_x(signed_sub_lazy(odd lanes, x, y), sub_lazy(z, x), x) = (+-x - y)^2 / R - z - x."""
     m, limbs, bound = FIELDS["Fp"]
