@@ -155,18 +155,21 @@ class Ingest:
                 with contextlib.suppress(DaError):
                     return await asyncio.shield(running)
             # The work outlives a caller that hangs up: its result is ready for the next attempt.
-            task = asyncio.create_task(self._ingest(push, header_hash))
+            task = asyncio.create_task(self._run(push, header_hash))
             self._running[header_hash] = task
-            task.add_done_callback(lambda done: self._forget(header_hash, done))
+            task.add_done_callback(_retrieve)
             return await asyncio.shield(task)
         except DaError as error:
             self._context.metrics.rejected_pushes.labels(type(error).__name__).inc()
             raise
 
-    def _forget(self, header_hash: bytes, task: asyncio.Task[Attestation]) -> None:
-        del self._running[header_hash]
-        if not task.cancelled():
-            task.exception()  # told to whoever waits; perhaps nobody does any more
+    async def _run(self, push: ColumnPush, header_hash: bytes) -> Attestation:
+        try:
+            return await self._ingest(push, header_hash)
+        finally:
+            # Before the task is done: who came and found it done would wait for it over and over, and never
+            # let go of the event loop.
+            del self._running[header_hash]
 
     async def _ingest(self, push: ColumnPush, header_hash: bytes) -> Attestation:
         context = self._context
@@ -240,6 +243,11 @@ class Ingest:
         except NotFound:
             self._follower.expect(certificate)
             raise
+
+
+def _retrieve(task: asyncio.Task[Attestation]) -> None:
+    if not task.cancelled():
+        task.exception()  # told to whoever waits; perhaps nobody does any more
 
 
 def _columns(push: ColumnPush, positions: list[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:

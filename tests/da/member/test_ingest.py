@@ -343,3 +343,39 @@ def test_a_hanging_peer_delays_the_first_push_only_while_it_is_needed(
             assert world.loop.time() - started < longest_s
 
     run(main())
+
+
+def test_a_push_that_comes_as_an_equal_one_is_refused_is_looked_at_itself(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the very turn of the event loop in which the first one ends."""
+    gate = asyncio.Event()
+
+    async def test(world: World) -> None:
+        push = make_batch(world).push_to(world, 1)
+        ingest = world.node(1)._ingest
+        real_ingest, real_check = ingest._ingest, ingest.check_header
+
+        async def refuse(*_: Any) -> Any:
+            await gate.wait()
+            raise errors.RejectedColumn(0, 0, "bad")
+
+        async def check_header(*arguments: Any) -> None:
+            await real_check(*arguments)
+            await gate.wait()
+
+        monkeypatch.setattr(ingest, "_ingest", refuse)
+        first = asyncio.create_task(ingest.accept_push(push))
+        await asyncio.sleep(1)
+        assert ingest._running
+        monkeypatch.setattr(ingest, "_ingest", real_ingest)
+        monkeypatch.setattr(ingest, "check_header", check_header)
+        second = asyncio.create_task(ingest.accept_push(push))
+        await asyncio.sleep(1)
+        gate.set()
+        with pytest.raises(errors.RejectedColumn):
+            await first
+        (await second).verify(world.committee, push.header)
+        assert not ingest._running
+
+    with_member(tmp_path, engine, test)
