@@ -31,6 +31,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from starlette.types import ASGIApp
 
 from da import bls, keystore
+from da.api.addresses import with_mapped
 from da.api.app import create_app
 from da.api.http_protocol import protocol_class
 from da.clock import system_clock
@@ -363,7 +364,7 @@ def server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
+        forwarded_allow_ips=with_mapped(settings.trusted_networks),
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
     )

@@ -48,7 +48,19 @@ def is_among(host: str, networks: Sequence[Network]) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
     return any(address in network for network in networks)
+
+
+def with_mapped(networks: Sequence[Network]) -> list[str]:
+    """The networks, and the IPv4 ones also as a socket of both families writes them (::ffff:192.0.2.1)."""
+    mapped = [
+        f"::ffff:{network.network_address}/{96 + network.prefixlen}"
+        for network in networks
+        if isinstance(network, ipaddress.IPv4Network)
+    ]
+    return [str(network) for network in networks] + mapped
 
 
 class Places:

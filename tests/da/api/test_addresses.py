@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from da.api.addresses import Places, is_among, owner_of
+from da.api.addresses import Places, is_among, owner_of, with_mapped
 from da.node import PayloadOpening, PayloadStatus, Status
 from da.store.base import BatchRecord
 from kzg.openings import Opening
@@ -52,6 +52,8 @@ def test_networks_of_proxies(make_settings: Callable[..., Any]) -> None:
     networks = make_settings(trusted_proxies="10.0.0.0/8, ::1").trusted_networks
     assert is_among("10.1.2.3", networks)
     assert is_among("::1", networks)
+    assert is_among("::ffff:10.1.2.3", networks)
+    assert with_mapped(networks) == ["10.0.0.0/8", "::1/128", "::ffff:10.0.0.0/104"]
     assert not any(is_among(host, networks) for host in ("11.0.0.1", "::2", "", "unix:"))
     with pytest.raises(ValueError, match="trusted_proxies"):
         make_settings(trusted_proxies=["proxy.example"])
