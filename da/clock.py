@@ -8,6 +8,16 @@ from collections.abc import Callable
 Clock = Callable[[], int]
 
 
+def asleep_ms() -> int:
+    """How long the machine has been suspended since it was booted, which its monotonic clock does not count.
+
+    0 where the system does not tell, as on those whose monotonic clock counts it.
+    """
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0
+    return (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()) // 1_000_000
+
+
 def system_clock() -> int:
     """The machine's wall clock, in milliseconds since the Unix epoch."""
     return time.time_ns() // 1_000_000

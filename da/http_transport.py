@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _OCTETS = {"content-type": "application/octet-stream"}
 _ERROR_BYTES_MAX = 64 * 1024
-_INFO_BYTES_MAX = 64 * 1024
+_INFO_BYTES_MAX = 2**20  # the heights of as many dispersers as a committee has members
 _PAGE_BYTES_MAX = 16 * 2**20
 _PRESENT, _NOT_HELD, _CORRUPT = 0, 1, 2
 _NOT_HELD_ERRORS = ("ColumnNotHeld", "NotFound", "Expired", "NotReconstructable")

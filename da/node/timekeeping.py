@@ -6,8 +6,8 @@ moment that was vouched for, and the monotonic clock carries it on. A moment is 
 - a certificate: its signers took the header's timestamp for one that their clocks had reached, give or take
   the skew that members tolerate;
 - members with the signing threshold's stake, who are asked while that is not enough: the latest moment that
-  all of them have reached by their own clocks. This node counts among them with the clock that it started
-  with, carried on, so that where it decides alone a jump still needs a restart to be believed.
+  all of them have reached by their own clocks. This node counts among them; where it decides alone, with the
+  clock that it started with, carried on, so that a jump needs a restart to be believed.
 
 Flow, once an interval and whenever a header is to be made: look at the newest certificates; while the own
 clock is ahead of what they vouch for, ask the members, as they answer.
@@ -24,6 +24,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from da.clock import asleep_ms
 from da.errors import PeerError
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ class Timekeeper:
                 if newest is not None:
                     self._vouch(newest.header.timestamp_ms - _monotonic_ms())
             if self._plausible() is None:
-                self._answered = await self._ask(min(own_offset_ms, self._own_offset_ms))
+                alone = _agreed(context.committee, {context.index: 0}) is not None
+                self._answered = await self._ask(
+                    min(own_offset_ms, self._own_offset_ms) if alone else own_offset_ms
+                )
             ahead_ms = self._ahead()
             if ahead_ms is not None:
                 context.metrics.clock_ahead_seconds.set(ahead_ms / 1000)
@@ -185,7 +189,7 @@ def _agreed(committee: Committee, offsets: dict[int, int]) -> int | None:
 
 
 def _monotonic_ms() -> int:
-    return int(asyncio.get_running_loop().time() * 1000)
+    return int(asyncio.get_running_loop().time() * 1000) + asleep_ms()
 
 
 def _span(milliseconds: int) -> str:

@@ -155,6 +155,21 @@ def test_a_time_is_milliseconds_or_misbehaviour(told: Any) -> None:
     asyncio.run(main())
 
 
+def test_the_time_is_heard_from_a_member_that_knows_many_logs() -> None:
+    logs = {
+        f"0x{i:064x}": {"name": "n" * 64, "height": 2**63, "certified_height": 2**63} for i in range(1024)
+    }
+
+    async def main() -> None:
+        async def handler(request: web.Request) -> web.Response:
+            return web.json_response({"time_ms": 1_700_000_000_000, "logs": logs})
+
+        async with peer(handler) as (transport, target):
+            assert await transport.get_time(target, 10) == 1_700_000_000_000
+
+    asyncio.run(main())
+
+
 def test_who_does_not_answer_is_unreachable() -> None:
     async def main() -> None:
         hang = asyncio.Event()

@@ -88,6 +88,39 @@ def test_a_committee_of_one_believes_no_jump_while_it_runs(tmp_path: Path, engin
     run(main())
 
 
+def test_a_machine_that_slept_has_not_jumped(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop's monotonic clock stands still meanwhile."""
+
+    async def main() -> None:
+        async with World(tmp_path, engine, members=1) as world:
+            await world.start()
+            await world.certify(b"before")
+            world.disperser.skew_ms = YEAR_MS
+            monkeypatch.setattr("da.node.timekeeping.asleep_ms", lambda: YEAR_MS)
+            await world.certify(b"after")
+            assert await ready(world, 0)
+
+    run(main())
+
+
+def test_a_clock_that_is_set_right_is_believed_where_others_agree(tmp_path: Path, engine: Engine) -> None:
+    """It was behind at the start; with one member away, this one's own word is needed."""
+
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4) as world:
+            world.disperser.skew_ms = -YEAR_MS
+            for index in (1, 2, 0):
+                await world.seats[index].start()
+            await asyncio.sleep(60)
+            world.disperser.skew_ms = 0
+            await world.certify(b"after")
+            assert await ready(world, 0)
+
+    run(main())
+
+
 def test_a_long_silence_is_no_jump(tmp_path: Path, engine: Engine) -> None:
     async def main() -> None:
         async with World(tmp_path, engine, members=4) as world:
