@@ -63,6 +63,7 @@ class Delivery:
     async def run(self) -> None:
         """Deliver, for ever."""
         dispersal = self._dispersal
+        await dispersal.known.wait()
         # What lies before the top was delivered by an earlier run, or the member asks for it.
         self._next_certificate = max(1, dispersal.certified_height)
         self._next_push = dispersal.certified_height + 1

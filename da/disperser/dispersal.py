@@ -17,6 +17,7 @@ Does not: encode (see batcher), nor wait for members after the certificate; thei
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -26,24 +27,25 @@ from typing import TYPE_CHECKING
 from da.disperser.delivery import Delivery
 from da.disperser.outbox import State, UnknownPayload
 from da.errors import Expired, NotFound
-from da.node.waiting import until_room
 from da.protocol.attestation import Attestation, sign_proposal
 from da.protocol.certificate import Certificate
 from da.protocol.custody import finality
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
 from da.store.errors import CorruptBatch
+from da.waiting import until_room
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from da.disperser.batcher import Batcher, EncodedBatch
     from da.disperser.outbox import Key, Outbox, OutboxEntry
+    from da.member.follow import LogFollower
     from da.node.context import NodeContext
     from da.node.timekeeping import Timekeeper
-    from da.node.waiting import Broadcast
     from da.protocol.payload_list import PayloadList
     from da.store.base import BatchRecord
+    from da.waiting import Broadcast
 
 log = logging.getLogger("da.dispersal")
 
@@ -58,12 +60,15 @@ class Dispersal:
         outbox: Outbox,
         changed: Broadcast,
         timekeeper: Timekeeper,
+        follower: LogFollower,
     ) -> None:
         """`changed` wakes the deliveries; it is announced when the log or its certificates grow."""
         self._context = context
         self._batcher = batcher
         self._outbox = outbox
         self._timekeeper = timekeeper
+        self._follower = follower
+        self.known = asyncio.Event()  # set once the log is known here
         self.changed = changed
         self.top_height = 0  # of the log, certified or not
         self.certified_height = 0
@@ -81,9 +86,15 @@ class Dispersal:
 
     async def run(self) -> None:
         """Batch after batch, for ever."""
-        await self.resume()
-        await self._reconcile()
         context = self._context
+        # The store may have been lost, or put back to an old state: no second header at a height.
+        while True:
+            if await self._follower.ask_for_own_log():
+                break
+            await asyncio.sleep(context.config.encode_retry_ms / 1000)
+        await self.resume()
+        self.known.set()
+        await self._reconcile()
         if self.certified_height < self.top_height:
             top = await context.store.latest(context.member.id)
             assert top is not None, "the log has a top"
@@ -236,3 +247,10 @@ class Dispersal:
     def conflicts(self) -> list[str]:
         """Members that know another header at a height of this node's log."""
         return [delivery.conflict for delivery in self.deliveries if delivery.conflict]
+
+    @property
+    def complaint(self) -> str | None:
+        """Why no batch can be made, as far as the log goes."""
+        if self._context.config.disperser and not self.known.is_set() and self.top_height == 0:
+            return "too few members have told this node's own log: no header is made until they do"
+        return None

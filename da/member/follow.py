@@ -59,6 +59,7 @@ class LogFollower:
         self._certified: dict[bytes, int] = {}  # a certificate of this height was seen and is good
         self._cut_off: dict[bytes, int] = {}  # where a reading of it that took too long goes on
         self._troubles: dict[tuple[bytes, bytes], tuple[str, float]] = {}  # by source too: what, since when
+        self._own_told = False  # whether the peers were heard about this node's own log
         self._wanted = asyncio.Event()
         self._round: asyncio.Task[bool] | None = None
         self._next_round: asyncio.Task[bool] | None = None
@@ -111,34 +112,48 @@ class LogFollower:
     async def sync(self, disperser: Member) -> bool:
         """Learn one log, from the peers if need be; whether its end is certain."""
         context = self._context
-        if disperser.id != context.member.id:
-            if await self._read_log(disperser, disperser) and await self._is_whole(disperser):
-                return True
-        elif await context.store.latest(disperser.id) is not None:
-            return True  # this node's own log: only after the loss of its store do others know better
+        if disperser.id == context.member.id:
+            return await self.knows_own_log() or await self.ask_for_own_log()
+        if await self._read_log(disperser, disperser) and await self._is_whole(disperser):
+            return True
         await asyncio.gather(*(self._read_log(member, disperser) for member in self._others(disperser)))
-        return disperser.id == context.member.id
+        return False
+
+    async def knows_own_log(self) -> bool:
+        """Whether this node can tell its own log; with an empty store the log may have been lost."""
+        return self._own_told or await self._context.store.latest(self._context.member.id) is not None
+
+    async def ask_for_own_log(self) -> bool:
+        """Learn what the peers have of this node's own log; whether it is known now."""
+        if not self._own_told:
+            lost = not await self.knows_own_log()
+            self._own_told = await self.ask_peers(self._context.member, everybody=lost)
+        return await self.knows_own_log()
 
     def _others(self, disperser: Member) -> list[Member]:
         return [member for member in self._context.peers if member.id != disperser.id]
 
-    async def ask_peers(self, disperser: Member) -> None:
+    async def ask_peers(self, disperser: Member, *, everybody: bool = False) -> bool:
         """Learn one log from others than its disperser, until a third of all stake or everybody was asked.
 
-        Whatever is certified was signed for by more than the others. Slow ones are not waited for.
+        Whatever is certified was signed for by more than the others. Slow ones are not waited for. Whether
+        so many told it; or all did, or have not so much stake.
         """
         context = self._context
+        total = context.committee.total_stake
         others = self._others(disperser)
+        stake = sum(member.stake for member in others)
         asked = {asyncio.create_task(self._read_log(member, disperser)): member for member in others}
         waiting, told = set(asked), 0
         try:
-            while waiting and 3 * told <= context.committee.total_stake:
+            while waiting and (everybody or 3 * told <= total):
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 told += sum(asked[task].stake for task in done if task.result())
         finally:
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
+        return 3 * told > total or told == stake or 3 * stake <= total
 
     async def _read_log(self, source: Member, disperser: Member) -> bool:
         """Read the log from where it is complete here; whether `source` answered to its end."""

@@ -17,8 +17,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from da.errors import Expired, NotFound
-from da.node.waiting import until_room
 from da.store.base import ScrubFinding
+from da.waiting import until_room
 
 if TYPE_CHECKING:
     from da.member.repair import Repair
@@ -45,6 +45,11 @@ class Scrub:
     def doubt_index(self) -> None:
         """A call met an index that cannot be trusted: have it made anew."""
         self._index_doubted.set()
+
+    @property
+    def mending_index(self) -> bool:
+        """Whether the index cannot be trusted and is being made anew."""
+        return self._index_doubted.is_set()
 
     async def mend_index(self) -> None:
         """Make the index anew from the files whenever there is doubt, with a rest after it."""

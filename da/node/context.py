@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from da.metrics import NodeMetrics
     from da.node.async_store import AsyncStore
     from da.node.config import NodeConfig
-    from da.node.waiting import Broadcast
     from da.node.workers import Workers
     from da.protocol.committee import Committee, Member
     from da.transport import PeerTransport
+    from da.waiting import Broadcast
     from kzg.engine import Engine
 
 

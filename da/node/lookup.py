@@ -147,13 +147,15 @@ class PayloadLookup:
 
     def _posted_status(self, entry: OutboxEntry) -> PayloadStatus | None:
         """The status of an outbox entry whose batch, if it has one, is not in the store."""
-        if entry.state in ("certified", "dispersing"):
+        if entry.state == "certified":
             return None  # its batch has expired: the store says so
+        # Dispersing, in a batch that the store has lost without a trace, it is as good as queued.
+        status = Status.QUEUED if entry.state == "dispersing" else Status(entry.state)
         encoding = entry.state == "queued" and entry.key in self._batcher.encoding
         return PayloadStatus(
             payload_id=entry.payload_id,
             namespace=entry.namespace,
-            status=Status.ENCODING if encoding else Status(entry.state),
+            status=Status.ENCODING if encoding else status,
             length=entry.length,
             rows=rows_for(entry.length),
             reason=entry.reason,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from da.disperser.dispersal import Dispersal
     from da.disperser.outbox import Outbox
     from da.member.repair import Repair
+    from da.member.scrub import Scrub
     from da.node.context import NodeContext
     from da.node.timekeeping import Timekeeper
 
@@ -33,6 +34,7 @@ class Operation:
         batcher: Batcher,
         dispersal: Dispersal,
         repair: Repair,
+        scrub: Scrub,
         timekeeper: Timekeeper,
     ) -> None:
         self._context = context
@@ -40,6 +42,7 @@ class Operation:
         self._batcher = batcher
         self._dispersal = dispersal
         self._repair = repair
+        self._scrub = scrub
         self._timekeeper = timekeeper
 
     async def run(self) -> None:
@@ -106,7 +109,9 @@ class Operation:
             return [f"store: {error}"]
         reasons = [] if store.writable else [f"store is read-only: {store.reason}"]
         reasons += [] if outbox.writable else [f"outbox is read-only: {outbox.reason}"]
+        reasons += ["the index is damaged, it is being made anew"] if self._scrub.mending_index else []
         reasons += [] if self._timekeeper.complaint is None else [self._timekeeper.complaint]
+        reasons += [] if self._dispersal.complaint is None else [self._dispersal.complaint]
         return reasons + self._dispersal.conflicts + self._lost()
 
     def _lost(self) -> list[str]:

@@ -56,11 +56,11 @@ from da.node.types import (
     Receipt,
     Status,
 )
-from da.node.waiting import Broadcast, Loops
 from da.node.workers import Workers
 from da.protocol.committee import member_id
 from da.protocol.namespace import NAMESPACE_BYTES
 from da.store.errors import CorruptBatch, CorruptRecord
+from da.waiting import Broadcast, Loops
 from erasure.constants import CELLS_PER_EXT_BLOB, FIELD_ELEMENTS_PER_BLOB
 
 if TYPE_CHECKING:
@@ -147,14 +147,16 @@ class Node:
         self._timekeeper = Timekeeper(context)
         self._retention = Retention(context, self._timekeeper)
         self._batcher = Batcher(context, outbox)
-        self._dispersal = Dispersal(context, self._batcher, outbox, Broadcast(), self._timekeeper)
+        self._dispersal = Dispersal(
+            context, self._batcher, outbox, Broadcast(), self._timekeeper, self._follower
+        )
         self._posting = Posting(context, outbox, self._batcher)
         self._lookup = PayloadLookup(context, outbox, self._batcher, self._follower)
         self._reader = PayloadReader(context, fetcher)
         self._openings = Openings(context, self._lookup, self._reader)
         self._records = RecordReader(context)
         self._operation = Operation(
-            context, outbox, self._batcher, self._dispersal, self._repair, self._timekeeper
+            context, outbox, self._batcher, self._dispersal, self._repair, self._scrub, self._timekeeper
         )
         # Of batches that samplers asked for: R never changes, and spares a look into the store a cell.
         self._row_counts: dict[bytes, int] = {}
@@ -284,10 +286,13 @@ class Node:
     async def batches(
         self, from_height: int, limit: int, disperser_id: bytes | None = None
     ) -> list[BatchRecord]:
-        """Certified batches, ascending, expired ones too. Raises InvalidRequest."""
+        """Certified batches, ascending, expired ones too. Raises InvalidRequest, NotReconstructable."""
         limit = min(limit, self.config.batches_per_page_max)
         log_of = self._log_of(disperser_id)
-        return await self._context.store.batches(log_of, from_height, limit, certified_only=True)
+        page = await self._context.store.batches(log_of, from_height, limit, certified_only=True)
+        if not page and log_of == self.member_id and not await self._follower.knows_own_log():
+            raise NotReconstructable("this node's own log is not here, and too few peers have told it yet")
+        return page
 
     async def subscribe(
         self, from_height: int, disperser_id: bytes | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from da.disperser.dispersal import Dispersal
-from da.errors import HeightGap, NotFound, ReadOnly
+from da.errors import HeightGap, NotFound, NotReconstructable, PeerUnreachable, ReadOnly
 from da.node import Status
 from da.protocol.attestation import Attestation
 from da.protocol.certificate import Certificate
@@ -180,6 +181,79 @@ def test_a_disperser_that_lost_its_disk_takes_up_its_log_from_the_peers(
             assert (await world.node(0).payload_status(payload_id)).batch_height == 3
             for old in ids:
                 assert (await world.node(0).payload_status(old)).status is Status.CERTIFIED
+            await world.check_logs()
+
+    run(main())
+
+
+def test_a_disperser_that_lost_its_disk_makes_no_header_before_the_peers_told_its_log(
+    tmp_path: Path, engine: Engine
+) -> None:
+    def hush(method: str, answer: Any) -> Any:
+        if method == "get_batches":
+            raise PeerUnreachable("node", "not now")
+        return answer
+
+    async def main() -> None:
+        async with World(tmp_path, engine, members=5, follow_interval_s=1e6) as world:
+            await world.start()
+            world.seats[4].link.down = True
+            old = await world.certify(b"old")
+
+            async def delivered() -> bool:
+                return all(world.store(index).latest(world.disperser.id, True) for index in (1, 2, 3))
+
+            await world.until(delivered)
+            await world.disperser.stop()
+            world.disperser.lose_disk()
+            for seat in world.members:
+                seat.link.tamper, seat.link.down = hush, False
+            await world.disperser.start()
+            new = (await world.node(0).post(NAMESPACE, b"new")).payload_id
+            await asyncio.sleep(60)
+            assert world.store(0).latest(world.disperser.id) is None
+            assert any("own log" in reason for reason in (await world.node(0).ready()).reasons)
+            # Nobody takes its empty log for the truth.
+            for index in (0, 4):
+                with pytest.raises(NotReconstructable):
+                    await world.node(index).payload_status(bytes(32))
+            for seat in world.members:
+                seat.link.tamper = None
+            status = await world.node(0).wait_certified(NAMESPACE, new, 60)
+            assert (status.status, status.batch_height) == (Status.CERTIFIED, 2)
+            assert (await world.node(0).payload_status(old)).batch_height == 1
+            assert (await world.node(0).ready()).ready
+            await world.check_logs()
+
+    run(main())
+
+
+def test_a_payload_whose_batch_was_lost_without_a_trace_is_still_known(
+    tmp_path: Path, engine: Engine
+) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4) as world:
+            await world.start()
+            await world.certify(b"before")
+            await world.settle()
+            for seat in world.members:
+                seat.link.down = True
+            payload_id = (await world.node(0).post(NAMESPACE, b"bytes")).payload_id
+
+            async def dispersing() -> bool:
+                return (await world.node(0).payload_status(payload_id)).status is Status.DISPERSING
+
+            await world.until(dispersing)
+            await world.disperser.stop()
+            shutil.rmtree(world.disperser.directory / "store")
+            node = await world.disperser.start()
+            assert (await node.payload_status(payload_id)).status is Status.QUEUED
+            assert await node.payload_bytes(payload_id) == b"bytes"
+            assert not (await node.post(NAMESPACE, b"bytes")).created
+            for seat in world.members:
+                seat.link.down = False
+            status = await node.wait_certified(NAMESPACE, payload_id, 60)
+            assert (status.status, status.batch_height) == (Status.CERTIFIED, 2)
             await world.check_logs()
 
     run(main())
