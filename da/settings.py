@@ -252,7 +252,10 @@ class Settings(BaseSettings):
 
     # Dispersal (dispersers), for each member on its own
     push_timeout_s: float = Field(
-        default=30.0, gt=0, description="Seconds a push may take, besides the time of its bytes."
+        default=30.0,
+        gt=0,
+        description="Seconds a push may take, besides the time of its bytes; a member waits as long for one "
+        "before it gets the columns from its peers.",
     )
     push_bytes_per_s_min: int = Field(
         default=1 * MIB,

@@ -6,6 +6,9 @@ Flow for one batch:
 - for what nobody has, fetch any columns until there are 64 (those held here count) and rebuild the rows;
 - verify, then store. What was rebuilt is checked like what was received.
 
+A batch may be certified, and so learnt from the log, while its push to this node is still under way; what is
+missing of a new batch is left to the push for as long as a push may take.
+
 Invariants: one batch at a time, so memory is one matrix at most; a batch that cannot be repaired now is
 tried again later, after the others.
 
@@ -15,6 +18,7 @@ Does not: sign. A member attests only a push.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -50,7 +54,7 @@ class Repair:
             bytes, Header
         ] = {}  # those of them that are not served, or have no certificate any more
         self._news = asyncio.Event()
-        self._resting: set[bytes] = set()  # tried without success; not again before the interval is over
+        self._resting: dict[bytes, float] = {}  # not to be tried before then, by the event loop's time
 
     @property
     def waiting(self) -> int:
@@ -79,19 +83,24 @@ class Repair:
 
     async def run(self) -> None:
         """Repair what was asked for; what does not succeed is tried again after an interval."""
+        loop = asyncio.get_running_loop()
         while True:
             self._news.clear()
-            for header_hash in [wanted for wanted in self._wanted if wanted not in self._resting]:
+            now_s = loop.time()
+            for header_hash in [wanted for wanted in self._wanted if self._due_s(wanted) <= now_s]:
                 await self._try(header_hash)
-            timeout_s = self._context.config.repair_retry_s if self._wanted else None
-            try:
-                async with asyncio.timeout(timeout_s):
+            due_s = min(map(self._due_s, self._wanted), default=None)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due_s):
                     await self._news.wait()
-            except TimeoutError:
-                self._resting.clear()
+
+    def _due_s(self, header_hash: bytes) -> float:
+        return self._resting.get(header_hash, 0.0)
 
     async def _try(self, header_hash: bytes) -> None:
         damaged = self._wanted.pop(header_hash)
+        self._resting.pop(header_hash, None)
+        rest_s = self._context.config.repair_retry_s
         try:
             if (header := self._lost.get(header_hash)) is not None:
                 done = await self._relearning.relearn(header)
@@ -99,6 +108,8 @@ class Repair:
                     del self._lost[header_hash]
             else:
                 done = True
+            if done and not damaged and (left_s := await self._push_left_s(header_hash)) > 0:
+                done, rest_s = False, left_s
             done = done and await self.repair(header_hash, damaged)
         except (NotFound, Expired):
             self._lost.pop(header_hash, None)
@@ -110,8 +121,19 @@ class Repair:
             self.request(header_hash, damaged)
             raise
         if not done:
-            self._resting.add(header_hash)
+            self._resting[header_hash] = asyncio.get_running_loop().time() + rest_s
             self._wanted.setdefault(header_hash, set()).update(damaged)
+
+    async def _push_left_s(self, header_hash: bytes) -> float:
+        """How long a push may still bring what is missing of the batch; not above 0 when none will."""
+        context, config = self._context, self._context.config
+        record = await context.store.batch(header_hash)
+        if record.header.disperser_id == context.member.id or set(context.custody) <= set(record.columns):
+            return 0.0
+        size = record.header.row_count * len(context.custody) * RECORD_BYTES
+        span_s = config.push_timeout_s + size / config.push_bytes_per_s_min
+        age_s = (context.clock() - min(record.header.timestamp_ms, record.received_ms)) / 1000
+        return span_s - age_s if age_s >= 0 else 0.0
 
     def should_hold(self, record: BatchRecord) -> Collection[int]:
         """Columns that are this node's to hold: all of its own batches, its custody of others'."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -440,7 +441,9 @@ def test_a_lost_batch_is_known_and_not_made_twice(
     run(main())
 
 
-def test_a_damaged_index_is_made_anew_while_the_node_runs(tmp_path: Path, engine: Engine) -> None:
+def test_a_damaged_index_is_made_anew_while_the_node_runs(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def main() -> None:
         async with World(tmp_path, engine, members=4, **LIMITS) as world:
             await world.start()
@@ -454,8 +457,12 @@ def test_a_damaged_index_is_made_anew_while_the_node_runs(tmp_path: Path, engine
             connection.commit()
             connection.close()
             store._reader.clear()
+            rebuild, leave = store.rebuild_index, threading.Event()
+            monkeypatch.setattr(store, "rebuild_index", lambda: leave.wait(60) and rebuild())
             with pytest.raises(NotReconstructable):
                 await node.payload_status(payload_id)
+            assert any("index is damaged" in reason for reason in (await node.ready()).reasons)
+            leave.set()
 
             async def back() -> bool:
                 try:
@@ -465,8 +472,45 @@ def test_a_damaged_index_is_made_anew_while_the_node_runs(tmp_path: Path, engine
 
             await world.until(back, 60)
             assert node.health()
+            assert (await node.ready()).ready
             third = await world.certify(b"third")
             assert (await node.payload_status(third)).batch_height == 3
             await world.check_logs()
+
+    run(main())
+
+
+@pytest.mark.parametrize("fault", ["slow", "lost"])
+def test_what_is_missing_is_left_to_the_push_for_as_long_as_it_may_take(
+    tmp_path: Path, engine: Engine, fault: str
+) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=5, **LIMITS) as world:
+            await world.start()
+            seat = world.seats[4]
+            await world.certify(b"before")
+            await world.settle()
+            seat.link.delay_s, seat.link.down = 20.0, fault == "lost"
+            started = world.loop.time()
+            await world.certify(b"some bytes")
+
+            async def whole() -> bool:
+                record = world.store(4).latest(world.disperser.id)
+                assert record is not None
+                return record.header.height == 2 and set(record.columns) == custody(world, seat)
+
+            await world.until(whole, 60)
+            taken_s = world.loop.time() - started
+            fetched = [
+                call for call in world.network.calls if call[0] == "node-4" and call[2] == "get_column"
+            ]
+            if fault == "slow":
+                assert not fetched
+            else:
+                assert fetched
+                assert 30 <= taken_s < 40
+            assert (await world.node(4).info())["repairs_waiting"] in (0, 1)
+            await asyncio.sleep(60)
+            assert (await world.node(4).info())["repairs_waiting"] == 0
 
     run(main())
