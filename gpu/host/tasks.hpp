@@ -14,9 +14,10 @@ namespace cellar {
 // Whether this thread can throw an exception. The first one in a thread needs a few bytes of memory of its own, and
 // the C++ runtime ends the process if it does not get them; here they are taken while it is certain that they are there.
 inline bool can_throw() {
-  void* room = malloc(4096);
+  void* volatile room = malloc(4096);  // volatile: a compiler may leave out an allocation that nothing uses
+  const bool there = room != nullptr;
   free(room);
-  return room && std::uncaught_exceptions() >= 0;
+  return there && std::uncaught_exceptions() >= 0;
 }
 
 // Calls task(i, slot) for i in 0..count-1, each once, from at most `threads` threads; slot < threads tells them
