@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,18 @@ def _require(name: str) -> Path:
     if not path.is_file():
         pytest.skip(f"test input {name} is not there (looked in {_SHARED_DATA}; set CELLAR_TEST_DATA)")
     return path
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A command that runs in this process sends its log to a stream which is gone when its test is over."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in root.handlers[:]:
+        if type(handler) is logging.StreamHandler:  # pytest's own are of other types
+            root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from da.store.bucket import Bucket, bucket_at, parse_bucket
@@ -96,7 +96,16 @@ def test_every_flipped_byte_or_cut_of_pruned_heights_is_found() -> None:
                 decode_pruned(changed)
 
 
-@given(st.integers(0, 253402300799), st.integers(1, 10**6))
+_LAST_S = 253_370_764_799  # of the year 9998
+
+
+@given(st.integers(0, 2**62), st.integers(1, 10**6))
+def test_a_moment_after_the_last_name_lies_in_the_last_bucket(later_s: int, length_s: int) -> None:
+    assert bucket_at((_LAST_S + later_s) * 1000, length_s) == bucket_at(_LAST_S * 1000, length_s)
+
+
+@example(time_s=_LAST_S, length_s=1)
+@given(time_s=st.integers(0, _LAST_S), length_s=st.integers(1, 10**6))
 def test_bucket_names_round_trip(time_s: int, length_s: int) -> None:
     bucket = bucket_at(time_s * 1000, length_s)
     assert bucket.start_s <= time_s
