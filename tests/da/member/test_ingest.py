@@ -259,7 +259,7 @@ def test_only_a_certificate_that_is_wanted_is_verified_and_one_at_a_time(
     tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     active, most, calls = 0, 0, 0
-    lock = threading.Lock()
+    lock, all_came = threading.Lock(), threading.Event()
 
     def counting(*arguments: Any) -> None:
         nonlocal active, most, calls
@@ -267,6 +267,7 @@ def test_only_a_certificate_that_is_wanted_is_verified_and_one_at_a_time(
             active, calls = active + 1, calls + 1
             most = max(most, active)
         try:
+            assert all_came.wait(timeout=60)
             check_certificate(*arguments)
         finally:
             with lock:
@@ -285,10 +286,15 @@ def test_only_a_certificate_that_is_wanted_is_verified_and_one_at_a_time(
             certificate[:-1] + bytes([certificate[-1] ^ (number + 1)])
             for number in range(ingest.CERTIFICATES_WAITING_MAX + 5)
         ]
-        answers = await asyncio.gather(
-            *(node.accept_certificate(header_hash, wrong) for wrong in bent), return_exceptions=True
-        )
-        assert [type(answer) for answer in answers].count(errors.QueueFull) == 4
+        waiting = {asyncio.create_task(node.accept_certificate(header_hash, wrong)) for wrong in bent}
+        refused: set[asyncio.Task[None]] = set()
+        while len(refused) < 4:  # the first is held back until the last has come
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            refused |= done
+        assert {type(task.exception()) for task in refused} == {errors.QueueFull}
+        all_came.set()
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(answer) for answer in answers} == {errors.RejectedCertificate}
         assert most == 1
         calls = 0
         await asyncio.gather(*(node.accept_certificate(header_hash, certificate) for _ in range(5)))
