@@ -36,7 +36,6 @@ from da.api.app import create_app
 from da.api.http_protocol import protocol_class
 from da.clock import system_clock
 from da.disperser.outbox import Outbox, OutboxError
-from da.http_transport import HttpTransport
 from da.node import Node, NodeConfig
 from da.protocol.committee import Committee, Member, member_id
 from da.protocol.custody import columns_of
@@ -44,6 +43,7 @@ from da.protocol.errors import InvalidCommittee
 from da.settings import Settings
 from da.store import EmbeddedStore
 from da.store.errors import StoreError
+from da.transport.http import HttpTransport
 from gpu import ENGINE_NAMES, FallbackEngine, open_engine
 from kzg.engine import Engine
 from kzg.errors import EngineUnavailable

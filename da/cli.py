@@ -1,7 +1,7 @@
 """The `da` command.
 
 Flow: typer picks the subcommand; a `CommandError` ends it with its message on standard error and its exit
-code; anything else is our bug and shows its traceback. See da/commands/output.py for the exit codes.
+code; anything else is our bug and shows its traceback. See da/console/output.py for the exit codes.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import typer
 
 from da.commands import committees, configs, demo, devnets, keys, node, payloads, tokens
-from da.commands.output import CommandError, stderr
-from da.commands.version import Version
+from da.console.output import CommandError, stderr
+from da.console.version import Version
 
 app = typer.Typer(
     name="da",

@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 from rich.console import Console
 
-from da.commands.version import Version
+from da.console.version import Version
 from da.protocol.committee import Committee
 from da.protocol.errors import ProtocolError
 from gpu import open_engine

@@ -30,11 +30,12 @@ from da.api.addresses import Places
 from da.api.context import ApiContext
 from da.api.instrumentation import UNMATCHED, HttpMetrics, Instrumentation
 from da.api.normalisation import Normalisation
-from da.api.schemas import ErrorBody, json_ready
-from da.budget import Budget, FairShares
+from da.api.schemas import ErrorBody
 from da.node import Node
 from da.protocol.errors import ProtocolError
+from da.runtime.admission import Budget, FairShares
 from da.settings import Settings
+from da.wire.hexadecimal import json_ready
 from kzg import errors as engine_errors
 
 logger = logging.getLogger("cellar.api")

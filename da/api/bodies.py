@@ -3,7 +3,7 @@
 Flow:
 - `check_binary` refuses other media types, and lengths over the limit, before a byte is read.
 - the route waits (bounded) until the body's bytes fit into the memory that the settings allow
-  (da/budget.py).
+  (da/runtime/admission.py).
 - `read` takes the stream piece by piece against one deadline, that of the whole body or that of the minimum
   rate, whichever comes first; it stops at the first byte over the limit.
 

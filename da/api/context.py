@@ -9,8 +9,8 @@ from starlette.requests import Request
 
 from da.api.addresses import Places
 from da.api.bodies import BodyPace
-from da.budget import Budget, FairShares
 from da.node import Node
+from da.runtime.admission import Budget, FairShares
 from da.settings import Settings
 from da.tokens import PostingRights
 

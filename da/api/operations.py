@@ -8,7 +8,8 @@ from starlette.responses import Response
 
 from da.api import answers, bodies
 from da.api.context import context_of
-from da.api.schemas import HealthBody, ReadinessBody, json_ready
+from da.api.schemas import HealthBody, ReadinessBody
+from da.wire.hexadecimal import json_ready
 
 router = APIRouter(tags=["operations"])
 

@@ -7,7 +7,7 @@ Does not: parse what clients send (da/api/parameters.py, da/api/bodies.py).
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
@@ -280,14 +280,3 @@ class HealthBody(Schema):
     """Whether the process and its loops run."""
 
     healthy: bool
-
-
-def json_ready(value: Any) -> Any:
-    """Bytes in plain containers as 0x-hex; for values without a model (the node's own info)."""
-    if isinstance(value, bytes):
-        return "0x" + value.hex()
-    if isinstance(value, dict):
-        return {str(key): json_ready(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [json_ready(item) for item in value]
-    return value

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from da import bls
-from da.commands.output import EXIT_USAGE, AsJson, emit, fail, load_committee, stderr, write_new
+from da.console.output import EXIT_USAGE, AsJson, emit, fail, load_committee, stderr, write_new
 from da.protocol.committee import DEFAULT_REPLICATION, DEFAULT_RETENTION_S, Committee, Member
 from da.protocol.custody import columns_of, finality
 from da.protocol.errors import InvalidCommittee

@@ -10,7 +10,7 @@ import typer
 from pydantic_core import PydanticUndefined
 
 from da import settings as node_settings
-from da.commands.output import AsJson, emit, fail
+from da.console.output import AsJson, emit, fail
 from da.settings import Settings, SettingsError
 
 app = typer.Typer(no_args_is_help=True, help="Show a node's settings, or a file to start from.")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from da.commands.output import EXIT_REFUSED, AsJson, emit, fail, read_input
+from da.console.output import EXIT_REFUSED, AsJson, emit, fail, read_input
 from da.devnet.committee import DevnetError
 from erasure.constants import MAX_PAYLOAD_BYTES
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from da.commands.output import AsJson, emit, fail, stderr
+from da.console.output import AsJson, emit, fail, stderr
 from da.devnet import Devnet, DevnetError
 
 WATCH_INTERVAL_S = 1.0

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from da import bls, keystore
-from da.commands.output import AsJson, PasswordFile, ask_password, emit, fail, read_input, read_secret, stderr
+from da.console.output import AsJson, PasswordFile, ask_password, emit, fail, read_input, read_secret, stderr
 from da.protocol.committee import member_id
 from erasure import InvalidBackup, decode_backup, encode_backup
 

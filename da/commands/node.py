@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from da.commands import logs
 from da.commands.configs import ConfigOption, load_settings
-from da.commands.output import ask_password, fail
+from da.console import logs
+from da.console.output import ask_password, fail
 from da.settings import unknown_environment
 
 

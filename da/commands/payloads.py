@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from da.client import Batch, PayloadInfo
-from da.commands.output import EXIT_USAGE, AsJson, emit, emit_bytes, fail, read_input, stderr
 from da.commands.reading import (
     DEFAULT_URL,
     Namespace,
@@ -23,6 +22,7 @@ from da.commands.reading import (
     hash32,
     talking_to,
 )
+from da.console.output import EXIT_USAGE, AsJson, emit, emit_bytes, fail, read_input, stderr
 from da.protocol import namespace as namespaces
 
 Out = Annotated[Path | None, typer.Option("--out", help="Write the bytes to this file.")]

@@ -20,7 +20,7 @@ from da.client import (
     StillWaiting,
 )
 from da.client.core import DEFAULT_URL
-from da.commands.output import EXIT_NOT_NOW, EXIT_USAGE, fail
+from da.console.output import EXIT_NOT_NOW, EXIT_USAGE, fail
 
 Url = Annotated[str, typer.Option("--url", envvar="DA_NODE_URL", help="The node to talk to.")]
 Token = Annotated[str | None, typer.Option("--token", envvar="DA_API_TOKEN", help="API token for posting.")]

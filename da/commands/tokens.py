@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from da import tokens
-from da.commands.output import EXIT_USAGE, AsJson, emit, fail, stderr
+from da.console.output import EXIT_USAGE, AsJson, emit, fail, stderr
 from da.protocol import namespace as namespaces
 from da.protocol.errors import InvalidNamespace
 from da.settings import MIB

@@ -22,10 +22,10 @@ from typing import Annotated, Any
 import typer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from da import settings as node_settings
 from da.client.answers import split_cells
-from da.commands import logs
-from da.commands.configs import load_settings
-from da.commands.output import CommandError, ask_password, fail, stderr
+from da.console import logs
+from da.console.output import CommandError, ask_password, fail, stderr
 from da.errors import DaError
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
 
@@ -185,14 +185,17 @@ def run(
     """Run a devnet node that withholds or corrupts columns. For demonstrations only."""
     from da import bootstrap  # loads the engine and the server
 
-    settings = load_settings(config)
+    try:
+        settings = node_settings.load(config)
+    except node_settings.SettingsError as error:
+        fail(str(error))
     logs.set_up(settings.log_level, as_json=settings.log_json)
     lies = Lies(
         withheld=columns_of_text(withhold) if withhold else frozenset(),
         corrupted=columns_of_text(corrupt) if corrupt else frozenset(),
         from_height=from_height,
     )
-    logging.getLogger("cellar.adversary").warning(
+    logging.getLogger("cellar.devnet").warning(
         "dishonest node: withholds %d columns, corrupts %d, from height %d",
         len(lies.withheld),
         len(lies.corrupted),

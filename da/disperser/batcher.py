@@ -29,10 +29,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from da.disperser.outbox import OutboxError, State, UnknownPayload
-from da.member.verification import bad_columns
 from da.protocol.payload_list import PayloadEntry, PayloadList
-from da.store.base import RECORD_BYTES
-from da.waiting import until_room
+from da.protocol.push import RECORD_BYTES
+from da.runtime.retry import retry_while_full
+from da.runtime.verification import bad_columns
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
 from erasure.packing import pack
 
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from da.disperser.outbox import Outbox
-    from da.node.context import NodeContext
+    from da.runtime.context import NodeContext
     from kzg.engine import Engine
 
-log = logging.getLogger("da.batcher")
+log = logging.getLogger("cellar.disperser.batcher")
 
 _CHECKED_COLUMNS = (0, CELLS_PER_EXT_BLOB - 1)
 
@@ -236,7 +236,7 @@ class Batcher:
         log.error("payload %s is given up: %s", payload.payload_id.hex(), reason)
         mark = partial(self._outbox.mark, payload.key, State.FAILED, reason=reason)
         with contextlib.suppress(UnknownPayload):
-            await until_room(
+            await retry_while_full(
                 f"the end of payload {payload.payload_id.hex()}",
                 self._context.config.encode_retry_ms / 1000,
                 lambda: self._context.workers.io(mark),

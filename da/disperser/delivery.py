@@ -24,20 +24,19 @@ from da.errors import ColumnNotHeld, DaError, Expired, PeerError, PeerMisbehaved
 from da.protocol import custody
 from da.protocol.attestation import Attestation
 from da.protocol.errors import ProtocolError
-from da.protocol.push import encode_prelude, push_bytes
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES, encode_prelude, push_bytes
 from da.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from da.disperser.dispersal import Dispersal
-    from da.node.context import NodeContext
     from da.protocol.committee import Committee, Member
     from da.protocol.header import Header
+    from da.runtime.context import NodeContext
     from da.store.base import BatchRecord
 
-log = logging.getLogger("da.delivery")
+log = logging.getLogger("cellar.disperser.delivery")
 
 # Columns of few rows are small: read and sent together they cost a fraction of the turns of the event loop.
 _READ_BYTES = 2**19

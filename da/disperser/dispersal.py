@@ -32,8 +32,8 @@ from da.protocol.certificate import Certificate
 from da.protocol.custody import finality
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
+from da.runtime.retry import retry_while_full
 from da.store.errors import CorruptBatch
-from da.waiting import until_room
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from da.disperser.batcher import Batcher, EncodedBatch
     from da.disperser.outbox import Key, Outbox, OutboxEntry
     from da.member.follow import LogFollower
-    from da.node.context import NodeContext
-    from da.node.timekeeping import Timekeeper
     from da.protocol.payload_list import PayloadList
+    from da.runtime.broadcast import Broadcast
+    from da.runtime.committee_time import Timekeeper
+    from da.runtime.context import NodeContext
     from da.store.base import BatchRecord
-    from da.waiting import Broadcast
 
-log = logging.getLogger("da.dispersal")
+log = logging.getLogger("cellar.disperser.dispersal")
 
 
 class Dispersal:
@@ -161,7 +161,7 @@ class Dispersal:
             )
             signature = await context.workers.compute(sign_proposal, context.secret, header)
             # While there is no room nothing is stored and nothing was sent: the same header is tried again.
-            await self._until_room(
+            await self._retry_while_full(
                 f"height {header.height}",
                 lambda: context.store.put_batch(
                     header, signature, batch.payload_list, batch.commitments, batch.columns()
@@ -181,10 +181,10 @@ class Dispersal:
         mark = partial(self._outbox.mark, key, state, header_hash=header_hash)
         # An outbox that was lost knows nothing of the payload; the batch is all that counts then.
         with contextlib.suppress(UnknownPayload):
-            await self._until_room(f"payload {key[1].hex()}, {state.value},", lambda: workers.io(mark))
+            await self._retry_while_full(f"payload {key[1].hex()}, {state.value},", lambda: workers.io(mark))
 
-    async def _until_room(self, what: str, write: Callable[[], Awaitable[None]]) -> None:
-        await until_room(what, self._context.config.encode_retry_ms / 1000, write)
+    async def _retry_while_full(self, what: str, write: Callable[[], Awaitable[None]]) -> None:
+        await retry_while_full(what, self._context.config.encode_retry_ms / 1000, write)
 
     async def _until_whole(self, header: Header) -> None:
         """Wait until the batch is held here, which it is unless the disk lost it: see Remaker."""
@@ -216,7 +216,7 @@ class Dispersal:
             await ticket.wait()
         certificate = await context.workers.compute(Certificate.gather, header, context.committee, signatures)
         encoded = certificate.encode()
-        await self._until_room(
+        await self._retry_while_full(
             f"the certificate of height {header.height}",
             lambda: context.store.put_certificate(header.hash, encoded),
         )

@@ -65,7 +65,7 @@ __all__ = [
 DEFAULT_KEEP_S = 15 * 86_400
 _SUFFIX = ".payload"
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("cellar.disperser.outbox")
 
 
 def _system_now_ms() -> int:

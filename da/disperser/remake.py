@@ -23,11 +23,11 @@ from erasure.packing import pack
 
 if TYPE_CHECKING:
     from da.disperser.outbox import Outbox
-    from da.node.context import NodeContext
     from da.protocol.payload_list import PayloadEntry
+    from da.runtime.context import NodeContext
     from da.store.base import BatchRecord
 
-log = logging.getLogger("da.remake")
+log = logging.getLogger("cellar.disperser.remake")
 
 
 class Remaker:

@@ -23,20 +23,20 @@ import numpy as np
 
 from da.errors import PeerError
 from da.member.hedge import first_answer
-from da.member.verification import bad_columns
 from da.protocol import custody
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES
+from da.runtime.verification import bad_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from da.node.context import NodeContext
     from da.protocol.committee import Member
+    from da.runtime.context import NodeContext
     from da.store.base import BatchRecord
 
-log = logging.getLogger("da.fetch")
+log = logging.getLogger("cellar.member.fetch")
 
 Columns = dict[int, "NDArray[np.uint8]"]
 

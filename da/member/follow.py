@@ -25,19 +25,19 @@ import logging
 from typing import TYPE_CHECKING
 
 from da.errors import DaError, HeaderConflict, NotFound, PeerError, ReadOnly, RejectedCertificate
-from da.member.verification import check_batch, check_certificate
 from da.protocol.errors import ProtocolError
+from da.runtime.verification import check_batch, check_certificate
 from da.store.errors import CorruptBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from da.node.context import NodeContext
     from da.protocol.certificate import Certificate
     from da.protocol.committee import Member
-    from da.transport import BatchPage, RemoteBatch
+    from da.runtime.context import NodeContext
+    from da.transport.port import BatchPage, RemoteBatch
 
-log = logging.getLogger("da.follow")
+log = logging.getLogger("cellar.member.follow")
 
 # One source's log is read for so many request timeouts in a round; the next round goes on from there.
 _TIMEOUTS_PER_READ = 3

@@ -23,7 +23,6 @@ import logging
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from da.budget import Budget
 from da.errors import (
     DaError,
     HeaderConflict,
@@ -37,11 +36,12 @@ from da.errors import (
     WrongChain,
     WrongCustody,
 )
-from da.member.verification import bad_columns, check_certificate, check_signature, decode_certificate
 from da.protocol.attestation import Attestation
 from da.protocol.contents import check_contents
 from da.protocol.errors import InvalidContents
 from da.protocol.header import ZERO_HASH, Header
+from da.runtime.admission import Budget
+from da.runtime.verification import bad_columns, check_certificate, check_signature, decode_certificate
 from da.store.errors import CorruptBatch
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from da.member.follow import LogFollower
-    from da.node.context import NodeContext
     from da.protocol.certificate import Certificate
     from da.protocol.push import ColumnPush
+    from da.runtime.context import NodeContext
 
-log = logging.getLogger("da.ingest")
+log = logging.getLogger("cellar.member.ingest")
 
 CERTIFICATES_WAITING_MAX = 32  # to be verified; the follower brings what is turned away
 

@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING
 
 from da.errors import DaError, Expired, NotFound, PeerError
 from da.member.hedge import first_answer
-from da.member.verification import check_batch
 from da.protocol.errors import ProtocolError
+from da.runtime.verification import check_batch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from da.node.context import NodeContext
     from da.protocol.committee import Member
     from da.protocol.header import Header
+    from da.runtime.context import NodeContext
     from da.store.base import BatchRecord
-    from da.transport import RemoteBatch
+    from da.transport.port import RemoteBatch
 
-log = logging.getLogger("da.relearn")
+log = logging.getLogger("cellar.member.relearn")
 
 
 class Relearning:

@@ -26,8 +26,8 @@ import numpy as np
 
 from da.errors import Expired, NotFound, ReadOnly
 from da.member.fetch import ColumnFetcher, Columns, RowRange
-from da.member.verification import bad_columns
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES
+from da.runtime.verification import bad_columns
 from da.store.errors import CorruptBatch, CorruptRecord
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from da.member.relearn import Relearning
-    from da.node.context import NodeContext
     from da.protocol.header import Header
+    from da.runtime.context import NodeContext
     from da.store.base import BatchRecord
 
-log = logging.getLogger("da.repair")
+log = logging.getLogger("cellar.member.repair")
 
 
 class Repair:

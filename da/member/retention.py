@@ -1,8 +1,8 @@
 """Retention: dropping what is older than the committee promises to serve, a time bucket at once.
 
-What is dropped is gone, so a clock that jumped must not decide it: expiry goes by a moment that is past for
-this node and for the committee (see da.node.timekeeping). A batch that waits for its certificate is kept: its
-height can be given to no other, and the promise to serve it begins with the certificate.
+What is dropped is gone, so a clock that jumped must not decide it: expiry goes by a time that is past for
+this node and for the committee (see da.runtime.committee_time). A batch that waits for its certificate is
+kept: its height can be given to no other, and the promise to serve it begins with the certificate.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from da.errors import ReadOnly
 
 if TYPE_CHECKING:
-    from da.node.context import NodeContext
-    from da.node.timekeeping import Timekeeper
+    from da.runtime.committee_time import Timekeeper
+    from da.runtime.context import NodeContext
 
-log = logging.getLogger("da.retention")
+log = logging.getLogger("cellar.member.retention")
 
 
 class Retention:

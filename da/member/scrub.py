@@ -17,15 +17,15 @@ import logging
 from typing import TYPE_CHECKING
 
 from da.errors import Expired, NotFound
+from da.runtime.retry import retry_while_full
 from da.store.base import ScrubFinding
-from da.waiting import until_room
 
 if TYPE_CHECKING:
     from da.member.repair import Repair
-    from da.node.context import NodeContext
+    from da.runtime.context import NodeContext
     from da.store.base import BatchRecord
 
-log = logging.getLogger("da.scrub")
+log = logging.getLogger("cellar.member.scrub")
 
 
 class Scrub:
@@ -58,7 +58,7 @@ class Scrub:
         while True:
             await self._index_doubted.wait()
             log.error("the index is damaged: making it anew from the files")
-            await until_room(
+            await retry_while_full(
                 "the index", rest_s, lambda: context.store.call(context.store.sync.rebuild_index)
             )
             self._index_doubted.clear()

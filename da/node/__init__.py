@@ -1,6 +1,5 @@
 """The node: the service behind the HTTP API, and the loops that make it a disperser and a member."""
 
-from da.node.config import NodeConfig
 from da.node.service import Node
 from da.node.types import (
     NamespaceListing,
@@ -11,6 +10,7 @@ from da.node.types import (
     Receipt,
     Status,
 )
+from da.runtime.config import NodeConfig
 
 __all__ = [
     "NamespaceListing",

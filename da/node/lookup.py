@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from da.disperser.batcher import Batcher
     from da.disperser.outbox import Outbox, OutboxEntry
     from da.member.follow import LogFollower
-    from da.node.context import NodeContext
     from da.protocol.header import Header
     from da.protocol.payload_list import PayloadEntry
+    from da.runtime.context import NodeContext
     from da.store.base import BatchRecord, PayloadLocation
 
 Place = tuple["BatchRecord", "PayloadEntry"]

@@ -13,16 +13,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from da.budget import Budget
 from da.errors import InvalidRequest, QueueFull
 from da.member.fetch import RowRange
 from da.node.types import PayloadOpening
+from da.runtime.admission import Budget
 from kzg.openings import open_index, open_point
 
 if TYPE_CHECKING:
-    from da.node.context import NodeContext
     from da.node.lookup import PayloadLookup
     from da.node.reading import PayloadReader
+    from da.runtime.context import NodeContext
     from da.store.base import BatchRecord
     from kzg.openings import Opening
 

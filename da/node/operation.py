@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from da.disperser.outbox import Outbox
     from da.member.repair import Repair
     from da.member.scrub import Scrub
-    from da.node.context import NodeContext
-    from da.node.timekeeping import Timekeeper
+    from da.runtime.committee_time import Timekeeper
+    from da.runtime.context import NodeContext
 
 _LAG_INTERVAL_S = 0.25
 _SLOW_EVERY = 20  # the store's room is looked at once in so many lag measurements

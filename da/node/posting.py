@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from da.disperser.batcher import Batcher
     from da.disperser.outbox import Outbox
-    from da.node.context import NodeContext
     from da.node.lookup import PayloadLookup
+    from da.runtime.context import NodeContext
     from da.store.base import StoreHealth
     from kzg.engine import Engine
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from da.errors import InvalidRequest
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES
 from da.store.errors import CorruptRecord
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from da.node.context import NodeContext
+    from da.runtime.context import NodeContext
     from kzg.engine import Engine
 
 Pair = tuple[int, int]

@@ -18,7 +18,6 @@ import random
 from typing import TYPE_CHECKING, TypeVar
 
 from da import bls
-from da.budget import Budget
 from da.disperser.batcher import Batcher
 from da.disperser.dispersal import Dispersal
 from da.disperser.remake import Remaker
@@ -37,16 +36,12 @@ from da.member.relearn import Relearning
 from da.member.repair import Repair
 from da.member.retention import Retention
 from da.member.scrub import Scrub
-from da.metrics import NodeMetrics
-from da.node.async_store import AsyncStore
-from da.node.context import NodeContext
 from da.node.lookup import PayloadLookup
 from da.node.openings import Openings
 from da.node.operation import Operation
 from da.node.posting import Posting
 from da.node.reading import PayloadReader
 from da.node.samples import RecordReader
-from da.node.timekeeping import Timekeeper
 from da.node.types import (
     NamespaceListing,
     PayloadOpening,
@@ -56,11 +51,17 @@ from da.node.types import (
     Receipt,
     Status,
 )
-from da.node.workers import Workers
 from da.protocol.committee import member_id
 from da.protocol.namespace import NAMESPACE_BYTES
+from da.runtime.admission import Budget
+from da.runtime.async_store import AsyncStore
+from da.runtime.broadcast import Broadcast
+from da.runtime.committee_time import Timekeeper
+from da.runtime.context import NodeContext
+from da.runtime.loops import Loops
+from da.runtime.metrics import NodeMetrics
+from da.runtime.workers import Workers
 from da.store.errors import CorruptBatch, CorruptRecord
-from da.waiting import Broadcast, Loops
 from erasure.constants import CELLS_PER_EXT_BLOB, FIELD_ELEMENTS_PER_BLOB
 
 if TYPE_CHECKING:
@@ -69,13 +70,13 @@ if TYPE_CHECKING:
 
     from da.clock import Clock
     from da.disperser.outbox import Outbox
-    from da.node.config import NodeConfig
     from da.protocol.attestation import Attestation
     from da.protocol.committee import Committee
     from da.protocol.header import Header
     from da.protocol.push import ColumnPush
+    from da.runtime.config import NodeConfig
     from da.store.base import BatchRecord, BatchStore
-    from da.transport import PeerTransport
+    from da.transport.port import PeerTransport
     from kzg.engine import Engine
 
 T = TypeVar("T")

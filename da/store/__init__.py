@@ -1,13 +1,6 @@
 """Where a node's batches live: the port, its errors, and the embedded store."""
 
-from da.store.base import (
-    RECORD_BYTES,
-    BatchRecord,
-    BatchStore,
-    PayloadLocation,
-    ScrubFinding,
-    StoreHealth,
-)
+from da.store.base import BatchRecord, BatchStore, PayloadLocation, ScrubFinding, StoreHealth
 from da.store.embedded import EmbeddedStore
 from da.store.errors import (
     CorruptBatch,
@@ -27,7 +20,6 @@ from da.store.errors import (
 )
 
 __all__ = [
-    "RECORD_BYTES",
     "BatchRecord",
     "BatchStore",
     "CorruptBatch",

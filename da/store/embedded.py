@@ -53,7 +53,7 @@ DAY_S = 86_400
 DEFAULT_RESERVE_BYTES = 256 * 2**20
 DEFAULT_TOMBSTONE_S = 30 * DAY_S
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("cellar.store")
 
 
 def _system_now_ms() -> int:

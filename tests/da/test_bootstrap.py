@@ -26,7 +26,7 @@ from da.bootstrap import (
     open_store,
     raise_file_limit,
 )
-from da.commands.logs import JsonFormatter
+from da.console.logs import JsonFormatter
 from da.protocol.committee import Committee, Member
 from da.settings import Settings
 from gpu import FallbackEngine

@@ -475,7 +475,7 @@ def test_every_command_and_option_is_in_the_docs() -> None:
 
 
 def test_the_docs_tell_every_exit_code() -> None:
-    from da.commands import output
+    from da.console import output
 
     text = DOCS.read_text(encoding="utf-8")
     for value in (0, output.EXIT_REFUSED, output.EXIT_USAGE, output.EXIT_NOT_NOW):

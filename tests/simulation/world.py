@@ -25,7 +25,7 @@ from da.protocol.push import ColumnPush
 from da.store import EmbeddedStore
 from da.store.base import BatchRecord
 from da.store.filesystem import Filesystem
-from da.transport import BatchPage, RemoteBatch
+from da.transport.port import BatchPage, RemoteBatch
 from kzg.engine import Engine
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ import pytest
 
 from da.errors import NotFound, NotReconstructable
 from da.protocol.certificate import Certificate
-from da.transport import BatchPage
+from da.transport.port import BatchPage
 from kzg.engine import Engine
 from tests.simulation.virtual_time import run
 from tests.simulation.world import World
@@ -208,7 +208,7 @@ def test_a_certificate_that_proves_nothing_sends_nobody_asking(tmp_path: Path, e
 def test_a_peer_that_is_down_is_told_of_once(
     tmp_path: Path, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "da.follow")
+    caplog.set_level("INFO", "cellar.member.follow")
 
     async def main() -> None:
         async with World(tmp_path, engine, members=4, **LIMITS) as world:

@@ -14,10 +14,10 @@ import pytest
 
 from da import errors
 from da.member import ingest
-from da.member.verification import check_certificate
 from da.protocol.committee import Committee
 from da.protocol.header import Header
 from da.protocol.push import ColumnPush
+from da.runtime.verification import check_certificate
 from kzg.engine import Engine
 from tests.da.member.support import Made, make_batch
 from tests.simulation.virtual_time import run

@@ -1,4 +1,4 @@
-"""How a node talks to other members: the port. The HTTP implementation is da/http_transport.py.
+"""How a node talks to other members: the port. The HTTP implementation is da/transport/http.py.
 
 Errors of every call: PeerUnreachable, PeerRejected (a typed answer), PeerMisbehaved (malformed).
 """

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     import random
 
     from da.clock import Clock
-    from da.metrics import NodeMetrics
-    from da.node.async_store import AsyncStore
-    from da.node.config import NodeConfig
-    from da.node.workers import Workers
     from da.protocol.committee import Committee, Member
-    from da.transport import PeerTransport
-    from da.waiting import Broadcast
+    from da.runtime.async_store import AsyncStore
+    from da.runtime.broadcast import Broadcast
+    from da.runtime.config import NodeConfig
+    from da.runtime.metrics import NodeMetrics
+    from da.runtime.workers import Workers
+    from da.transport.port import PeerTransport
     from kzg.engine import Engine
 
 

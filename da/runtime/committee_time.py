@@ -28,10 +28,10 @@ from da.clock import asleep_ms
 from da.errors import PeerError
 
 if TYPE_CHECKING:
-    from da.node.context import NodeContext
     from da.protocol.committee import Committee, Member
+    from da.runtime.context import NodeContext
 
-log = logging.getLogger("da.time")
+log = logging.getLogger("cellar.runtime.time")
 
 _DAY_S, _HOUR_S, _MINUTE_S = 86_400, 3_600, 60
 

@@ -98,7 +98,7 @@ def test_a_machine_that_slept_has_not_jumped(
             await world.start()
             await world.certify(b"before")
             world.disperser.skew_ms = YEAR_MS
-            monkeypatch.setattr("da.node.timekeeping.asleep_ms", lambda: YEAR_MS)
+            monkeypatch.setattr("da.runtime.committee_time.asleep_ms", lambda: YEAR_MS)
             await world.certify(b"after")
             assert await ready(world, 0)
 

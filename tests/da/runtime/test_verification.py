@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from da.member.verification import bad_columns
+from da.runtime.verification import bad_columns
 from erasure.constants import BYTES_PER_CELL
 from erasure.packing import pack
 from kzg.engine import Engine

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from da.budget import Budget, FairShares
+from da.runtime.admission import Budget, FairShares
 
 pytestmark = pytest.mark.anyio
 

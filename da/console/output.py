@@ -17,9 +17,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from da.api.schemas import json_ready
 from da.protocol.committee import Committee
 from da.protocol.errors import InvalidCommittee
+from da.wire.hexadecimal import json_ready
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 2

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from da import bls, errors
-from da.http_transport import HttpTransport, decode_page, decode_records
 from da.protocol.committee import Member
 from da.protocol.errors import ProtocolError
 from da.store.errors import CorruptRecord
+from da.transport.http import HttpTransport, decode_page, decode_records
 
 SECRET = bytes(31) + b"\5"
 HASH = bytes(range(32))

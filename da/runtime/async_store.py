@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from da.node.workers import Workers
     from da.protocol.header import Header
     from da.protocol.payload_list import PayloadList
+    from da.runtime.workers import Workers
     from da.store.base import BatchRecord, BatchState, BatchStore, PayloadLocation, StoreHealth
 
 P = ParamSpec("P")

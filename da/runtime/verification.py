@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from da.protocol.committee import Committee
     from da.protocol.header import Header
-    from da.transport import RemoteBatch
+    from da.transport.port import RemoteBatch
     from kzg.engine import Engine
 
 BadColumns = dict[int, tuple[int, str]]

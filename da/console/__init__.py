@@ -1,0 +1,1 @@
+"""What the command-line programs share: output, exit codes, log lines, the version option."""

@@ -1,0 +1,1 @@
+"""Calls between members: the port (`port`) and its HTTP implementation (`http`)."""
