@@ -13,11 +13,8 @@ from da.bootstrap import Identity, StartupError, check_log
 from da.node import Status
 from da.store import EmbeddedStore
 from kzg.engine import Engine
-from tests.simulation.conftest import engine
 from tests.simulation.virtual_time import run
 from tests.simulation.world import NAMESPACE, World
-
-__all__ = ["engine"]
 
 
 async def stop_all(world: World) -> None:

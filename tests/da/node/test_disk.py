@@ -18,11 +18,8 @@ from da.node import Node, Status
 from da.store.errors import CorruptBatch
 from da.store.filesystem import Filesystem
 from kzg.engine import Engine
-from tests.simulation.conftest import engine
 from tests.simulation.virtual_time import run
 from tests.simulation.world import NAMESPACE, Seat, World
-
-__all__ = ["engine"]
 
 STEPS = [
     ("before", "put"),

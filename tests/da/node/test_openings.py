@@ -14,11 +14,8 @@ from da import errors
 from da.node import openings
 from kzg.engine import Engine
 from kzg.openings import Opening, open_point, verify_opening
-from tests.simulation.conftest import engine
 from tests.simulation.virtual_time import run
 from tests.simulation.world import World
-
-__all__ = ["engine"]
 
 
 class Gate:

@@ -19,11 +19,8 @@ from erasure.packing import pack
 from kzg.engine import Engine
 from kzg.openings import verify_opening
 from kzg.verification import verify_matrix_cells
-from tests.simulation.conftest import engine
 from tests.simulation.virtual_time import run
 from tests.simulation.world import NAMESPACE, LocalTransport, World
-
-__all__ = ["engine"]
 
 OTHER = b"rollup-b".ljust(32, b"\0")
 Test = Callable[[World], Awaitable[None]]

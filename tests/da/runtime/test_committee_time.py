@@ -10,11 +10,8 @@ import pytest
 
 from da.node import Status
 from kzg.engine import Engine
-from tests.simulation.conftest import engine
 from tests.simulation.virtual_time import run
 from tests.simulation.world import NAMESPACE, START_MS, World
-
-__all__ = ["engine"]
 
 DAY_S = 86_400
 YEAR_MS = 365 * DAY_S * 1000

@@ -1,0 +1,5 @@
+"""The engine of the simulations."""
+
+from tests.simulation.conftest import engine
+
+__all__ = ["engine"]
