@@ -14,13 +14,13 @@ keep anything on disk.
 from da.client.answers import Batch, PayloadInfo
 from da.client.asynchronous import AsyncCellarClient
 from da.client.blocking import CellarClient
-from da.client.core import DEFAULT_URL
 from da.client.errors import (
     ClientError,
     Conflict,
     Gone,
     InvalidAnswer,
     InvalidInput,
+    InvalidOption,
     NodeUnreachable,
     NotAllowed,
     NotKnown,
@@ -28,6 +28,7 @@ from da.client.errors import (
     Refused,
     StillWaiting,
 )
+from da.client.options import DEFAULT_URL
 
 __all__ = [
     "DEFAULT_URL",
@@ -39,6 +40,7 @@ __all__ = [
     "Gone",
     "InvalidAnswer",
     "InvalidInput",
+    "InvalidOption",
     "NodeUnreachable",
     "NotAllowed",
     "NotKnown",

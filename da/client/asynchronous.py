@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import replace
+import random
+import time
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import httpx
 
 from da.client import calls
-from da.client.answers import Batch, PayloadInfo, settled
+from da.client.answers import Batch, PayloadInfo
 from da.client.calls import Call, T
-from da.client.core import DEFAULT_URL, HOLD_S, BaseClient, next_look_s
+from da.client.exchange import Outcome, Pause, Session, Steps
+from da.client.options import DEFAULT_TIMEOUT_S, DEFAULT_URL
 
 
-class AsyncCellarClient(BaseClient):
+class AsyncCellarClient:
     """`CellarClient` for asyncio: the same methods, awaited; `async with`, or `await aclose()`."""
 
     def __init__(
-        self, url: str = DEFAULT_URL, *, transport: httpx.AsyncBaseTransport | None = None, **options: Any
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        token: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
     ) -> None:
-        super().__init__(url, **options)
+        self._session = Session(url, token=token, timeout_s=timeout_s, clock=clock, rng=rng)
         self._http = httpx.AsyncClient(transport=transport)
 
     async def __aenter__(self) -> Self:
@@ -34,18 +43,25 @@ class AsyncCellarClient(BaseClient):
         """Close connections."""
         await self._http.aclose()
 
-    async def _send(self, call: Call[T], timeout_s: float | None = None) -> T:
-        patience = self._patience(timeout_s)
-        while True:
-            outcome: httpx.Response | httpx.TransportError
-            try:
-                outcome = await self._http.request(**self._request(call, patience))
-            except httpx.TransportError as error:
-                outcome = error
-            pause_s = self._again(outcome, patience)
-            if pause_s is None:
-                return self._conclude(call, outcome)
-            await asyncio.sleep(pause_s)
+    async def _run(self, steps: Steps[T]) -> T:
+        outcome: Outcome | None = None
+        try:
+            while True:
+                step = steps.send(outcome)
+                outcome = None
+                if isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                    continue
+                try:
+                    outcome = await self._http.request(**step.arguments)
+                except httpx.RequestError as error:
+                    outcome = error
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+    async def _send(self, call: Call[T]) -> T:
+        return await self._run(self._session.send(call))
 
     async def post(self, namespace: str, payload: bytes) -> PayloadInfo:
         """Post a payload; returns as soon as the node has it durably."""
@@ -55,26 +71,13 @@ class AsyncCellarClient(BaseClient):
         self, namespace: str, payload: bytes, timeout_s: float | None = None
     ) -> PayloadInfo:
         """Post a payload and wait for its certificate. Raises StillWaiting when the time is over first."""
-        patience = self._patience(timeout_s)
-        hold_s = max(0.001, min(HOLD_S, patience.left_s()))
-        posted = await self._send(calls.post(namespace, payload, hold_s), patience.left_s())
-        if posted.certificate is not None:
-            return posted
-        info = await self.wait(posted.payload_id, namespace, patience.left_s())
-        certificate = await self.certificate(posted.payload_id, namespace)
-        return replace(info, created=posted.created, certificate=certificate)
+        return await self._run(self._session.post_and_wait(namespace, payload, timeout_s))
 
     async def wait(
         self, payload_id: bytes, namespace: str | None = None, timeout_s: float | None = None
     ) -> PayloadInfo:
         """Wait until a payload posted before is certified. Raises StillWaiting, Conflict (failed)."""
-        patience = self._patience(timeout_s)
-        while True:
-            info = await self.status(payload_id, namespace)
-            pause_s = next_look_s(info, patience)
-            if pause_s is None:
-                return settled(info)
-            await asyncio.sleep(pause_s)
+        return await self._run(self._session.wait(payload_id, namespace, timeout_s))
 
     async def status(self, payload_id: bytes, namespace: str | None = None) -> PayloadInfo:
         """Where a payload is."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import httpx
 
 from da.client import calls
-from da.client.answers import Batch, PayloadInfo, settled
+from da.client.answers import Batch, PayloadInfo
 from da.client.calls import Call, T
-from da.client.core import DEFAULT_URL, HOLD_S, BaseClient, next_look_s
+from da.client.exchange import Outcome, Pause, Session, Steps
+from da.client.options import DEFAULT_TIMEOUT_S, DEFAULT_URL
 
 
-class CellarClient(BaseClient):
+class CellarClient:
     """Talks to one node. Use as a context manager, or call `close`.
 
     Args (keyword ones optional): url of the node; token for posting; timeout_s of each call, retries
@@ -23,9 +24,16 @@ class CellarClient(BaseClient):
     """
 
     def __init__(
-        self, url: str = DEFAULT_URL, *, transport: httpx.BaseTransport | None = None, **options: Any
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        token: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        transport: httpx.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
     ) -> None:
-        super().__init__(url, **options)
+        self._session = Session(url, token=token, timeout_s=timeout_s, clock=clock, rng=rng)
         self._http = httpx.Client(transport=transport)
 
     def __enter__(self) -> Self:
@@ -38,18 +46,25 @@ class CellarClient(BaseClient):
         """Close connections."""
         self._http.close()
 
-    def _send(self, call: Call[T], timeout_s: float | None = None) -> T:
-        patience = self._patience(timeout_s)
-        while True:
-            outcome: httpx.Response | httpx.TransportError
-            try:
-                outcome = self._http.request(**self._request(call, patience))
-            except httpx.TransportError as error:
-                outcome = error
-            pause_s = self._again(outcome, patience)
-            if pause_s is None:
-                return self._conclude(call, outcome)
-            time.sleep(pause_s)
+    def _run(self, steps: Steps[T]) -> T:
+        outcome: Outcome | None = None
+        try:
+            while True:
+                step = steps.send(outcome)
+                outcome = None
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                    continue
+                try:
+                    outcome = self._http.request(**step.arguments)
+                except httpx.RequestError as error:
+                    outcome = error
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+    def _send(self, call: Call[T]) -> T:
+        return self._run(self._session.send(call))
 
     def post(self, namespace: str, payload: bytes) -> PayloadInfo:
         """Post a payload; returns as soon as the node has it durably."""
@@ -57,26 +72,13 @@ class CellarClient(BaseClient):
 
     def post_and_wait(self, namespace: str, payload: bytes, timeout_s: float | None = None) -> PayloadInfo:
         """Post a payload and wait for its certificate. Raises StillWaiting when the time is over first."""
-        patience = self._patience(timeout_s)
-        hold_s = max(0.001, min(HOLD_S, patience.left_s()))
-        posted = self._send(calls.post(namespace, payload, hold_s), patience.left_s())
-        if posted.certificate is not None:
-            return posted
-        info = self.wait(posted.payload_id, namespace, patience.left_s())
-        certificate = self.certificate(posted.payload_id, namespace)
-        return replace(info, created=posted.created, certificate=certificate)
+        return self._run(self._session.post_and_wait(namespace, payload, timeout_s))
 
     def wait(
         self, payload_id: bytes, namespace: str | None = None, timeout_s: float | None = None
     ) -> PayloadInfo:
         """Wait until a payload posted before is certified. Raises StillWaiting, Conflict (failed)."""
-        patience = self._patience(timeout_s)
-        while True:
-            info = self.status(payload_id, namespace)
-            pause_s = next_look_s(info, patience)
-            if pause_s is None:
-                return settled(info)
-            time.sleep(pause_s)
+        return self._run(self._session.wait(payload_id, namespace, timeout_s))
 
     def status(self, payload_id: bytes, namespace: str | None = None) -> PayloadInfo:
         """Where a payload is."""

@@ -12,6 +12,8 @@ from da.client.answers import Batch, PayloadInfo, read_bytes, read_info, read_ob
 
 T = TypeVar("T")
 
+POSTED = frozenset({200, 202})
+
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
@@ -24,13 +26,16 @@ class Call(Generic[T]):
     content: bytes | None = None
     json: Any = None
     hold_s: float = 0.0  # how long the node was asked to hold its answer
+    statuses: frozenset[int] = frozenset({200})  # the only ones that carry the value
 
 
 def post(namespace: str, payload: bytes, hold_s: float | None) -> Call[PayloadInfo]:
     params = {"namespace": namespace}
     if hold_s is not None:
         params |= {"wait": "certified", "timeout_s": f"{hold_s:.3f}"}
-    return Call("POST", "/v1/payloads", read_info, params, content=payload, hold_s=hold_s or 0.0)
+    return Call(
+        "POST", "/v1/payloads", read_info, params, content=payload, hold_s=hold_s or 0.0, statuses=POSTED
+    )
 
 
 def status(payload_id: bytes, namespace: str | None) -> Call[PayloadInfo]:

@@ -1,6 +1,7 @@
 """Errors of the client, drawn as a tree.
 
 ClientError
++-- InvalidOption                    the url or the token cannot be sent
 +-- NodeUnreachable                  no answer within the time
 +-- InvalidAnswer                    an answer that no node gives
 +-- StillWaiting(status)             not certified within the time; posted all the same
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 class ClientError(Exception):
     """Base of the client's errors."""
+
+
+class InvalidOption(ClientError):
+    """The client was made with a url or a token that no request can carry."""
 
 
 class NodeUnreachable(ClientError):

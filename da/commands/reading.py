@@ -19,7 +19,7 @@ from da.client import (
     Refused,
     StillWaiting,
 )
-from da.client.core import DEFAULT_URL
+from da.client.options import DEFAULT_URL
 from da.console.output import EXIT_NOT_NOW, EXIT_USAGE, fail
 
 Url = Annotated[str, typer.Option("--url", envvar="DA_NODE_URL", help="The node to talk to.")]

@@ -19,6 +19,7 @@ from da.client import (
     Gone,
     InvalidAnswer,
     InvalidInput,
+    InvalidOption,
     NodeUnreachable,
     NotAllowed,
     NotKnown,
@@ -209,7 +210,8 @@ def test_a_long_wait_goes_on_by_status_and_posts_once(client_of: Callable[..., C
 def test_a_wait_that_is_over_says_where_the_payload_is(
     client_of: Callable[..., CellarClient], clock: Time
 ) -> None:
-    node = Node(answer(202, {**INFO, "status": "dispersing"}))
+    waiting = {**INFO, "status": "dispersing"}
+    node = Node(answer(202, waiting), answer(200, waiting))
     with pytest.raises(StillWaiting) as caught:
         client_of(node).post_and_wait("a", b"abc", timeout_s=30.0)
     assert (caught.value.status.status, caught.value.status.payload_id) == ("dispersing", ID)
@@ -401,3 +403,46 @@ async def test_the_asyncio_client_does_the_same(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(NotKnown):
             await client.payload(ID)
     assert [request.method for request in node.seen] == ["POST", "POST", "GET", "GET", "GET", "GET"]
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 301, 302, 304])
+def test_only_the_statuses_of_a_call_are_its_value(
+    client_of: Callable[..., CellarClient], status: int
+) -> None:
+    """A proxy's redirect page is no payload."""
+    node = Node(answer(status, b"<html>moved</html>", location="http://elsewhere/"))
+    with pytest.raises(InvalidAnswer, match=f"status {status}, expected 200"):
+        client_of(node).payload(ID)
+    assert len(node.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["", "node:4560", "ftp://node", "http://", "http://node/?x=1", "http://node/#a", "http://[::1"]
+)
+def test_a_url_that_no_request_can_use_is_refused_at_once(url: str) -> None:
+    with pytest.raises(InvalidOption, match="url must"):
+        CellarClient(url)
+
+
+@pytest.mark.parametrize("token", ["", "top secret", "secret\n", "secr\u00e9t", "\x00"])
+def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        CellarClient("http://node", token=token)
+    assert not token.strip() or token.strip() not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [
+        (httpx.LocalProtocolError("illegal header"), InvalidOption),
+        (httpx.UnsupportedProtocol("gopher"), InvalidOption),
+        (httpx.DecodingError("bad gzip"), InvalidAnswer),
+    ],
+)
+def test_what_another_attempt_cannot_mend_is_not_retried(
+    client_of: Callable[..., CellarClient], failure: Exception, kind: type[ClientError]
+) -> None:
+    node = Node(failure)
+    with pytest.raises(kind):
+        client_of(node).payload(ID)
+    assert len(node.seen) == 1
