@@ -22,14 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from da.protocol.attestation import verify_proposal
 from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee
-from da.protocol.contents import check_contents
 from da.protocol.custody import Finality
-from da.protocol.errors import InvalidCertificate, InvalidContents, InvalidSignature, ProtocolError
+from da.protocol.errors import InvalidCertificate, InvalidProposal, ProtocolError
 from da.protocol.header import Header
 from da.protocol.payload_list import MAX_ENTRIES, PayloadEntry, PayloadList
+from da.protocol.proposal import check_contents, check_proposer
 from erasure.constants import MAX_ROWS
 from kzg.constants import BYTES_PER_COMMITMENT
 from light_client.errors import MalformedBatch, UnverifiedBatch
@@ -125,11 +124,11 @@ def verify_header(document: BatchDocument, committee: Committee) -> Finality:
         finality = certificate.verify(committee)
         # A member that dropped an expired batch dropped the disperser's signature with it.
         if document.payload_list is not None:
-            verify_proposal(committee, document.header, document.disperser_signature)
+            check_proposer(committee, document.header, document.disperser_signature)
     except InvalidCertificate as error:
         raise UnverifiedBatch(error.check, error.reason) from None
-    except InvalidSignature as error:
-        raise UnverifiedBatch("proposal", error.reason) from None
+    except InvalidProposal as error:
+        raise UnverifiedBatch("proposal", str(error)) from None
     return finality
 
 
@@ -143,7 +142,7 @@ def verify_contents(document: BatchDocument, finality: Finality) -> VerifiedBatc
         raise UnverifiedBatch("expired", "the member says that the batch has expired")
     try:
         check_contents(document.header, document.payload_list, document.commitments)
-    except InvalidContents as error:
+    except InvalidProposal as error:
         raise UnverifiedBatch("contents", str(error)) from None
     assert document.certificate is not None, "verify_header has seen it"
     return VerifiedBatch(

@@ -23,9 +23,9 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from da.protocol.attestation import verify_proposal
-from da.protocol.errors import InvalidSignature
+from da.protocol.errors import InvalidProposal
 from da.protocol.header import Header
+from da.protocol.proposal import check_proposer
 from light_client.batch import BatchDocument, SignedHeader, VerifiedBatch, verify_contents, verify_header
 from light_client.chain import keep_header
 from light_client.client import LightClient
@@ -186,8 +186,8 @@ class Watcher:
     def _is_proposal(self, document: BatchDocument) -> bool:
         """Whether the disperser signed the header, certified or not."""
         try:
-            verify_proposal(self._client.committee, document.header, document.disperser_signature)
-        except InvalidSignature:
+            check_proposer(self._client.committee, document.header, document.disperser_signature)
+        except InvalidProposal:
             return False
         return True
 

@@ -13,10 +13,10 @@ import httpx
 import numpy as np
 
 from da.client.errors import BY_STATUS, ClientError, Conflict, Gone, InvalidAnswer, Refused
-from da.protocol.contents import check_contents
 from da.protocol.errors import ProtocolError
 from da.protocol.header import Header
 from da.protocol.payload_list import PayloadEntry, PayloadList
+from da.protocol.proposal import check_contents
 from da.protocol.push import RECORD_BYTES
 
 

@@ -27,11 +27,12 @@ from typing import TYPE_CHECKING
 from da.disperser.delivery import Delivery
 from da.disperser.outbox import State, UnknownPayload
 from da.errors import Expired, NotFound
-from da.protocol.attestation import Attestation, sign_proposal
+from da.protocol.attestation import Attestation
 from da.protocol.certificate import Certificate
 from da.protocol.custody import finality
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
+from da.protocol.proposal import sign_header
 from da.runtime.retry import retry_while_full
 from da.store.errors import CorruptBatch
 
@@ -159,7 +160,7 @@ class Dispersal:
                 payloads_root=batch.payload_list.root,
                 commitments_root=commitments_root(batch.commitments),
             )
-            signature = await context.workers.compute(sign_proposal, context.secret, header)
+            signature = await context.workers.compute(sign_header, context.secret, header)
             # While there is no room nothing is stored and nothing was sent: the same header is tried again.
             await self._retry_while_full(
                 f"height {header.height}",

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 
 from da.disperser.batcher import Parts, encode
 from da.disperser.outbox import OutboxError
-from da.protocol.attestation import sign_proposal
-from da.protocol.contents import check_contents
-from da.protocol.errors import InvalidContents
+from da.protocol.errors import InvalidProposal
+from da.protocol.proposal import check_contents, sign_header
 from erasure.packing import pack
 
 if TYPE_CHECKING:
@@ -49,10 +48,10 @@ class Remaker:
             return False
         try:
             await context.workers.compute(check_contents, header, batch.payload_list, batch.commitments)
-        except InvalidContents as error:
+        except InvalidProposal as error:
             log.warning("height %d cannot be made again: %s", header.height, error)
             return False
-        signature = await context.workers.compute(sign_proposal, context.secret, header)
+        signature = await context.workers.compute(sign_header, context.secret, header)
         async with context.log_lock(context.member.id):
             await context.store.put_batch(
                 header, signature, batch.payload_list, batch.commitments, batch.columns()

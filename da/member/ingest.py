@@ -37,9 +37,9 @@ from da.errors import (
     WrongCustody,
 )
 from da.protocol.attestation import Attestation
-from da.protocol.contents import check_contents
-from da.protocol.errors import InvalidContents
+from da.protocol.errors import InvalidProposal
 from da.protocol.header import ZERO_HASH, Header
+from da.protocol.proposal import check_contents
 from da.runtime.admission import Budget
 from da.runtime.verification import bad_columns, check_certificate, check_signature, decode_certificate
 from da.store.errors import CorruptBatch
@@ -177,7 +177,7 @@ class Ingest:
             raise WrongCustody(context.custody, push.columns)
         try:
             await context.workers.compute(check_contents, push.header, push.payload_list, push.commitments)
-        except InvalidContents as error:
+        except InvalidProposal as error:
             raise InvalidPush(str(error)) from error
         held = await self._held(header_hash)
         missing = [position for position, column in enumerate(push.columns) if column not in held]

@@ -1,24 +1,23 @@
 """The protocol: what is signed, hashed, sent and proven, and nothing that does I/O but reading a committee.
 
-Flow: a disperser makes a PayloadList and a Header, proposes it (sign_proposal), pushes columns
-(encode_prelude); members check (ColumnPush, verify_proposal), attest (Attestation), and enough attestations
+Flow: a disperser makes a PayloadList and a Header, proposes it (sign_header), pushes columns
+(encode_prelude); members check (ColumnPush, check_proposer), attest (Attestation), and enough attestations
 make a Certificate. `namespace`, `merkle` and `codec` are used as modules.
 """
 
-from da.protocol.attestation import Attestation, attestation_message, sign_proposal, verify_proposal
+from da.protocol.attestation import Attestation, attestation_message
 from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee, Member, member_id
-from da.protocol.contents import check_contents
 from da.protocol.custody import Finality, assignment, columns_of, finality, holders_of
 from da.protocol.errors import (
     DecodeError,
     InvalidCertificate,
     InvalidCommittee,
-    InvalidContents,
     InvalidHeader,
     InvalidNamespace,
     InvalidPayloadList,
     InvalidProof,
+    InvalidProposal,
     InvalidPush,
     InvalidSignature,
     ProtocolError,
@@ -35,6 +34,7 @@ from da.protocol.payload_list import (
     verify_inclusion,
     verify_namespace,
 )
+from da.protocol.proposal import Proposal, VerifiedProposal, check_contents, check_proposer, sign_header
 from da.protocol.push import RECORD_BYTES, ColumnPush, PushPrelude, encode_prelude, push_bytes
 
 __all__ = [
@@ -51,11 +51,11 @@ __all__ = [
     "InclusionProof",
     "InvalidCertificate",
     "InvalidCommittee",
-    "InvalidContents",
     "InvalidHeader",
     "InvalidNamespace",
     "InvalidPayloadList",
     "InvalidProof",
+    "InvalidProposal",
     "InvalidPush",
     "InvalidSignature",
     "Member",
@@ -63,11 +63,14 @@ __all__ = [
     "NamespaceProof",
     "PayloadEntry",
     "PayloadList",
+    "Proposal",
     "ProtocolError",
     "PushPrelude",
+    "VerifiedProposal",
     "assignment",
     "attestation_message",
     "check_contents",
+    "check_proposer",
     "columns_of",
     "commitments_root",
     "encode_prelude",
@@ -77,8 +80,7 @@ __all__ = [
     "payload_id",
     "proposal_message",
     "push_bytes",
-    "sign_proposal",
+    "sign_header",
     "verify_inclusion",
     "verify_namespace",
-    "verify_proposal",
 ]

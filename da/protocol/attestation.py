@@ -1,9 +1,8 @@
-"""Attestations and proposals: what one member signs about one batch.
+"""Attestations: what one member signs about one batch.
 
-The idea: a disperser proposes a header by signing sha256("cellar/propose/v1" || header hash); a member that
-has verified and durably stored its columns attests it by signing
-sha256("cellar/attest/v1" || u64be(chain_id) || committee_hash || header_hash). Attestations are over the
-same message for all members, so that they add up to a certificate.
+The idea: a member that has verified and durably stored its columns attests the header by signing
+sha256("cellar/attest/v1" || u64be(chain_id) || committee_hash || header_hash). Attestations are over the same
+message for all members, so that they add up to a certificate. (Proposals are in da.protocol.proposal.)
 
 Invariants: fixed width, 160 bytes.
 
@@ -17,9 +16,9 @@ from hashlib import sha256
 
 from da import bls
 from da.protocol.codec import HASH_BYTES, Reader, u64
-from da.protocol.committee import Committee, Member, member_id
+from da.protocol.committee import Committee, member_id
 from da.protocol.errors import DecodeError, InvalidSignature
-from da.protocol.header import Header, proposal_message
+from da.protocol.header import Header
 
 ATTESTATION_BYTES = 160
 
@@ -81,22 +80,3 @@ class Attestation:
         if not bls.verify(committee.members[index].public_key, message, self.signature):
             raise InvalidSignature(f"the signature is not that of {committee.members[index].name}")
         return index
-
-
-def sign_proposal(secret: bytes, header: Header) -> bytes:
-    """The disperser's signature of a header, bytes[96]. Raises bls.InvalidSecretKey."""
-    return bls.sign(secret, proposal_message(header))
-
-
-def verify_proposal(committee: Committee, header: Header, signature: bytes) -> Member:
-    """The disperser that proposed `header` to this committee. Raises InvalidSignature."""
-    if header.chain_id != committee.chain_id:
-        raise InvalidSignature(f"chain id {header.chain_id} is not the committee's {committee.chain_id}")
-    if header.committee_hash != committee.hash:
-        raise InvalidSignature("the header is for another committee")
-    member = committee.member(header.disperser_id)
-    if member is None or not member.disperser:
-        raise InvalidSignature(f"0x{header.disperser_id.hex()} is no disperser of the committee")
-    if not bls.verify(member.public_key, proposal_message(header), signature):
-        raise InvalidSignature(f"the signature is not that of {member.name}")
-    return member

@@ -6,9 +6,9 @@
       InvalidHeader          a header's field is out of range: field, reason
       InvalidPayloadList     an entry or the order of entries: index, reason
       InvalidProof           a Merkle proof's shape cannot be right: reason
-      InvalidContents        header, payload list and commitments do not belong together: field, reason
       InvalidCommittee       a committee's file or values: field, reason
-      InvalidSignature       a proposal's or attestation's signature or signer: reason
+      InvalidProposal        a header, signature, payload list or commitments that do not hold: check, reason
+      InvalidSignature       an attestation's signature or signer: reason
       InvalidCertificate     a certificate that does not convince: check, reason
       InvalidPush            a column push's shape: field, reason
 
@@ -60,8 +60,17 @@ class InvalidProof(_ReasonError):
     """A proof whose shape cannot be right. (A well-formed proof that does not hold verifies as False.)"""
 
 
-class InvalidContents(_FieldError):
-    """The payload list or the commitments are not the ones that the header binds."""
+class InvalidProposal(ProtocolError):
+    """A proposal that must not be believed.
+
+    `check` is one of: chain, committee, disperser, signature, rows, payloads_root, commitments_root,
+    payload_id.
+    """
+
+    def __init__(self, check: str, reason: str) -> None:
+        super().__init__(f"{check}: {reason}")
+        self.check = check
+        self.reason = reason
 
 
 class InvalidCommittee(_FieldError):

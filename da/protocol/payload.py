@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from da.protocol.codec import u32, u64
-from da.protocol.errors import InvalidContents
+from da.protocol.errors import InvalidProposal
 from kzg.constants import BYTES_PER_COMMITMENT
 
 _DOMAIN = b"cellar/payload/v1"
@@ -28,13 +28,13 @@ def payload_id(length: int, commitments: npt.NDArray[np.uint8]) -> bytes:
         length: bytes of the payload.
         commitments: u8[rows,48], compressed G1, of the payload's rows in order.
     Returns: bytes[32].
-    Raises: InvalidContents for a negative or too large length or another shape.
+    Raises: InvalidProposal for a negative or too large length or another shape.
     """
     if commitments.ndim != 2 or commitments.shape[1] != BYTES_PER_COMMITMENT or commitments.dtype != np.uint8:
-        raise InvalidContents(
+        raise InvalidProposal(
             "commitments", f"are u8[rows,48], not {commitments.dtype}{list(commitments.shape)}"
         )
     if not 0 <= length < 2**64:
-        raise InvalidContents("length", f"{length} is not in 0..2^64-1")
+        raise InvalidProposal("length", f"{length} is not in 0..2^64-1")
     prefix = _DOMAIN + u64(length) + u32(commitments.shape[0])
     return sha256(prefix + commitments.tobytes()).digest()

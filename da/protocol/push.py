@@ -21,11 +21,11 @@ import numpy.typing as npt
 
 from da.bls import SIGNATURE_BYTES
 from da.protocol.codec import Reader, u8
-from da.protocol.contents import check_contents
 from da.protocol.custody import COLUMNS
 from da.protocol.errors import InvalidPush
 from da.protocol.header import HEADER_BYTES, Header
 from da.protocol.payload_list import ENTRY_BYTES, MAX_ENTRIES, PayloadList
+from da.protocol.proposal import check_contents
 from erasure.constants import BYTES_PER_CELL, MAX_ROWS
 from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
 
@@ -49,7 +49,7 @@ def encode_prelude(
     commitments: npt.NDArray[np.uint8],
     column_indices: Iterable[int],
 ) -> bytes:
-    """Everything of a push before its records. Raises InvalidPush or InvalidContents."""
+    """Everything of a push before its records. Raises InvalidPush or InvalidProposal."""
     columns = tuple(int(column) for column in column_indices)
     _check_columns(columns)
     if len(disperser_signature) != SIGNATURE_BYTES:
@@ -96,7 +96,7 @@ class PushPrelude:
     def read(cls, body: bytes | bytearray | memoryview) -> PushPrelude:
         """The prelude at the front of `body`, of which the first MAX_PRELUDE_BYTES are always enough.
 
-        Raises DecodeError, InvalidHeader, InvalidPayloadList, InvalidContents or InvalidPush.
+        Raises DecodeError, InvalidHeader, InvalidPayloadList, InvalidProposal or InvalidPush.
         """
         reader = Reader(body)
         header = Header.read(reader)

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from da.errors import InvalidDisperserSignature, RejectedCertificate, UnknownDisperser
-from da.protocol.attestation import verify_proposal
 from da.protocol.certificate import Certificate
-from da.protocol.contents import check_contents
-from da.protocol.errors import InvalidSignature, ProtocolError
+from da.protocol.errors import InvalidProposal, ProtocolError
+from da.protocol.proposal import check_contents, check_proposer
 from erasure.constants import BYTES_PER_CELL
 from kzg.errors import InvalidCell, InvalidPoint
 
@@ -41,8 +40,8 @@ def check_signature(committee: Committee, header: Header, disperser_signature: b
     if disperser is None or not disperser.disperser:
         raise UnknownDisperser(header.disperser_id)
     try:
-        verify_proposal(committee, header, disperser_signature)
-    except InvalidSignature as error:
+        check_proposer(committee, header, disperser_signature)
+    except InvalidProposal as error:
         raise InvalidDisperserSignature from error
 
 
@@ -68,7 +67,7 @@ def check_certificate(committee: Committee, certificate: Certificate) -> None:
 def check_batch(committee: Committee, batch: RemoteBatch) -> None:
     """That a batch as a peer tells it is certified, was proposed by its disperser and has its contents.
 
-    Raises RejectedCertificate, UnknownDisperser, InvalidDisperserSignature, InvalidContents.
+    Raises RejectedCertificate, UnknownDisperser, InvalidDisperserSignature, InvalidProposal.
     """
     if batch.certificate is None:
         raise RejectedCertificate("the batch has no certificate")

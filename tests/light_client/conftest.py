@@ -27,7 +27,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from da import bls
-from da.protocol.attestation import Attestation, sign_proposal
+from da.protocol.attestation import Attestation
 from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee, Member
 from da.protocol.custody import columns_of
@@ -35,6 +35,7 @@ from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
 from da.protocol.payload import payload_id
 from da.protocol.payload_list import PayloadEntry, PayloadList
+from da.protocol.proposal import sign_header
 from erasure.columns import parity_cells
 from erasure.packing import capacity, pack, rows_for
 from kzg import CkzgEngine
@@ -258,7 +259,7 @@ class World:
         certificate = Certificate.gather(header, self.committee, signatures).encode() if signatures else None
         disperser_index = self.committee.member_index(self.disperser.id)
         assert disperser_index is not None
-        signature = sign_proposal(self._secret(disperser_index), header)
+        signature = sign_header(self._secret(disperser_index), header)
         return Batch(header, signature, certificate, payload_list, matrix)
 
     def chain(self, length: int) -> list[Batch]:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from da.protocol.attestation import Attestation, sign_proposal
+from da.protocol.attestation import Attestation
 from da.protocol.certificate import Certificate
 from da.protocol.custody import columns_of
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
 from da.protocol.payload import payload_id
 from da.protocol.payload_list import PayloadEntry, PayloadList
+from da.protocol.proposal import sign_header
 from da.protocol.push import RECORD_BYTES, ColumnPush
 from erasure.constants import BYTES_PER_CELL
 from erasure.packing import pack
@@ -84,5 +85,5 @@ def make_batch(
         commitments_root=commitments_root(commitments),
     )
     header = replace(header, **(fields or {}))
-    signature = sign_proposal(secret or world.disperser.secret, header)
+    signature = sign_header(secret or world.disperser.secret, header)
     return Made(header, signature, payload_list, commitments, records, payload)

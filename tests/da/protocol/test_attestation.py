@@ -14,9 +14,6 @@ from da.protocol import (
     InvalidSignature,
     attestation_message,
     member_id,
-    proposal_message,
-    sign_proposal,
-    verify_proposal,
 )
 
 
@@ -76,52 +73,6 @@ def test_fields_of_other_sizes_are_refused(field: str, size: int):
     with pytest.raises(DecodeError) as caught:
         dataclasses.replace(good, **{field: bytes(size)})
     assert caught.value.field == field
-
-
-def disperser_secret(party: Any) -> bytes:
-    index = party.committee.member_index(party.committee.dispersers[0].id)
-    return party.secrets[index]
-
-
-def test_proposal_verifies(party: Any, batch: Any):
-    signature = sign_proposal(disperser_secret(party), batch.header)
-    assert verify_proposal(party.committee, batch.header, signature) is party.committee.dispersers[0]
-
-
-def test_proposal_of_another_header_is_refused(party: Any, batch: Any):
-    signature = sign_proposal(disperser_secret(party), batch.header)
-    other = dataclasses.replace(batch.header, timestamp_ms=1)
-    with pytest.raises(InvalidSignature, match="not that of"):
-        verify_proposal(party.committee, other, signature)
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"chain_id": 8}, "chain id"),
-        ({"committee_hash": b"x" * 32}, "another committee"),
-        ({"disperser_id": b"x" * 32}, "no disperser"),
-    ],
-)
-def test_foreign_proposals_are_refused(party: Any, batch: Any, changes: dict[str, Any], reason: str):
-    header = dataclasses.replace(batch.header, **changes)
-    with pytest.raises(InvalidSignature, match=reason):
-        verify_proposal(party.committee, header, sign_proposal(disperser_secret(party), header))
-
-
-def test_a_member_that_is_no_disperser_may_not_propose(party: Any, batch: Any):
-    index = next(i for i, member in enumerate(party.committee.members) if not member.disperser)
-    header = dataclasses.replace(batch.header, disperser_id=party.committee.members[index].id)
-    with pytest.raises(InvalidSignature, match="no disperser"):
-        verify_proposal(party.committee, header, sign_proposal(party.secrets[index], header))
-
-
-def test_an_attestation_is_no_proposal(party: Any, batch: Any):
-    secret = disperser_secret(party)
-    with pytest.raises(InvalidSignature):
-        verify_proposal(party.committee, batch.header, Attestation.sign(secret, batch.header).signature)
-    message = attestation_message(party.committee.chain_id, party.committee.hash, batch.header.hash)
-    assert proposal_message(batch.header) != message
 
 
 def test_member_ids_are_domain_separated():

@@ -5,7 +5,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from da.protocol import InvalidContents, payload_id
+from da.protocol import InvalidProposal, payload_id
 
 COMMITMENTS = np.arange(96, dtype=np.uint8).reshape(2, 48)
 
@@ -39,5 +39,5 @@ def test_binds_length_rows_and_commitments():
     ],
 )
 def test_other_values_are_refused(length: int, commitments: np.ndarray):
-    with pytest.raises(InvalidContents):
+    with pytest.raises(InvalidProposal):
         payload_id(length, commitments)

@@ -12,8 +12,8 @@ from da.protocol import (
     RECORD_BYTES,
     ColumnPush,
     DecodeError,
-    InvalidContents,
     InvalidHeader,
+    InvalidProposal,
     InvalidPush,
     ProtocolError,
     PushPrelude,
@@ -153,11 +153,11 @@ def test_a_signature_of_another_size_is_not_sent(batch: Any):
 def test_contents_that_do_not_belong_together_are_refused(body: bytes, batch: Any):
     changed = bytearray(body)
     changed[188 + 96 + 2 + len(batch.payload_list.entries) * 72] ^= 1
-    with pytest.raises(InvalidContents) as caught:
+    with pytest.raises(InvalidProposal) as caught:
         ColumnPush.decode(changed)
-    assert caught.value.field == "commitments_root"
+    assert caught.value.check == "commitments_root"
     header = dataclasses.replace(batch.header, payloads_root=bytes(32))
-    with pytest.raises(InvalidContents):
+    with pytest.raises(InvalidProposal):
         encode_prelude(header, SIGNATURE, batch.payload_list, batch.commitments, COLUMNS)
 
 

@@ -28,6 +28,7 @@ from da.protocol import (
     PayloadEntry,
     PayloadList,
     attestation_message,
+    check_proposer,
     columns_of,
     commitments_root,
     encode_prelude,
@@ -35,10 +36,9 @@ from da.protocol import (
     namespace,
     payload_id,
     proposal_message,
-    sign_proposal,
+    sign_header,
     verify_inclusion,
     verify_namespace,
-    verify_proposal,
 )
 from da.protocol import errors as protocol_errors
 from da.protocol.certificate import MAX_CERTIFICATE_BYTES
@@ -123,7 +123,7 @@ def build() -> dict[str, Any]:
     assert disperser is not None
     attestations = [Attestation.sign(secret, header) for secret in secrets]
     certificate = Certificate.gather(header, committee, {i: a.signature for i, a in enumerate(attestations)})
-    signature = sign_proposal(secrets[disperser], header)
+    signature = sign_header(secrets[disperser], header)
     prelude = encode_prelude(header, signature, payload_list, commitments, ())
     names = ("arbitrum", "base", "op-sepolia", "zora")
     return {
@@ -213,7 +213,7 @@ def build_refused(
         ("ColumnPush", "InvalidPush", "column 128", prelude[:-1] + b"\x01\x80"),
         ("ColumnPush", "InvalidPush", "a column twice", prelude[:-1] + b"\x02\x05\x05"),
         ("ColumnPush", "InvalidPush", "a column without records", prelude[:-1] + b"\x01\x05"),
-        ("ColumnPush", "InvalidContents", "another commitment", put(prelude, 188 + 96 + 2 + 216, "00")),
+        ("ColumnPush", "InvalidProposal", "another commitment", put(prelude, 188 + 96 + 2 + 216, "00")),
     ]
     return [
         {"kind": kind, "error": error, "why": why, "encoding": encoding.hex()}
@@ -253,7 +253,7 @@ def test_what_the_vectors_state_verifies(vectors: dict[str, Any]):
     encodings = vectors["encodings"]
     header = Header.decode(bytes.fromhex(encodings["Header"][0]))
     assert header.hash.hex() == vectors["header_hash"]
-    verify_proposal(committee, header, bytes.fromhex(vectors["proposal_signature"]))
+    check_proposer(committee, header, bytes.fromhex(vectors["proposal_signature"]))
     for index, encoding in enumerate(encodings["Attestation"]):
         assert Attestation.decode(bytes.fromhex(encoding)).verify(committee, header) == index
     assert Certificate.decode(bytes.fromhex(encodings["Certificate"][0])).verify(committee).final
