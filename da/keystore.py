@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from da import bls
+from da.interpreter import recursion_limit_kept
 
 KEYSTORE_MODE = 0o600
 MAX_KEYSTORE_BYTES = 64 * 2**10
@@ -101,7 +102,8 @@ def create(path: str | PathLike[str], secret: bytes, password: str, *, iteration
     if target.exists():
         raise KeystoreExists(target, "exists; keystores are never overwritten")
     # Imported where it is used: it costs half a second, which no other command should pay.
-    from eth_keyfile.keyfile import create_keyfile_json
+    with recursion_limit_kept():
+        from eth_keyfile.keyfile import create_keyfile_json
 
     document = create_keyfile_json(
         secret, prepared, version=4, kdf="scrypt", iterations=iterations, description="Cellar node key"
@@ -118,7 +120,8 @@ def load(path: str | PathLike[str], password: str) -> bytes:
     source = Path(path)
     prepared = _prepared(source, password)
     document = _checked_document(source, _read_private(source))
-    from eth_keyfile.keyfile import decode_keyfile_json
+    with recursion_limit_kept():
+        from eth_keyfile.keyfile import decode_keyfile_json
 
     try:
         secret = bytes(decode_keyfile_json(document, prepared))
