@@ -36,6 +36,7 @@ from da.api.app import create_app
 from da.api.http_protocol import protocol_class
 from da.clock import system_clock
 from da.disperser.outbox import Outbox, OutboxError
+from da.interpreter import UnsafeRecursionLimit, check_recursion_limit
 from da.node import Node, NodeConfig
 from da.protocol.committee import Committee, Member, member_id
 from da.protocol.custody import columns_of
@@ -137,6 +138,18 @@ def check_surroundings(settings: Settings, identity: Identity, now_ms: int) -> N
             settings.host,
             settings.port,
         )
+
+
+def check_interpreter() -> None:
+    """Refuse a recursion limit that some import has raised past what a stack takes.
+
+    Raises:
+        StartupError.
+    """
+    try:
+        check_recursion_limit()
+    except UnsafeRecursionLimit as error:
+        raise StartupError(str(error)) from None
 
 
 def open_node_engine(settings: Settings) -> Engine:
@@ -284,6 +297,7 @@ def run(
         StartupError.
     """
     identity = identify(settings, password)
+    check_interpreter()
     check_surroundings(settings, identity, system_clock())
     raise_file_limit()
     with contextlib.ExitStack() as stack:

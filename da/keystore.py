@@ -29,6 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from da import bls
+from da.interpreter import recursion_limit_kept
+from da.protocol import strict_json
+from da.protocol.errors import InvalidJson
 
 KEYSTORE_MODE = 0o600
 MAX_KEYSTORE_BYTES = 64 * 2**10
@@ -101,7 +104,8 @@ def create(path: str | PathLike[str], secret: bytes, password: str, *, iteration
     if target.exists():
         raise KeystoreExists(target, "exists; keystores are never overwritten")
     # Imported where it is used: it costs half a second, which no other command should pay.
-    from eth_keyfile.keyfile import create_keyfile_json
+    with recursion_limit_kept():
+        from eth_keyfile.keyfile import create_keyfile_json
 
     document = create_keyfile_json(
         secret, prepared, version=4, kdf="scrypt", iterations=iterations, description="Cellar node key"
@@ -118,7 +122,8 @@ def load(path: str | PathLike[str], password: str) -> bytes:
     source = Path(path)
     prepared = _prepared(source, password)
     document = _checked_document(source, _read_private(source))
-    from eth_keyfile.keyfile import decode_keyfile_json
+    with recursion_limit_kept():
+        from eth_keyfile.keyfile import decode_keyfile_json
 
     try:
         secret = bytes(decode_keyfile_json(document, prepared))
@@ -223,11 +228,11 @@ def _read_private(source: Path) -> bytes:
 def _checked_document(source: Path, content: bytes) -> dict[str, Any]:
     """The parsed file, of which every value that the library will use has been checked."""
     try:
-        document = json.loads(content.decode("utf-8"), object_pairs_hook=_lower_unique)
+        document = _lowered(strict_json.loads(content, max_bytes=MAX_KEYSTORE_BYTES))
         _check_document(document)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        # Of the reason only what we wrote ourselves is shown; a parser's message may quote the file.
-        reason = str(error) if type(error) is _DocumentError else type(error).__name__
+    except (ValueError, TypeError, KeyError) as error:
+        # Of the reason only what we wrote ourselves is shown; a KeyError's may quote the file.
+        reason = str(error) if isinstance(error, _DocumentError | InvalidJson) else type(error).__name__
         raise InvalidKeystore(source, f"is no EIP-2335 keystore: {reason}") from None
     assert isinstance(document, dict)
     return document
@@ -237,10 +242,14 @@ class _DocumentError(ValueError):
     pass
 
 
-def _lower_unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _lowered(value: Any) -> Any:
     # The library lowers keys; done here first, lest "N" replace an "n" that has been checked.
-    values = {name.lower(): value for name, value in pairs}
-    _require(len(values) == len(pairs), "an object has a repeated key")
+    if isinstance(value, list):
+        return [_lowered(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    values = {name.lower(): _lowered(inner) for name, inner in value.items()}
+    _require(len(values) == len(value), "an object has a repeated key")
     return values
 
 

@@ -352,6 +352,8 @@ class Settings(BaseSettings):
         return self
 
 
+MAX_CONFIG_BYTES = MIB
+MAX_CONFIG_DEPTH = 8  # a token's namespaces are at five
 _PATHS = ("data_dir", "committee_file", "keystore_file", "password_file")
 
 
@@ -398,19 +400,47 @@ def unknown_environment(environ: dict[str, str] | None = None) -> list[str]:
 
 def _read_file(config: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(config.read_text(encoding="utf-8"))
+        with config.open("rb") as file:
+            content = file.read(MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
         raise SettingsError(
             f"{config}: no such file; write one, or start from the output of `da config example`"
         ) from None
     except OSError as error:
         raise SettingsError(f"{config}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{config}: not valid TOML: {error}") from None
+    if len(content) > MAX_CONFIG_BYTES:
+        raise SettingsError(f"{config}: is over {MAX_CONFIG_BYTES} bytes; is it a config file?")
+    values = _parse_toml(config, content)
     for key in _PATHS:
         if isinstance(values.get(key), str):
             values[key] = config.resolve().parent / Path(values[key]).expanduser()
     return values
+
+
+def _parse_toml(config: Path, content: bytes) -> dict[str, Any]:
+    too_deep = SettingsError(f"{config}: nested deeper than {MAX_CONFIG_DEPTH} levels")
+    try:
+        values = tomllib.loads(content.decode("utf-8"))
+    except RecursionError:
+        # tomllib recurses in Python alone, which needs no stack: this is raised whatever the limit is.
+        raise too_deep from None
+    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, integers of thousands of digits
+        raise SettingsError(f"{config}: not valid TOML: {error}") from None
+    if _is_deep(values):  # long dotted keys; `repr` in a message would recurse in C
+        raise too_deep
+    return values
+
+
+def _is_deep(value: Any) -> bool:
+    layer = [value]
+    for _ in range(MAX_CONFIG_DEPTH):
+        layer = [
+            inner
+            for outer in layer
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(layer)
 
 
 def _refuse_unknown(values: dict[str, Any], where: str) -> None:

@@ -15,17 +15,22 @@ Does not: say anything about availability; sampling does.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from da.protocol import strict_json
 from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee
 from da.protocol.custody import Finality
-from da.protocol.errors import InvalidCertificate, InvalidProposal, ProtocolError
+from da.protocol.errors import (
+    InvalidCertificate,
+    InvalidJson,
+    InvalidProposal,
+    ProtocolError,
+)
 from da.protocol.header import Header
 from da.protocol.payload_list import MAX_ENTRIES, PayloadEntry, PayloadList
 from da.protocol.proposal import check_contents, check_proposer
@@ -75,16 +80,18 @@ class VerifiedBatch:
         return SignedHeader(self.header, self.disperser_signature, self.certificate.encode())
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes, max_bytes: int) -> Any:
     """The JSON value of an answer.
 
+    Args:
+        max_bytes: the limit that the answer was read under.
     Raises:
-        MalformedBatch: not UTF-8, not JSON, or nested beyond reason.
+        MalformedBatch: not strict JSON, or too large or too deep to be read.
     """
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise MalformedBatch("document", f"is not JSON ({type(error).__name__})") from None
+        return strict_json.loads(body, max_bytes=max_bytes)
+    except InvalidJson as error:
+        raise MalformedBatch("document", error.reason) from None
 
 
 def parse_batch(document: object) -> BatchDocument:

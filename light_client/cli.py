@@ -26,8 +26,8 @@ from kzg.engine import Engine
 from kzg.errors import EngineUnavailable
 from light_client.client import LightClient
 from light_client.display import LiveDisplay, print_history, print_report, print_round
-from light_client.errors import LightClientError
-from light_client.log import HeaderLog
+from light_client.errors import LightClientError, StateError
+from light_client.log import HeaderLog, VerdictRecord
 from light_client.peers import Members
 from light_client.report import EXIT_CODES, EXIT_USAGE, Report, RoundReport
 from light_client.settings import ENV_PREFIX, LightClientSettings, SettingsError, load
@@ -167,7 +167,7 @@ def show(
     if as_json:
         print(record.report)
     else:
-        print_report(Console(highlight=False), Report.model_validate_json(record.report))
+        print_report(Console(highlight=False), _read_report(record))
 
 
 def main() -> None:
@@ -234,6 +234,15 @@ def _cancel_on_signals() -> None:
 
 def _log(state: Path | None) -> HeaderLog:
     return HeaderLog(load(state_dir=state).state_dir)
+
+
+def _read_report(record: VerdictRecord) -> Report:
+    try:
+        return Report.from_json(record.report)
+    except (ValueError, TypeError):
+        raise StateError(
+            f"the report of run {record.id} is damaged in the state directory; sample the batch again"
+        ) from None
 
 
 def _fail(message: str) -> NoReturn:

@@ -24,6 +24,7 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self
 
+from da.protocol import strict_json
 from da.protocol.codec import U64_MAX
 from da.protocol.header import FIRST_HEIGHT, Header
 from light_client.batch import SignedHeader
@@ -36,6 +37,7 @@ _SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_S = 10.0
 _INTEGER_MAX = 2**63 - 1
 _DOUBLINGS_MAX = 30
+_PLAN_BYTES_MAX = 2**20  # 2 R x 128 cells of the largest batch, [511, 127] each
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS headers (
     chain_id BLOB NOT NULL, disperser_id BLOB NOT NULL, height BLOB NOT NULL,
@@ -206,7 +208,7 @@ class HeaderLog:
         """
         with self._transaction():
             row = self._db.execute("SELECT cells FROM plans WHERE header_hash = ?", (header_hash,)).fetchone()
-            chosen = tuple(Coordinates(*cell) for cell in json.loads(row[0])) if row else ()
+            chosen = self._read_cells(row[0]) if row else ()
             if len(chosen) >= samples:
                 return chosen
             cells = extend_cells(rows, chosen, samples, rng)
@@ -314,6 +316,15 @@ class HeaderLog:
             self._db.execute(statement)
         self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
+    def _read_cells(self, text: str | bytes) -> tuple[Coordinates, ...]:
+        try:
+            return _coordinates(strict_json.loads(text, max_bytes=_PLAN_BYTES_MAX))
+        except (ValueError, TypeError):
+            raise StateError(
+                f"{self.directory}: the coordinates chosen for a batch are damaged; name another state "
+                "directory, or restore this one from a backup"
+            ) from None
+
     def _header_at(self, chain_id: bytes, disperser_id: bytes, height: bytes) -> SignedHeader | None:
         row = self._db.execute(
             "SELECT header, disperser_signature, certificate FROM headers"
@@ -339,6 +350,15 @@ class HeaderLog:
             yield
         except sqlite3.Error as error:
             raise StateError(f"{self.directory}: {error}") from error
+
+
+def _coordinates(cells: object) -> tuple[Coordinates, ...]:
+    if not isinstance(cells, list) or not cells:
+        raise ValueError("no list of cells")
+    for cell in cells:
+        if not (isinstance(cell, list) and len(cell) == 2 and all(type(part) is int for part in cell)):
+            raise ValueError("not [row, column]")
+    return tuple(Coordinates(*cell) for cell in cells)
 
 
 def _u64(value: int) -> bytes:

@@ -91,7 +91,7 @@ class MemberClient:
         path = f"/v1/batches/{quote(reference, safe='')}{query}"
         body = await self._exchange("GET", path, self._batch_bytes_max, timeout_s)
         try:
-            return parse_batch(parse_json(body))
+            return parse_batch(parse_json(body, self._batch_bytes_max))
         except MalformedBatch as error:
             raise PeerMisbehaved(self.name, f"its batch {reference}: {error}", body) from None
 
@@ -104,9 +104,10 @@ class MemberClient:
             PeerError: any of the four.
         """
         path = f"/v1/batches?from={from_height}&limit={limit}&disperser=0x{disperser_id.hex()}"
-        body = await self._exchange("GET", path, limit * self._batch_bytes_max, timeout_s)
+        bytes_max = limit * self._batch_bytes_max
+        body = await self._exchange("GET", path, bytes_max, timeout_s)
         try:
-            return _parse_page(body, from_height, limit, disperser_id)
+            return _parse_page(parse_json(body, bytes_max), from_height, limit, disperser_id)
         except MalformedBatch as error:
             raise PeerMisbehaved(self.name, f"its batches from {from_height}: {error}", body) from None
 
@@ -119,7 +120,7 @@ class MemberClient:
         path = f"/v1/payloads/0x{payload_id.hex()}/status"
         body = await self._exchange("GET", path, _STATUS_BYTES_MAX, timeout_s)
         try:
-            return _parse_status(body)
+            return _parse_status(parse_json(body, _STATUS_BYTES_MAX))
         except MalformedBatch as error:
             raise PeerMisbehaved(self.name, f"its status of a payload: {error}", body) from None
 
@@ -262,8 +263,7 @@ def aiohttp_transports() -> TransportFactory:
     return lambda member: AiohttpTransport(verify=context, client=session)
 
 
-def _parse_page(body: bytes, from_height: int, limit: int, disperser_id: bytes) -> list[BatchDocument]:
-    document = parse_json(body)
+def _parse_page(document: object, from_height: int, limit: int, disperser_id: bytes) -> list[BatchDocument]:
     listed = document.get("batches") if isinstance(document, dict) else None
     if not isinstance(listed, list) or len(listed) > limit:
         raise MalformedBatch("batches", f"is not a list of at most {limit}")
@@ -276,8 +276,7 @@ def _parse_page(body: bytes, from_height: int, limit: int, disperser_id: bytes) 
     return batches
 
 
-def _parse_status(body: bytes) -> bytes | None:
-    document: object = parse_json(body)
+def _parse_status(document: object) -> bytes | None:
     if not isinstance(document, dict):
         raise MalformedBatch("document", "is not an object")
     if document.get("header_hash") is None:
@@ -300,7 +299,7 @@ def _describe(error: Exception) -> str:
 def _error_name(body: bytes) -> str | None:
     """The class name in a typed error body, None for anything else."""
     try:
-        document: Any = parse_json(body)
+        document: Any = parse_json(body, _ERROR_BYTES_MAX)
     except MalformedBatch:
         return None
     name = document.get("error") if isinstance(document, dict) else None

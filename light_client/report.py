@@ -16,6 +16,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from da.protocol import strict_json
 from light_client.witness import Fault
 from sampling import Verdict
 
@@ -24,6 +25,7 @@ ROUND_SCHEMA: Final = "cellar/light-client/round/v1"
 
 EXIT_CODES = {Verdict.AVAILABLE: 0, Verdict.UNAVAILABLE: 1, Verdict.UNDECIDED: 3}
 EXIT_USAGE = 2
+_REPORT_BYTES_MAX = 64 * 2**20
 CONTRADICTIONS = frozenset({Fault.EQUIVOCATION, Fault.BROKEN_CHAIN})
 
 
@@ -191,6 +193,11 @@ class Report(_Model):
     def to_json(self) -> str:
         """The report as one line of JSON."""
         return self.model_dump_json(by_alias=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """The report that `to_json` wrote. Raises ValueError."""
+        return cls.model_validate(strict_json.loads(text, max_bytes=_REPORT_BYTES_MAX))
 
 
 class RoundReport(_Model):

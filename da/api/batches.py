@@ -27,6 +27,8 @@ from da.api.context import ApiContext, context_of
 from da.api.errors import InvalidParameter, Overloaded, TooManyFromAddress
 from da.api.schemas import BatchBody, BatchesBody, CellsQuery, NamespaceBody
 from da.errors import ColumnNotHeld, NotReconstructable
+from da.protocol import strict_json
+from da.protocol.errors import InvalidJson
 from da.protocol.push import RECORD_BYTES
 from da.store.base import BatchRecord
 from erasure.constants import CELLS_PER_EXT_BLOB, MAX_ROWS
@@ -199,8 +201,9 @@ async def post_cells(request: Request, batch: str, disperser: Disperser = None) 
     context = context_of(request)
     most = context.settings.records_per_read_max
     bodies.check_media_type(request, bodies.JSON)
-    body = await bodies.read(request, limit_bytes=PAIR_JSON_BYTES * (most + 1), pace=context.pace)
-    pairs = _pairs(body, most)
+    limit = PAIR_JSON_BYTES * (most + 1)
+    body = await bodies.read(request, limit_bytes=limit, pace=context.pace)
+    pairs = _pairs(body, limit, most)
     header_hash = await _header_hash(request, batch, disperser)
     records = await context.node.records(header_hash, pairs)
     return answers.octets(
@@ -210,13 +213,16 @@ async def post_cells(request: Request, batch: str, disperser: Disperser = None) 
     )
 
 
-def _pairs(body: bytearray, most: int) -> list[tuple[int, int]]:
+def _pairs(body: bytearray, limit_bytes: int, most: int) -> list[tuple[int, int]]:
     try:
-        pairs = list(CellsQuery.model_validate_json(bytes(body)).cells)
-    except ValidationError as error:
-        first = error.errors()[0]
+        # A value takes two bytes at least: the length bounds their number, so that a count of cells over the
+        # limit gets its own message below.
+        query = strict_json.loads(body, max_bytes=limit_bytes, max_values=limit_bytes // 2)
+        pairs = list(CellsQuery.model_validate(query).cells)
+    except (InvalidJson, ValidationError) as error:
+        reason = error.reason if isinstance(error, InvalidJson) else error.errors()[0]["msg"]
         raise InvalidParameter(
-            f'the body is {{"cells": [[row, column], ...]}}: {first["msg"]}', parameter="cells"
+            f'the body is {{"cells": [[row, column], ...]}}: {reason}', parameter="cells"
         ) from None
     if not 1 <= len(pairs) <= most:
         raise InvalidParameter(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from da.node import NamespaceListing, PayloadOpening, PayloadProof, PayloadStatus, Receipt
 from da.protocol import namespace as namespaces
@@ -258,6 +258,10 @@ class OpeningBody(Schema):
         )
 
 
+# Not strict: JSON has arrays and no tuples. The integers are.
+_Pair = Annotated[tuple[int, int], Field(strict=False)]
+
+
 class CellsQuery(Schema):
     """The cells a client asks for in one request: [row, column] pairs, row < 2R, column < 128.
 
@@ -266,7 +270,7 @@ class CellsQuery(Schema):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
-    cells: tuple[tuple[int, int], ...]
+    cells: Annotated[tuple[_Pair, ...], Field(strict=False)]
 
 
 class ReadinessBody(Schema):

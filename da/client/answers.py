@@ -13,11 +13,14 @@ import httpx
 import numpy as np
 
 from da.client.errors import BY_STATUS, ClientError, Conflict, Gone, InvalidAnswer, Refused
+from da.protocol import strict_json
 from da.protocol.errors import ProtocolError
 from da.protocol.header import Header
 from da.protocol.payload_list import PayloadEntry, PayloadList
 from da.protocol.proposal import check_contents
 from da.protocol.push import RECORD_BYTES
+
+JSON_BYTES_MAX = 16 * 2**20  # the largest JSON answer of a node is a page of the log
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def settled(info: PayloadInfo) -> PayloadInfo:
 def refusal(answer: httpx.Response) -> ClientError:
     """The error that an answer of 4xx or 5xx is."""
     try:
-        body = answer.json()
+        body = strict_json.loads(answer.content, max_bytes=JSON_BYTES_MAX)
         name, message = str(body.pop("error")), str(body.pop("message"))
     except (ValueError, KeyError, TypeError, AttributeError):
         return InvalidAnswer(f"{answer.url}: status {answer.status_code} without an error in JSON")
@@ -71,7 +74,7 @@ def refusal(answer: httpx.Response) -> ClientError:
 
 def read_object(answer: httpx.Response) -> dict[str, Any]:
     """The JSON object of an answer."""
-    value = answer.json()
+    value = strict_json.loads(answer.content, max_bytes=JSON_BYTES_MAX)
     if not isinstance(value, dict):
         raise TypeError("not a JSON object")
     return value
@@ -93,8 +96,8 @@ def read_info(answer: httpx.Response) -> PayloadInfo:
         payload_id=_unhex(value["payload_id"]),
         namespace=_unhex(value["namespace"]),
         status=str(value["status"]),
-        length=int(value["length"]),
-        rows=int(value["rows"]),
+        length=_integer(value["length"]),
+        rows=_integer(value["rows"]),
         created=value.get("created"),
         batch_height=value.get("batch_height"),
         header_hash=optional_bytes("header_hash"),
@@ -156,6 +159,12 @@ def split_cells(body: bytes, count: int) -> list[bytes | None]:
     if offset != len(body):
         raise ValueError(f"{len(body) - offset} bytes are left over")
     return found
+
+
+def _integer(value: object) -> int:
+    if type(value) is not int:
+        raise ValueError("not an integer")
+    return value
 
 
 def _unhex(text: object) -> bytes:

@@ -29,6 +29,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from da.client import Batch, CellarClient, ClientError, PayloadInfo, StillWaiting
 from da.demo.narrator import Narrator
 from da.devnet.committee import Devnet
+from da.protocol import strict_json
 from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee
 from da.protocol.payload_list import PayloadList
@@ -40,6 +41,7 @@ NAMESPACE = "demo"
 WITHHELD_COLUMNS = CELLS_PER_EXT_BLOB - CELLS_PER_BLOB + 1
 POST_TIMEOUT_S = 300.0
 WATCH_INTERVAL_S = 1.0
+_REPORT_BYTES_MAX = 16 * 2**20
 SETTLE_S = 0.2  # from a broken connection to the end of the process that broke it
 
 
@@ -242,7 +244,7 @@ class Demo:
         last = subprocess.run(
             [program, "history", "--limit", "1", "--json", *state], check=True, capture_output=True, text=True
         )
-        report = json.loads(last.stdout)
+        report = strict_json.loads(last.stdout, max_bytes=_REPORT_BYTES_MAX)
         if report["exit_code"] != shown.returncode or report["batch"]["height"] != walk.height:
             raise DemoError("the light client's record does not fit what it just said")
         walk.verdict = report["verdict"]

@@ -10,7 +10,10 @@ from __future__ import annotations
 import random
 import zlib
 
-from eth_account import Account
+from da.interpreter import recursion_limit_kept
+
+with recursion_limit_kept():
+    from eth_account import Account
 
 CHAIN_ID = 8453
 _GWEI = 10**9

@@ -27,6 +27,7 @@ from da.client.answers import split_cells
 from da.console import logs
 from da.console.output import CommandError, ask_password, fail, stderr
 from da.errors import DaError
+from da.protocol import strict_json
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
 
 _CELL = re.compile(r"/v1/batches/([^/]+)/cells/(\d+)/(\d+)")
@@ -130,7 +131,7 @@ class Dishonest:
 
         status, headers, body = await self._honest(scope, replay)
         if status == 200:
-            columns = [int(pair[1]) for pair in json.loads(asked)["cells"]]
+            columns = [int(pair[1]) for pair in strict_json.loads(asked, max_bytes=len(asked))["cells"]]
             told = map(self._lies.tell, columns, split_cells(body, len(columns)))
             body = b"".join(b"\1" if record is None else b"\0" + record for record in told)
         await _answer(send, status, headers, body)

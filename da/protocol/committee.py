@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 from da import bls
 from da.protocol.codec import U32_MAX, U64_MAX, u8, u16, u32, u64
 from da.protocol.errors import InvalidCommittee
-from da.protocol.strict_json import Fields, parse_object
+from da.protocol.fields import Fields, parse_object
 
 MAX_MEMBERS = 1024
 MAX_COMMITTEE_JSON_BYTES = 2 * 2**20
@@ -166,7 +166,7 @@ class Committee:
 
         Raises InvalidCommittee, with the field as a path like members[3].stake.
         """
-        fields = parse_object(text, MAX_COMMITTEE_JSON_BYTES)
+        fields = parse_object(text, MAX_COMMITTEE_JSON_BYTES, InvalidCommittee)
         threshold = fields.object("threshold", {"numerator": 2, "denominator": 3})
         rows = fields.objects("members", MAX_MEMBERS)
         committee = cls(

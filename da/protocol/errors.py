@@ -2,6 +2,7 @@
 
     ProtocolError(ValueError)
       DecodeError            bytes that are no encoding: field, reason
+      InvalidJson            a JSON document that is none, or is too large or deep to be read: reason
       InvalidNamespace       a namespace text or bytes: reason
       InvalidHeader          a header's field is out of range: field, reason
       InvalidPayloadList     an entry or the order of entries: index, reason
@@ -37,6 +38,14 @@ class _ReasonError(ProtocolError):
 
 class DecodeError(_FieldError):
     """The bytes are no canonical encoding; `field` is where the decoder stopped."""
+
+
+class InvalidJson(_ReasonError):
+    """A document that is not strict JSON, or goes past a bound; the reason says which and quotes nothing."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the document {reason}")
+        self.reason = reason
 
 
 class InvalidNamespace(_ReasonError):

@@ -1,135 +1,134 @@
-"""Reading JSON of known shape without lenience: what a committee's file goes through.
+"""The one JSON decoder for documents from outside: peers' answers, request bodies, files, database rows.
 
-The idea: parse once with every loose end of JSON closed (size, repeated keys, NaN, depth), then take named
-fields with a type each; a field that nobody took is unknown and refused.
+The idea: the standard parser recurses in C and allocates some 60 bytes for every `[]`, so what it would have
+to do is bounded before it starts. A few passes over the bytes, each one call of a bytes method, leave only
+the brackets and commas outside strings; these are counted, and matching pairs are deleted once a level. On a
+page of the log this takes a quarter of the time of json.loads.
 
-Invariants: total; every failure is an InvalidCommittee whose field is the path, as in members[3].stake.
+Invariants: total: any input gives a value or an InvalidJson, which never quotes the input. Nothing depends on
+the interpreter's recursion limit or its limit of digits. What is accepted is the value that json.loads gives.
 
-Does not: know which fields there are (see committee).
+Does not: know what a document should hold (see fields).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, NoReturn
 
-from da.protocol.errors import InvalidCommittee
+from da.protocol.errors import InvalidJson
 
-# A committee needs four levels. The parser's own guard is the interpreter's recursion limit, which other
-# packages of a process raise past what its stack can take.
 MAX_DEPTH = 16
+# Enough for 256 bits; beyond 640 digits `int` depends on a setting of the interpreter.
+MAX_NUMBER_CHARS = 80
+# Honest documents are mostly 0x-hex: the densest, pages of the log, have one value in 42 bytes.
+BYTES_PER_VALUE = 32
+MIN_VALUES = 1024
 
-_HEX = re.compile(r"0x[0-9a-f]*", re.ASCII)
-_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_MARKS = b'"[]{},'
+_NOT_MARKS = bytes(byte for byte in range(256) if byte not in _MARKS)
+_ALL_SQUARE = bytes.maketrans(b"{}", b"[]")
 
 
-def parse_object(text: bytes | str, max_bytes: int) -> Fields:
-    """The object that the document is. Raises InvalidCommittee."""
-    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
+def loads(
+    raw: bytes | bytearray | str,
+    *,
+    max_bytes: int,
+    max_depth: int = MAX_DEPTH,
+    max_values: int | None = None,
+) -> Any:
+    """The value of a JSON document: RFC 8259 in UTF-8, without repeated keys, NaN or lone surrogates.
+
+    Args:
+        raw: the document; text counts as its UTF-8.
+        max_bytes: what it may be long.
+        max_depth: how deep arrays and objects may be nested; 0 for a bare number, string or constant.
+        max_values: how many values it may hold, arrays and objects included, keys not; None for one in
+            32 bytes of max_bytes, at least 1024.
+    Returns: dict, list, str, int, finite float, bool or None.
+    Raises: InvalidJson.
+    """
     if len(raw) > max_bytes:
-        raise InvalidCommittee("document", f"is over {max_bytes} bytes")
-    if _is_deep(raw):
-        raise InvalidCommittee("document", f"is nested deeper than {MAX_DEPTH} levels")
+        raise InvalidJson(f"is over {max_bytes} bytes")
+    data = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else bytes(raw)
+    if len(data) > max_bytes:
+        raise InvalidJson(f"is over {max_bytes} bytes")
+    if data.startswith(_BYTE_ORDER_MARK):
+        raise InvalidJson("starts with a byte order mark; save it as UTF-8 without one")
+    values = max(MIN_VALUES, max_bytes // BYTES_PER_VALUE) if max_values is None else max_values
+    _check_shape(data, max_depth, values)
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except InvalidCommittee:
-        raise
-    except ValueError as error:
-        # ValueError covers bad UTF-8, bad JSON and integers of thousands of digits.
-        raise InvalidCommittee("document", f"is not JSON: {type(error).__name__}") from None
-    if not isinstance(value, dict):
-        raise InvalidCommittee("document", "is not an object")
-    return Fields(value, "")
+        value = _DECODER.decode(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InvalidJson(f"is not UTF-8 (byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        raise InvalidJson(f"is not JSON (line {error.lineno}, column {error.colno})") from None
+    if _SURROGATE.search(data):
+        _refuse_lone_surrogates(value)
+    return value
 
 
-def _is_deep(raw: bytes) -> bool:
-    depth = 0
-    for token in _STRING_OR_BRACKET.finditer(raw):
-        first = raw[token.start()]
-        if first in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                return True
-        elif first in b"]}":
-            depth -= 1
-    return False
+def _check_shape(data: bytes, max_depth: int, max_values: int) -> None:
+    """Raises InvalidJson for what would cost the parser too much stack or memory.
+
+    Right for the document up to its first fault, and the parser goes no further.
+    """
+    if b"\\" in data:
+        # Runs of backslashes pair up from their left end; an odd one left over escapes what follows it.
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # Deleting two adjacent quotes leaves every other mark as far inside or outside a string as it was.
+    marks = data.translate(_ALL_SQUARE, _NOT_MARKS).replace(b'""', b"")
+    if marks.count(b'"') > 4 * max_values:  # two for each key and each value
+        raise InvalidJson(f"holds more than {max_values} values")
+    outside = b"".join(marks.split(b'"')[::2])
+    if outside.count(b",") + outside.count(b"[") >= max_values:
+        raise InvalidJson(f"holds more than {max_values} values")
+    brackets = outside.translate(None, b",")
+    for _ in range(max_depth):
+        if not brackets:
+            return
+        brackets = brackets.replace(b"[]", b"")
+    if b"[]" in brackets or brackets.count(b"[") > max_depth:
+        raise InvalidJson(f"is nested deeper than {max_depth} levels")
+    if brackets:
+        raise InvalidJson("is not JSON: brackets do not match")
 
 
-class Fields:
-    """The fields of one object, each taken once; `path` is where the object is in the document."""
-
-    def __init__(self, values: dict[str, Any], path: str) -> None:
-        self._values = dict(values)
-        self.path = path
-
-    def integer(self, name: str, default: int | None = None) -> int:
-        """An integer; not true, not 1.0."""
-        value = self._take(name, default)
-        if type(value) is not int:
-            self._refuse(name, "is not an integer")
-        return value
-
-    def boolean(self, name: str, default: bool | None = None) -> bool:
-        """true or false."""
-        value = self._take(name, default)
-        if not isinstance(value, bool):
-            self._refuse(name, "is not true or false")
-        return value
-
-    def string(self, name: str) -> str:
-        """A string."""
-        value = self._take(name, None)
-        if not isinstance(value, str):
-            self._refuse(name, "is not a string")
-        return value
-
-    def hex(self, name: str, size: int) -> bytes:
-        """0x and lower-case hex of exactly `size` bytes."""
-        text = self.string(name)
-        if len(text) != 2 + 2 * size or not _HEX.fullmatch(text):
-            self._refuse(name, f"is not 0x and {2 * size} lower-case hex digits")
-        return bytes.fromhex(text[2:])
-
-    def object(self, name: str, default: dict[str, Any] | None = None) -> Fields:
-        """An object."""
-        value = self._take(name, default)
-        if not isinstance(value, dict):
-            self._refuse(name, "is not an object")
-        return Fields(value, self._at(name))
-
-    def objects(self, name: str, max_count: int) -> list[Fields]:
-        """A list of at most `max_count` objects."""
-        values = self._take(name, None)
-        if not isinstance(values, list) or len(values) > max_count:
-            self._refuse(name, f"is not a list of at most {max_count}")
-        if not all(isinstance(value, dict) for value in values):
-            self._refuse(name, "is not a list of objects")
-        return [Fields(value, f"{self._at(name)}[{index}]") for index, value in enumerate(values)]
-
-    def finish(self) -> None:
-        """Raises InvalidCommittee when a field is left over."""
-        for name in self._values:
-            self._refuse(name[:40], "is an unknown field")
-
-    def _take(self, name: str, default: Any) -> Any:
-        if name not in self._values and default is None:
-            self._refuse(name, "is missing")
-        return self._values.pop(name, default)
-
-    def _at(self, name: str) -> str:
-        return f"{self.path}.{name}" if self.path else name
-
-    def _refuse(self, name: str, reason: str) -> NoReturn:
-        raise InvalidCommittee(self._at(name), reason)
+def _refuse_lone_surrogates(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidJson("holds half of a surrogate pair") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise InvalidCommittee("document", "has an object with a repeated key")
+        raise InvalidJson("has an object with a repeated key")
     return values
 
 
+def _integer(text: str) -> int:
+    if len(text) > MAX_NUMBER_CHARS:
+        raise InvalidJson(f"holds a number of more than {MAX_NUMBER_CHARS} characters")
+    return int(text)
+
+
+def _float(text: str) -> float:
+    value = float(text) if len(text) <= MAX_NUMBER_CHARS else math.inf
+    if math.isinf(value):
+        raise InvalidJson(f"holds a number beyond a double, or of more than {MAX_NUMBER_CHARS} characters")
+    return value
+
+
 def _refuse_constant(name: str) -> NoReturn:
-    raise InvalidCommittee("document", f"holds {name}, which is not JSON")
+    raise InvalidJson(f"holds {name}, which is not JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_integer, parse_float=_float, parse_constant=_refuse_constant
+)

@@ -13,15 +13,20 @@ real L1.
 
 from __future__ import annotations
 
+import decimal
 from dataclasses import dataclass
 from enum import IntEnum
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from vyper import compile_code
-
 from da.settlement.encoding import g1_words, g2_words, signer_bits
 from da.settlement.evm import Chain, Function
+
+# Vyper sets the decimal context of whoever imports it; it gets one of its own.
+with decimal.localcontext():
+    from vyper import compile_code
+
+    _VYPER_DECIMALS = decimal.getcontext()
 
 if TYPE_CHECKING:
     from da.protocol.certificate import Certificate
@@ -84,7 +89,9 @@ def source() -> str:
 
 def bytecode() -> bytes:
     """Creation code, compiled with the pinned compiler for the Prague rules."""
-    return bytes.fromhex(compile_code(source(), output_formats=["bytecode"])["bytecode"].removeprefix("0x"))
+    with decimal.localcontext(_VYPER_DECIMALS):
+        compiled = compile_code(source(), output_formats=["bytecode"])
+    return bytes.fromhex(compiled["bytecode"].removeprefix("0x"))
 
 
 class SettlementContract:

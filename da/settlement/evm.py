@@ -10,27 +10,25 @@ Python. A test keeps the originals in use.
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from eth.abc import ComputationAPI
-from eth.exceptions import VMError
-from eth.precompiles import point_evaluation
-from eth.vm.forks.prague import computation as prague
 from eth_abi import decode, encode
-from eth_tester import EthereumTester, PyEVMBackend
-from eth_tester.exceptions import TransactionFailed
 from eth_utils import keccak, to_checksum_address
 from py_arkworks_bls12381 import GT, G1Point, G2Point
 
-# CPython's own. py-evm raises it for the whole process when it is imported, for contracts that call 1,024
-# deep, past what the stack can take: deeply nested JSON would then crash the interpreter instead of being
-# refused. The settlement contract calls nothing but precompiles.
-_RECURSION_LIMIT = 1_000
-sys.setrecursionlimit(_RECURSION_LIMIT)
+from da.interpreter import recursion_limit_kept
+
+# The limit that py-evm raises is for contracts that call 1,024 deep; ours calls nothing but precompiles.
+with recursion_limit_kept():
+    from eth.abc import ComputationAPI
+    from eth.exceptions import VMError
+    from eth.precompiles import point_evaluation
+    from eth.vm.forks.prague import computation as prague
+    from eth_tester import EthereumTester, PyEVMBackend
+    from eth_tester.exceptions import TransactionFailed
 
 _PAIRING = bytes(19) + b"\x0f"
 _PAIR_BYTES = 384

@@ -26,6 +26,7 @@ import numpy as np
 from httpx_aiohttp import AiohttpTransport
 
 from da.errors import DaError, PeerMisbehaved, PeerRejected, PeerUnreachable
+from da.protocol import strict_json
 from da.protocol.attestation import ATTESTATION_BYTES
 from da.protocol.errors import ProtocolError
 from da.protocol.header import Header
@@ -131,7 +132,7 @@ class HttpTransport:
         answer = await self._call(member, "GET", path, timeout_s, _PAGE_BYTES_MAX)
         try:
             return await asyncio.to_thread(decode_page, answer)
-        except (ProtocolError, KeyError, TypeError, ValueError, RecursionError) as error:
+        except (ProtocolError, KeyError, TypeError, ValueError) as error:
             raise PeerMisbehaved(member.name, f"a page of batches that cannot be read: {error!r}") from error
 
     async def get_column(
@@ -177,8 +178,8 @@ class HttpTransport:
         """See PeerTransport."""
         answer = await self._call(member, "GET", "/v1/node", timeout_s, _INFO_BYTES_MAX)
         try:
-            return _unix_ms(json.loads(answer)["time_ms"])
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            return _unix_ms(strict_json.loads(answer, max_bytes=_INFO_BYTES_MAX)["time_ms"])
+        except (KeyError, TypeError, ValueError) as error:
             raise PeerMisbehaved(member.name, f"an answer that tells no time: {error!r}") from error
 
     async def _call(
@@ -216,9 +217,9 @@ async def _read(member: Member, response: httpx.Response, limit_bytes: int) -> b
 
 def _rejection(member: Member, status: int, body: bytes) -> PeerRejected | PeerMisbehaved:
     try:
-        answer = json.loads(body)
+        answer = strict_json.loads(body, max_bytes=_ERROR_BYTES_MAX)
         return PeerRejected(member.name, status, str(answer["error"]), dict(answer))
-    except (KeyError, TypeError, ValueError, RecursionError):
+    except (KeyError, TypeError, ValueError):
         return PeerMisbehaved(member.name, f"status {status} without a typed error")
 
 
@@ -244,7 +245,7 @@ def decode_records(answer: bytes, count: int) -> list[bytes | None] | None:
 
 def decode_page(answer: bytes) -> BatchPage:
     """A page of the log. Raises ProtocolError, KeyError, TypeError or ValueError for anything else."""
-    page = json.loads(answer)
+    page = strict_json.loads(answer, max_bytes=_PAGE_BYTES_MAX)
     following = page["next"]
     if following is not None and not (isinstance(following, int) and 1 <= following < 2**64):
         raise ValueError("next is no height")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from da import bls
+from da.interpreter import recursion_limit_kept
 from erasure.constants import BLS_MODULUS
 
 MESSAGE = b"m" * 32
@@ -40,7 +41,8 @@ def test_known_answer():
 
 
 def test_agrees_with_py_ecc_on_the_ciphersuite():
-    from py_ecc import bls as py_ecc_bls  # a dependency of eth-keyfile
+    with recursion_limit_kept():
+        from py_ecc import bls as py_ecc_bls  # a dependency of eth-keyfile
 
     reference = py_ecc_bls.G2ProofOfPossession
 

@@ -290,6 +290,18 @@ def test_oversized_and_deep_files_are_refused(path: Path):
         keystore.load(path, PASSWORD)
 
 
+def test_the_reason_names_what_is_wrong_with_the_json(path: Path):
+    content = path.read_bytes()
+    for broken, reason in (
+        (b"\xef\xbb\xbf" + content, "byte order mark"),
+        (content.replace(b"{", b'{"x": ' + b"[" * 20 + b"]" * 20 + b",", 1), "deeper than 16 levels"),
+        (content[:-5], "brackets do not match"),
+    ):
+        path.write_bytes(broken)
+        with pytest.raises(keystore.InvalidKeystore, match=reason):
+            keystore.load(path, PASSWORD)
+
+
 def test_no_error_holds_the_secret_or_the_password(path: Path):
     document = json.loads(path.read_text())
     document["pubkey"] = bls.public_key((7).to_bytes(32, "big")).hex()

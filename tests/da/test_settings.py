@@ -12,7 +12,15 @@ import pytest
 
 from da.bootstrap import node_config
 from da.node import NodeConfig
-from da.settings import CLIENT_ENVIRONMENT, Settings, SettingsError, TokenSettings, load, unknown_environment
+from da.settings import (
+    CLIENT_ENVIRONMENT,
+    MAX_CONFIG_BYTES,
+    Settings,
+    SettingsError,
+    TokenSettings,
+    load,
+    unknown_environment,
+)
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "settings.md"
 REQUIRED = 'data_dir = "data"\ncommittee_file = "/etc/committee.json"\nkeystore_file = "~/key.json"\n'
@@ -100,6 +108,11 @@ def test_settings_are_frozen(write: Callable[[str], Path]) -> None:
             "same sha256",
         ),
         ("=", "not valid TOML"),
+        ("port = " + "9" * 5_000, "not valid TOML"),
+        ("#" * (MAX_CONFIG_BYTES + 1), "is over 1048576 bytes"),
+        ("port = " + "[" * 100_000, "nested deeper than 8 levels"),
+        ("port = " + "[" * 8 + "]" * 8, "nested deeper than 8 levels"),
+        ("port = [{" + ".".join("a" * 10_000) + " = 1}]", "nested deeper than 8 levels"),
     ],
 )
 def test_what_is_refused_is_named(write: Callable[[str], Path], text: str, told: str) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import ckzg
-import eth_account
 import numpy as np
 import pytest
 
+from da.interpreter import recursion_limit_kept
 from erasure.constants import (
     BLS_MODULUS,
     BYTES_PER_BLOB,
@@ -18,6 +18,9 @@ from erasure.constants import (
     FIELD_ELEMENTS_PER_BLOB,
 )
 from erasure.field import Bytes, elements_to_array
+
+with recursion_limit_kept():
+    import eth_account
 
 RandomBlobs = Callable[[int, int], Bytes]
 

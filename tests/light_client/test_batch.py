@@ -45,7 +45,7 @@ def test_what_a_node_serves_is_understood(world: World, state: Literal["live", "
         received_ms=0,
         state=state,
     )
-    document = parse_batch(parse_json(BatchBody.of(record).model_dump_json().encode()))
+    document = parse_batch(parse_json(BatchBody.of(record).model_dump_json().encode(), 2**20))
     assert verify_header(document, world.committee).final
     if live:
         assert verify_batch(document, world.committee).header == batch.header
@@ -94,7 +94,7 @@ def test_a_damaged_number_of_an_entry_is_malformed(world: World, value: object) 
 @pytest.mark.parametrize("body", [b"", b"\xff", b"{", b"[" * 100_000, b'{"a":' + b"9" * 5000 + b"}"])
 def test_bytes_that_are_no_json_are_malformed(body: bytes) -> None:
     with pytest.raises(MalformedBatch):
-        parse_json(body)
+        parse_json(body, 2**20)
 
 
 @given(document=st.recursive(st.none() | st.integers() | st.text() | st.booleans(), st.lists, max_leaves=5))

@@ -144,6 +144,17 @@ def test_people_get_text_and_can_look_at_it_again(
     assert light_client("show", "9", **environment).returncode == 2
 
 
+@pytest.mark.parametrize("damage", ["", "{}", "[" * 100_000, b"\xff", "null"])
+def test_a_damaged_report_is_an_error_of_the_state(
+    light_client: _LightClient, tmp_path: Path, damage: str | bytes
+) -> None:
+    with HeaderLog(tmp_path) as log:
+        log.put_verdict(bytes(32), 1, "available", "available", 0, damage, keep=1)  # type: ignore[arg-type]
+    shown = light_client("show", "1", "--state", tmp_path)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert "the report of run 1 is damaged" in shown.stderr
+
+
 def test_watch_once_reports_the_worst(
     light_client: _LightClient, served: World, committee_file: Path, tmp_path: Path
 ) -> None:

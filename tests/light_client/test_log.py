@@ -40,6 +40,20 @@ def test_coordinates_are_drawn_once(tmp_path: Path) -> None:
         assert log.plan(b"\2" * 32, 5, 26, random.Random(6), NOW_MS) != first
 
 
+@pytest.mark.parametrize(
+    "damage",
+    ["", "{}", "[]", "null", "[[1]]", "[[1, 2, 3]]", '[["1", 2]]', "[[1.0, 2]]", "[1, 2]", b"\xff", 7],
+)
+def test_damaged_coordinates_are_an_error_of_the_state(tmp_path: Path, damage: str | bytes | int) -> None:
+    with HeaderLog(tmp_path) as log:
+        log.plan(HASH, 5, 26, random.Random(1), NOW_MS)
+        with sqlite3.connect(tmp_path / "light-client.sqlite3") as database:
+            database.execute("UPDATE plans SET cells = ?", (damage,))
+        database.close()
+        with pytest.raises(StateError, match=r"damaged; name another state directory"):
+            log.plan(HASH, 5, 26, random.Random(1), NOW_MS)
+
+
 def test_two_processes_agree_on_the_coordinates(tmp_path: Path) -> None:
     with HeaderLog(tmp_path) as one, HeaderLog(tmp_path) as other:
         first = one.plan(HASH, 5, 26, random.Random(1), NOW_MS)

@@ -1,0 +1,66 @@
+"""Settings of the whole interpreter that imported packages change, kept as they were.
+
+The idea: py_ecc (imported by eth-keyfile and eth-account) and py-evm raise the recursion limit to 100,000
+when they are imported, for contracts that call 1,024 deep. C functions that call themselves (json, repr, a
+comparison) then overrun the thread's stack and end the process, instead of raising RecursionError. Cellar
+calls nothing of these packages that needs more than CPython's own limit.
+
+Invariants: every import of such a package is within `recursion_limit_kept`; a test imports every module of
+every program and compares the interpreter's settings before and after.
+
+Does not: bound the depth of documents, which is done before they are parsed (da/protocol/strict_json.py).
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# CPython's own is 1,000. A thread's stack of 8 MiB, the usual one, takes at least 3,300 nested calls: of
+# Python functions called back by `sorted`, the hungriest found; nested JSON overruns it after 64,000.
+RECURSION_LIMIT_MAX = 3_000
+
+_lock = threading.Lock()
+_entered = 0
+_kept = 0
+
+
+class UnsafeRecursionLimit(RuntimeError):
+    """The recursion limit is above what a thread's stack is sure to take."""
+
+    def __init__(self, actual: int) -> None:
+        super().__init__(
+            f"the interpreter's recursion limit is {actual}, above {RECURSION_LIMIT_MAX}: deep recursion "
+            "would end the process; do not call sys.setrecursionlimit, nor import packages that do"
+        )
+        self.actual = actual
+
+
+@contextmanager
+def recursion_limit_kept() -> Iterator[None]:
+    """Put the recursion limit back after an import that raises it.
+
+    Threads may be in here at once: the limit is read when the first one enters, and put back by each that
+    leaves, so the last one undoes whatever was done within. The lock is not held during the import, which
+    takes locks of its own.
+    """
+    global _entered, _kept
+    with _lock:
+        if not _entered:
+            _kept = sys.getrecursionlimit()
+        _entered += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _entered -= 1
+            sys.setrecursionlimit(_kept)
+
+
+def check_recursion_limit() -> None:
+    """Raises UnsafeRecursionLimit."""
+    limit = sys.getrecursionlimit()
+    if limit > RECURSION_LIMIT_MAX:
+        raise UnsafeRecursionLimit(limit)

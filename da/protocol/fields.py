@@ -1,0 +1,105 @@
+"""Typed fields out of a JSON document of known shape, without lenience.
+
+The idea: take named fields with a type each; a field that nobody took is unknown and refused.
+
+Invariants: total; every failure is the error that the document's reader asked for, whose field is the path,
+as in members[3].stake.
+
+Does not: know which fields there are (see committee).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from da.protocol import strict_json
+from da.protocol.errors import InvalidJson, ProtocolError
+
+# Makes the error out of a field's path and what is wrong with it.
+FieldError = Callable[[str, str], ProtocolError]
+
+_HEX = re.compile(r"0x[0-9a-f]*", re.ASCII)
+
+
+def parse_object(text: bytes | str, max_bytes: int, error: FieldError) -> Fields:
+    """The object that the document is. Raises `error`, with the field "document"."""
+    try:
+        value = strict_json.loads(text, max_bytes=max_bytes)
+    except InvalidJson as fault:
+        raise error("document", fault.reason) from None
+    if not isinstance(value, dict):
+        raise error("document", "is not an object")
+    return Fields(value, "", error)
+
+
+class Fields:
+    """The fields of one object, each taken once; `path` is where the object is in the document."""
+
+    def __init__(self, values: dict[str, Any], path: str, error: FieldError) -> None:
+        self._values = dict(values)
+        self._error = error
+        self.path = path
+
+    def integer(self, name: str, default: int | None = None) -> int:
+        """An integer; not true, not 1.0."""
+        value = self._take(name, default)
+        if type(value) is not int:
+            self._refuse(name, "is not an integer")
+        return value
+
+    def boolean(self, name: str, default: bool | None = None) -> bool:
+        """true or false."""
+        value = self._take(name, default)
+        if not isinstance(value, bool):
+            self._refuse(name, "is not true or false")
+        return value
+
+    def string(self, name: str) -> str:
+        """A string."""
+        value = self._take(name, None)
+        if not isinstance(value, str):
+            self._refuse(name, "is not a string")
+        return value
+
+    def hex(self, name: str, size: int) -> bytes:
+        """0x and lower-case hex of exactly `size` bytes."""
+        text = self.string(name)
+        if len(text) != 2 + 2 * size or not _HEX.fullmatch(text):
+            self._refuse(name, f"is not 0x and {2 * size} lower-case hex digits")
+        return bytes.fromhex(text[2:])
+
+    def object(self, name: str, default: dict[str, Any] | None = None) -> Fields:
+        """An object."""
+        value = self._take(name, default)
+        if not isinstance(value, dict):
+            self._refuse(name, "is not an object")
+        return Fields(value, self._at(name), self._error)
+
+    def objects(self, name: str, max_count: int) -> list[Fields]:
+        """A list of at most `max_count` objects."""
+        values = self._take(name, None)
+        if not isinstance(values, list) or len(values) > max_count:
+            self._refuse(name, f"is not a list of at most {max_count}")
+        if not all(isinstance(value, dict) for value in values):
+            self._refuse(name, "is not a list of objects")
+        return [
+            Fields(value, f"{self._at(name)}[{index}]", self._error) for index, value in enumerate(values)
+        ]
+
+    def finish(self) -> None:
+        """Raises the error when a field is left over."""
+        for name in self._values:
+            self._refuse(name[:40], "is an unknown field")
+
+    def _take(self, name: str, default: Any) -> Any:
+        if name not in self._values and default is None:
+            self._refuse(name, "is missing")
+        return self._values.pop(name, default)
+
+    def _at(self, name: str) -> str:
+        return f"{self.path}.{name}" if self.path else name
+
+    def _refuse(self, name: str, reason: str) -> NoReturn:
+        raise self._error(self._at(name), reason)
