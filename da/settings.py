@@ -353,7 +353,7 @@ class Settings(BaseSettings):
 
 
 MAX_CONFIG_BYTES = MIB
-MAX_CONFIG_DEPTH = 8  # a token's namespaces are at five
+MAX_CONFIG_DEPTH = 8  # the deepest setting, a namespace of a token, is at 4
 _PATHS = ("data_dir", "committee_file", "keystore_file", "password_file")
 
 

@@ -37,7 +37,7 @@ _SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_S = 10.0
 _INTEGER_MAX = 2**63 - 1
 _DOUBLINGS_MAX = 30
-_PLAN_BYTES_MAX = 2**20  # 2 R x 128 cells of the largest batch, [511, 127] each
+_PLAN_BYTES_MAX = 2**20  # many times what 1,024 cells take, the most that are sampled of a batch
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS headers (
     chain_id BLOB NOT NULL, disperser_id BLOB NOT NULL, height BLOB NOT NULL,

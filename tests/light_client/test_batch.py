@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from da.api.schemas import BatchBody
+from da.protocol import strict_json
 from da.store.base import BatchRecord
 from light_client import MalformedBatch, UnverifiedBatch, parse_batch, verify_batch
 from light_client.batch import parse_json, verify_header
@@ -52,6 +53,22 @@ def test_what_a_node_serves_is_understood(world: World, state: Literal["live", "
     else:
         with pytest.raises(UnverifiedBatch, match="expired"):
             verify_batch(document, world.committee)
+
+
+def test_the_densest_honest_batch_is_within_the_budget_of_values(world: World) -> None:
+    (batch,) = world.chain(1)
+    record = BatchRecord(
+        header=batch.header,
+        disperser_signature=batch.disperser_signature,
+        payload_list=batch.payload_list,
+        commitments=batch.matrix.commitments,
+        columns=tuple(range(128)),  # a disperser holds all of its own
+        certificate=batch.certificate,
+        received_ms=0,
+        state="live",
+    )
+    body = BatchBody.of(record).model_dump_json().encode()
+    parse_batch(strict_json.loads(body, max_bytes=2**20, max_values=len(body) // strict_json.BYTES_PER_VALUE))
 
 
 @pytest.mark.parametrize(
