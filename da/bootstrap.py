@@ -23,7 +23,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import uvicorn
 import uvloop
@@ -37,7 +37,7 @@ from da.api.http_protocol import protocol_class
 from da.clock import system_clock
 from da.disperser.outbox import Outbox, OutboxError
 from da.interpreter import UnsafeRecursionLimit, check_recursion_limit
-from da.node import Node, NodeConfig
+from da.node import Node
 from da.protocol.committee import Committee, Member, member_id
 from da.protocol.custody import columns_of
 from da.protocol.errors import InvalidCommittee
@@ -75,14 +75,6 @@ class Identity:
         index = self.committee.member_index(self.member.id)
         assert index is not None
         return len(columns_of(self.committee, index))
-
-
-def node_config(settings: Settings) -> NodeConfig:
-    """The node's own limits out of the settings; the names are the same."""
-    shared = {field.name for field in fields(NodeConfig)} & set(Settings.model_fields)
-    return NodeConfig(
-        disperser="disperser" in settings.roles, **{name: getattr(settings, name) for name in shared}
-    )
 
 
 def identify(settings: Settings, password: str) -> Identity:
@@ -131,12 +123,12 @@ def check_surroundings(settings: Settings, identity: Identity, now_ms: int) -> N
     if now_ms < EARLIEST_CLOCK_MS:
         date = time.strftime("%Y-%m-%d", time.gmtime(now_ms / 1000))
         raise StartupError(f"the system clock says {date}; set it (NTP) before starting a node")
-    if settings.port and not identity.member.url.endswith(f":{settings.port}"):
+    if settings.http.port and not identity.member.url.endswith(f":{settings.http.port}"):
         logger.warning(
             "peers reach this node at %s, it listens on %s:%d; right only behind a proxy",
             identity.member.url,
-            settings.host,
-            settings.port,
+            settings.http.host,
+            settings.http.port,
         )
 
 
@@ -158,21 +150,21 @@ def open_node_engine(settings: Settings) -> Engine:
     Raises:
         StartupError: a forced engine is missing, or the one to fall back to has no such name.
     """
-    fallback = settings.engine_fallback
+    fallback = settings.engine.fallback
     if fallback is not None and fallback not in ENGINE_NAMES:
         names = ", ".join(ENGINE_NAMES)
-        raise StartupError(f"engine_fallback: must be one of {names}; got {fallback!r}")
+        raise StartupError(f"engine.fallback: must be one of {names}; got {fallback!r}")
 
     def opened(name: str) -> Engine:
         return open_engine(
             name,
-            workers=settings.engine_workers,
+            workers=settings.engine.workers,
             proving="disperser" in settings.roles,
-            table=settings.engine_table,
+            table=settings.engine.table,
         )
 
     try:
-        first = opened(settings.engine)
+        first = opened(settings.engine.name)
         return first if fallback is None else FallbackEngine(first, lambda: opened(fallback))
     except (EngineUnavailable, ValueError) as error:
         raise StartupError(f"engine: {error}") from None
@@ -195,7 +187,9 @@ def open_store(settings: Settings) -> EmbeddedStore:
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         return EmbeddedStore(
-            settings.data_dir / "store", reserve_bytes=settings.reserve_bytes, bucket_s=settings.bucket_s
+            settings.data_dir / "store",
+            reserve_bytes=settings.store.reserve_bytes,
+            bucket_s=settings.store.bucket_s,
         )
     except OSError as error:
         raise StartupError(f"data directory {settings.data_dir}: {error.strerror}") from None
@@ -231,7 +225,7 @@ def open_outbox(settings: Settings) -> Outbox:
         StartupError: it cannot be opened.
     """
     try:
-        return Outbox(settings.data_dir / "outbox", reserve_bytes=settings.reserve_bytes)
+        return Outbox(settings.data_dir / "outbox", reserve_bytes=settings.store.reserve_bytes)
     except (OSError, StoreError, OutboxError) as error:
         raise StartupError(f"outbox in {settings.data_dir}: {error}") from None
 
@@ -253,15 +247,15 @@ def bind(settings: Settings) -> socket.socket:
     Raises:
         StartupError: the address is not this machine's, or is in use.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in settings.http.host else socket.AF_INET
     listener = socket.socket(family)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.host, settings.port))
+        listener.bind((settings.http.host, settings.http.port))
     except OSError as error:
         listener.close()
         raise StartupError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
+            f"cannot listen on {settings.http.host}:{settings.http.port}: {error.strerror or error}; "
             "is another node running? choose host and port in the settings, or --host and --port"
         ) from None
     return listener
@@ -331,7 +325,7 @@ async def _serve(
 ) -> None:
     async with HttpTransport() as transport:
         node = Node(
-            node_config(settings),
+            settings.node,
             identity.committee,
             identity.secret,
             engine,
@@ -343,7 +337,7 @@ async def _serve(
         )
         if isinstance(engine, FallbackEngine):
             count_fallbacks(engine, node.metrics.registry)
-        app = create_app(node, settings)
+        app = create_app(node, settings.http, settings.tokens)
         server = NodeServer(server_config(settings, wrap(app) if wrap else app), app.state.api.stopping)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -364,23 +358,23 @@ def server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
     shutdown, and the forwarded addresses of trusted proxies alone."""
     return uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
+        host=settings.http.host,
+        port=settings.http.port,
         http=protocol_class(
-            settings.head_timeout_s,
-            settings.body_bytes_per_s_min,
-            connections_per_address_max=settings.connections_per_address_max,
-            trusted_proxies=settings.trusted_networks,
+            settings.http.head_timeout_s,
+            settings.http.body_bytes_per_s_min,
+            connections_per_address_max=settings.http.connections_per_address_max,
+            trusted_proxies=settings.http.trusted_networks,
         ),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=with_mapped(settings.trusted_networks),
-        timeout_keep_alive=settings.keep_alive_s,
-        timeout_graceful_shutdown=settings.shutdown_grace_s,
+        proxy_headers=bool(settings.http.trusted_proxies),
+        forwarded_allow_ips=with_mapped(settings.http.trusted_networks),
+        timeout_keep_alive=settings.http.keep_alive_s,
+        timeout_graceful_shutdown=settings.http.shutdown_grace_s,
     )
 
 

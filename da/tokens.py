@@ -19,10 +19,32 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from pydantic import Field
+
 from da.protocol import namespace as namespaces
-from da.settings import TokenSettings
+from da.section import MIB, Section
 
 MARK = "cellar_"  # lets secret scanners find a token that slipped into a repository
+
+
+class TokenConfig(Section):
+    """One API token: who may post, under which namespaces, how fast. `da token new` prints such a block."""
+
+    name: str = Field(min_length=1, max_length=64, description="Who holds the token; shown in logs.")
+    sha256: str = Field(
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of the token's text, hex. The token itself is never stored.",
+    )
+    namespaces: tuple[str, ...] = Field(
+        min_length=1,
+        description='Namespaces it may post under: exact labels (or 0x-hex), or a prefix ending in "*".',
+    )
+    bytes_per_second: int = Field(
+        default=1 * MIB, ge=1, description="Payload bytes per second it may post in the long run."
+    )
+    burst_bytes: int = Field(
+        default=64 * MIB, ge=1, description="Payload bytes it may post at once after a quiet time."
+    )
 
 
 class TokenError(Exception):
@@ -105,7 +127,7 @@ class PostingRights:
 
     def __init__(
         self,
-        tokens: Iterable[TokenSettings],
+        tokens: Iterable[TokenConfig],
         *,
         open_posting: bool = False,
         clock: Callable[[], float] = time.monotonic,
@@ -129,11 +151,11 @@ class PostingRights:
                 return Grant(token_name=None, bucket=None)
             if not self._entries:
                 raise PostingClosed(
-                    "this node takes no posts: it has neither tokens (see da token new) nor open_posting"
+                    "this node takes no posts: it has neither tokens (see da token new) nor http.open_posting"
                 )
             raise MissingToken("posting needs a token: send the header 'Authorization: Bearer <token>'")
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        found: tuple[TokenSettings, ByteBucket] | None = None
+        found: tuple[TokenConfig, ByteBucket] | None = None
         for settings, known, bucket in self._entries:
             if hmac.compare_digest(known, digest):
                 found = (settings, bucket)

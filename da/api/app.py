@@ -27,6 +27,7 @@ from da import tokens
 from da.api import batches, bodies, browsing, members, operations, payloads
 from da.api import errors as api_errors
 from da.api.addresses import Places
+from da.api.config import ApiConfig
 from da.api.context import ApiContext
 from da.api.instrumentation import UNMATCHED, HttpMetrics, Instrumentation
 from da.api.normalisation import Normalisation
@@ -34,7 +35,7 @@ from da.api.schemas import ErrorBody
 from da.node import Node
 from da.protocol.errors import ProtocolError
 from da.runtime.admission import Budget, FairShares
-from da.settings import Settings
+from da.tokens import TokenConfig
 from da.wire.hexadecimal import json_ready
 from kzg import errors as engine_errors
 
@@ -191,11 +192,11 @@ class _Application(FastAPI):
         return schema
 
 
-def _memory(capacity: int, wait_s: float, settings: Settings) -> Budget:
+def _memory(capacity: int, wait_s: float, config: ApiConfig) -> Budget:
     return Budget(
         capacity,
         wait_s=wait_s,
-        queue_max=settings.bodies_waiting_max,
+        queue_max=config.bodies_waiting_max,
         refuse=lambda reason: api_errors.Overloaded(f"no memory is free for this body: {reason}"),
     )
 
@@ -209,8 +210,14 @@ def _shares(what: str, capacity: int, *, wait_s: float, queue_max: int) -> FairS
     return FairShares(lambda: Budget(capacity, wait_s=wait_s, queue_max=queue_max, refuse=refuse))
 
 
-def create_app(node: Node, settings: Settings) -> FastAPI:
-    """The application that serves `node` over HTTP, within the limits of `settings`."""
+def create_app(node: Node, config: ApiConfig, grants: tuple[TokenConfig, ...]) -> FastAPI:
+    """The application that serves `node` over HTTP.
+
+    Args:
+        config: the server's limits; those of reading and posting are the node's own.
+        grants: the tokens that may post.
+    """
+    reading = node.config.reading
     app = _Application(
         title="Cellar",
         description="A data-availability node: post payloads, follow the log, sample cells.",
@@ -223,21 +230,21 @@ def create_app(node: Node, settings: Settings) -> FastAPI:
     )
     app.state.api = ApiContext(
         node=node,
-        settings=settings,
-        rights=tokens.PostingRights(settings.tokens, open_posting=settings.open_posting),
-        pace=bodies.BodyPace(settings.body_timeout_s, settings.body_grace_s, settings.body_bytes_per_s_min),
-        posts=_memory(settings.post_inflight_bytes_max, settings.post_wait_s, settings),
-        reads=_memory(settings.read_inflight_bytes_max, settings.read_wait_s, settings),
+        config=config,
+        rights=tokens.PostingRights(grants, open_posting=config.open_posting),
+        pace=bodies.BodyPace(config.body_timeout_s, config.body_grace_s, config.body_bytes_per_s_min),
+        posts=_memory(config.post_inflight_bytes_max, config.post_wait_s, config),
+        reads=_memory(config.read_inflight_bytes_max, config.read_wait_s, config),
         reads_by_address=_shares(
             "payloads being read",
-            settings.read_inflight_bytes_per_address_max,
-            wait_s=settings.read_wait_s,
-            queue_max=settings.bodies_waiting_max,
+            config.read_inflight_bytes_per_address_max,
+            wait_s=config.read_wait_s,
+            queue_max=config.bodies_waiting_max,
         ),
         openings_by_address=_shares(
-            "openings", 1, wait_s=settings.opening_wait_s, queue_max=settings.openings_waiting_max
+            "openings", 1, wait_s=reading.opening_wait_s, queue_max=reading.openings_waiting_max
         ),
-        streams_by_address=Places(settings.streams_per_address_max),
+        streams_by_address=Places(config.streams_per_address_max),
     )
     app.router.routes.append(batches.cell_route)
     for module in (payloads, batches, members, operations, browsing):
@@ -251,8 +258,8 @@ def create_app(node: Node, settings: Settings) -> FastAPI:
     app.add_middleware(  # the last one added is the outermost
         Instrumentation,
         metrics=HttpMetrics(node.metrics.registry),
-        requests_max=settings.requests_max,
-        by_address=Places(settings.connections_per_address_max),
+        requests_max=config.requests_max,
+        by_address=Places(config.connections_per_address_max),
         route_of=_route_of,
     )
     return app

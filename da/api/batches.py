@@ -55,7 +55,7 @@ async def get_batches(
 ) -> Response:
     """A page of the log: certified batches in order."""
     context = context_of(request)
-    page = context.settings.batches_per_page_max
+    page = context.node.config.reading.batches_per_page_max
     first = parameters.integer(from_height, "from", minimum=1)
     count = page if limit is None else min(page, parameters.integer(limit, "limit", minimum=1))
     records = await context.node.batches(first, count, parameters.optional_hash32(disperser, "disperser"))
@@ -99,7 +99,7 @@ class _BatchStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send. Raises Overloaded or TooManyFromAddress, before anything is sent, when there is no place."""
         context, owner = self._context, owner_of_scope(scope)
-        if context.stream_clients >= context.settings.stream_clients_max:
+        if context.stream_clients >= context.config.stream_clients_max:
             raise Overloaded("too many clients follow the stream", retry_after_s=5)
         if not context.streams_by_address.take(owner):
             limit = context.streams_by_address.limit
@@ -125,7 +125,7 @@ async def _events(context: ApiContext, first: int, disperser_id: bytes | None) -
             either: set[asyncio.Future[Any]] = {following, stopping}
             await asyncio.wait(
                 either,
-                timeout=context.settings.stream_ping_s,
+                timeout=context.config.stream_ping_s,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if following.done():
@@ -199,7 +199,7 @@ async def get_column(request: Request, batch: str, column: str, disperser: Dispe
 async def post_cells(request: Request, batch: str, disperser: Disperser = None) -> Response:
     """Many cells at once. For each, in order: byte 0 and its record, or byte 1 (not held), or 2 (corrupt)."""
     context = context_of(request)
-    most = context.settings.records_per_read_max
+    most = context.node.config.reading.records_per_read_max
     bodies.check_media_type(request, bodies.JSON)
     limit = PAIR_JSON_BYTES * (most + 1)
     body = await bodies.read(request, limit_bytes=limit, pace=context.pace)

@@ -9,9 +9,9 @@ from starlette.requests import Request
 
 from da.api.addresses import Places
 from da.api.bodies import BodyPace
+from da.api.config import ApiConfig
 from da.node import Node
 from da.runtime.admission import Budget, FairShares
-from da.settings import Settings
 from da.tokens import PostingRights
 
 
@@ -20,7 +20,7 @@ class ApiContext:
     """Held by the app as `app.state.api`; one per app."""
 
     node: Node
-    settings: Settings
+    config: ApiConfig
     rights: PostingRights
     pace: BodyPace
     posts: Budget

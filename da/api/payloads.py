@@ -73,11 +73,10 @@ async def post_payload(
 ) -> Response:
     """Post a payload. The same bytes in the same namespace always give the same id; posting again is safe."""
     context = context_of(request)
-    settings = context.settings
     if not context.node.is_disperser:
         raise NotADisperser
     namespace_bytes = parameters.namespace(namespace)
-    wait_s = settings.certified_wait_s_max
+    wait_s = context.config.certified_wait_s_max
     if timeout_s is not None:
         wait_s = parameters.seconds(timeout_s, "timeout_s", wait_s)
     grant = context.rights.grant(bearer_token(request), namespace_bytes)
@@ -91,7 +90,7 @@ async def post_payload(
 
 
 async def _take_payload(request: Request, context: ApiContext, grant: Grant, namespace: bytes) -> Receipt:
-    limit = context.settings.payload_bytes_max
+    limit = context.node.config.disperser.payload_bytes_max
     declared = bodies.declared_length(request, limit)
     if declared == 0:
         raise EmptyPayload

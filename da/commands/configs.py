@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from da import settings as node_settings
@@ -22,10 +24,10 @@ ConfigOption = Annotated[
 _EXAMPLES = {"data_dir": "data", "committee_file": "committee.json", "keystore_file": "key.json"}
 
 
-def load_settings(config: Path | None, **overrides: Any) -> Settings:
+def load_settings(config: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
     """The settings, or a message for the user."""
     try:
-        return node_settings.load(config, **overrides)
+        return node_settings.load(config, overrides)
     except SettingsError as error:
         fail(str(error))
 
@@ -40,12 +42,21 @@ def show(config: ConfigOption = None, as_json: AsJson = False) -> None:
 def example() -> None:
     """Print a config file with every setting, its meaning and its default."""
     print("# Settings of a Cellar node: da node --config THIS_FILE")
-    for name, field in Settings.model_fields.items():
+    tables = node_settings.sections()
+    _print_fields({name: field for name, field in Settings.model_fields.items() if name not in tables})
+    for name, section in tables.items():
+        print(f"\n\n# {Settings.model_fields[name].description}\n[{name}]")
+        _print_fields(section.model_fields)
+    print("\n\n# [[tokens]] tables come last in the file; `da token new` prints one.")
+
+
+def _print_fields(fields: Mapping[str, FieldInfo]) -> None:
+    for name, field in fields.items():
+        if name == "tokens":
+            continue
         print(f"\n# {field.description}")
         if name in _EXAMPLES:
             print(f"{name} = {json.dumps(_EXAMPLES[name])}")
-        elif name == "tokens":
-            print("# [[tokens]] tables come last in the file; `da token new` prints one.")
         else:
             print(f"# {name} = {_toml(field.get_default())}")
 

@@ -25,8 +25,10 @@ def node(
     ] = False,
 ) -> None:
     """Run a node until Ctrl-C or SIGTERM. Settings come from --config, DA_* variables and these options."""
-    settings = load_settings(config, host=host, port=port, engine=engine, log_level=log_level)
-    logs.set_up(settings.log_level, as_json=settings.log_json)
+    settings = load_settings(
+        config, {"http.host": host, "http.port": port, "engine.name": engine, "log.level": log_level}
+    )
+    logs.set_up(settings.log)
     for name in unknown_environment():
         logging.getLogger("cellar.settings").warning("environment variable %s is no setting", name)
     password = ask_password(

@@ -10,7 +10,7 @@ from da import tokens
 from da.console.output import EXIT_USAGE, AsJson, emit, fail, stderr
 from da.protocol import namespace as namespaces
 from da.protocol.errors import InvalidNamespace
-from da.settings import MIB
+from da.section import MIB
 
 app = typer.Typer(no_args_is_help=True, help="Make tokens with which rollups post.")
 

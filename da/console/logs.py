@@ -6,6 +6,22 @@ import json
 import logging
 import sys
 import time
+from typing import Literal
+
+from pydantic import Field
+
+from da.section import Section
+
+
+class LogConfig(Section):
+    """What a program logs."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe log lines that are written, to standard error."
+    )
+    format: Literal["text", "json"] = Field(
+        default="text", description="Lines of text, or one JSON object a line."
+    )
 
 
 class JsonFormatter(logging.Formatter):
@@ -25,14 +41,14 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def set_up(level: str, *, as_json: bool) -> None:
-    """Send log lines of `level` and above to standard error."""
+def set_up(config: LogConfig) -> None:
+    """Send log lines of the level and above to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    if as_json:
+    if config.format == "json":
         handler.setFormatter(JsonFormatter())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(level=config.level.upper(), handlers=[handler], force=True)
     # httpx logs every request at info; a node makes thousands.
     for noisy in ("httpx", "httpcore", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -190,7 +190,7 @@ def run(
         settings = node_settings.load(config)
     except node_settings.SettingsError as error:
         fail(str(error))
-    logs.set_up(settings.log_level, as_json=settings.log_json)
+    logs.set_up(settings.log)
     lies = Lies(
         withheld=columns_of_text(withhold) if withhold else frozenset(),
         corrupted=columns_of_text(corrupt) if corrupt else frozenset(),

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from da import bls, keystore, tokens
 from da.protocol.committee import Committee, Member
-from da.settings import MIB
+from da.section import MIB
 
 HOST = "127.0.0.1"
 CHAIN_ID = 1337
@@ -123,20 +123,26 @@ def _write_config(node: NodeFiles, port: int, disperser: bool, token: str, batch
         "keystore_file": "key.json",
         "password_file": "password",
         "roles": ["member", "disperser"] if disperser else ["member"],
-        "host": HOST,
-        "port": port,
-        "reserve_bytes": RESERVE_BYTES,
-        "batch_interval_ms": batch_interval_ms,
+    }
+    tables: dict[str, dict[str, object]] = {
+        "http": {"host": HOST, "port": port},
+        "store": {"reserve_bytes": RESERVE_BYTES},
+        "disperser": {"batch_interval_ms": batch_interval_ms},
     }
     if not disperser:
-        values["engine_workers"] = 1  # it verifies, with six on one machine
-    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
-    text = f"# {node.name} of a devnet; its keys guard nothing\n" + "\n".join(lines) + "\n"
+        tables["engine"] = {"workers": 1}  # it verifies, with six on one machine
+    text = f"# {node.name} of a devnet; its keys guard nothing\n" + _toml(values)
+    for name, table in tables.items():
+        text += f"\n[{name}]\n" + _toml(table)
     if disperser:
         text += "\n" + tokens.settings_block(
             token, "devnet", ["*"], TOKEN_BYTES_PER_SECOND, TOKEN_BURST_BYTES
         )
     node.config.write_text(text, encoding="utf-8")
+
+
+def _toml(values: dict[str, object]) -> str:
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
 
 
 def _write_private(path: Path, text: str) -> None:

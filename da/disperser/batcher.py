@@ -162,7 +162,7 @@ class Batcher:
             due: float | None = None
             if chosen:
                 last = min(self._closed_at, chosen[0].since)
-                due = last + self._context.config.batch_interval_ms / 1000
+                due = last + self._context.config.disperser.batch_interval_ms / 1000
             if full or (due is not None and due <= loop.time()):
                 break
             with contextlib.suppress(TimeoutError):
@@ -178,11 +178,11 @@ class Batcher:
         chosen: list[Waiting] = []
         rows = 0
         for payload in self._waiting:
-            if rows + payload.rows > self._context.config.rows_max:
+            if rows + payload.rows > self._context.config.disperser.rows_max:
                 return chosen, True
             chosen.append(payload)
             rows += payload.rows
-        return chosen, rows == self._context.config.rows_max
+        return chosen, rows == self._context.config.disperser.rows_max
 
     async def _encode(self, chosen: list[Waiting]) -> EncodedBatch | None:
         """The encoded batch; None when a payload had to be failed and the rest must be chosen again."""
@@ -238,7 +238,7 @@ class Batcher:
         with contextlib.suppress(UnknownPayload):
             await retry_while_full(
                 f"the end of payload {payload.payload_id.hex()}",
-                self._context.config.encode_retry_ms / 1000,
+                self._context.config.disperser.encode_retry_ms / 1000,
                 lambda: self._context.workers.io(mark),
             )
 

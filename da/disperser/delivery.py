@@ -96,7 +96,10 @@ class Delivery:
 
     def _pause_s(self) -> float:
         config = self._context.config
-        pause_s = min(config.backoff_max_s, config.backoff_initial_s * 2.0 ** min(self._failures - 1, 32))
+        pause_s = min(
+            config.disperser.backoff_max_s,
+            config.disperser.backoff_initial_s * 2.0 ** min(self._failures - 1, 32),
+        )
         return pause_s * self._context.rng.uniform(0.5, 1.0)  # so that retries do not come in step
 
     async def _record(self, height: int) -> BatchRecord | None:
@@ -114,7 +117,10 @@ class Delivery:
             context = self._context
             try:
                 await context.transport.put_certificate(
-                    self.member, record.header.hash, record.certificate, context.config.certificate_timeout_s
+                    self.member,
+                    record.header.hash,
+                    record.certificate,
+                    context.config.disperser.certificate_timeout_s,
                 )
             except PeerRejected as error:
                 if error.error == "NotFound":
@@ -164,7 +170,9 @@ class Delivery:
             header, record.disperser_signature, record.payload_list, record.commitments, self._columns
         )
         size = push_bytes(header.row_count, len(self._columns), prelude)
-        timeout_s = context.config.push_timeout_s + size / context.config.push_bytes_per_s_min
+        timeout_s = (
+            context.config.disperser.push_timeout_s + size / context.config.disperser.push_bytes_per_s_min
+        )
         started = time.monotonic()
         answer = await context.transport.push(
             self.member, header.hash, prelude, lambda: self._stream(header), size, timeout_s

@@ -92,7 +92,7 @@ class Dispersal:
         while True:
             if await self._follower.ask_for_own_log():
                 break
-            await asyncio.sleep(context.config.encode_retry_ms / 1000)
+            await asyncio.sleep(context.config.disperser.encode_retry_ms / 1000)
         await self.resume()
         self.known.set()
         await self._reconcile()
@@ -185,7 +185,7 @@ class Dispersal:
             await self._retry_while_full(f"payload {key[1].hex()}, {state.value},", lambda: workers.io(mark))
 
     async def _retry_while_full(self, what: str, write: Callable[[], Awaitable[None]]) -> None:
-        await retry_while_full(what, self._context.config.encode_retry_ms / 1000, write)
+        await retry_while_full(what, self._context.config.disperser.encode_retry_ms / 1000, write)
 
     async def _until_whole(self, header: Header) -> None:
         """Wait until the batch is held here, which it is unless the disk lost it: see Remaker."""
@@ -252,6 +252,6 @@ class Dispersal:
     @property
     def complaint(self) -> str | None:
         """Why no batch can be made, as far as the log goes."""
-        if self._context.config.disperser and not self.known.is_set() and self.top_height == 0:
+        if self._context.config.disperses and not self.known.is_set() and self.top_height == 0:
             return "too few members have told this node's own log: no header is made until they do"
         return None

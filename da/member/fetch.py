@@ -63,7 +63,7 @@ class ColumnFetcher:
         found: Columns = {}
         liars: set[bytes] = set()
         left = list(wanted)
-        slots = asyncio.Semaphore(self._context.config.concurrent_fetches_max)
+        slots = asyncio.Semaphore(self._context.config.reading.concurrent_fetches_max)
         while left and len(found) < need:
             now = left[: need - len(found)]
             left = left[len(now) :]
@@ -109,14 +109,14 @@ class ColumnFetcher:
                     partial(self._request, member, record, rows, column)
                     for member in self._candidates(record, column, excluded)
                 ],
-                self._context.config.hedge_after_s,
+                self._context.config.reading.hedge_after_s,
             )
 
     async def _request(
         self, member: Member, record: BatchRecord, rows: RowRange, column: int
     ) -> tuple[Member, NDArray[np.uint8]] | None:
         context = self._context
-        header_hash, timeout_s = record.header.hash, context.config.peer_timeout_s
+        header_hash, timeout_s = record.header.hash, context.config.reading.peer_timeout_s
         try:
             if rows.count == record.header.row_count:
                 data = await context.transport.get_column(member, header_hash, column, rows.count, timeout_s)

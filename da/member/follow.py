@@ -80,7 +80,7 @@ class LogFollower:
         while True:
             await self.fresh()
             try:
-                async with asyncio.timeout(self._context.config.follow_interval_s):
+                async with asyncio.timeout(self._context.config.member.follow_interval_s):
                     await self._wanted.wait()
             except TimeoutError:
                 continue
@@ -159,7 +159,7 @@ class LogFollower:
         """Read the log from where it is complete here; whether `source` answered to its end."""
         context = self._context
         loop = asyncio.get_running_loop()
-        until_s = loop.time() + _TIMEOUTS_PER_READ * context.config.peer_timeout_s
+        until_s = loop.time() + _TIMEOUTS_PER_READ * context.config.reading.peer_timeout_s
         first = await self._first_unknown(disperser.id)
         height: int | None = first
         if source is disperser:
@@ -185,7 +185,11 @@ class LogFollower:
         context = self._context
         try:
             page = await context.transport.get_batches(
-                source, disperser.id, height, context.config.follow_page, context.config.peer_timeout_s
+                source,
+                disperser.id,
+                height,
+                context.config.member.follow_page,
+                context.config.reading.peer_timeout_s,
             )
             for batch in page.batches:
                 await self._learn(source, disperser, batch)
@@ -231,7 +235,7 @@ class LogFollower:
         if page:
             above = page[0].header.height
             # What expires goes in the order of heights, so that the last of a gap speaks for all of it.
-            first = max(missing, above - context.config.follow_page)
+            first = max(missing, above - context.config.member.follow_page)
             others = self._others(disperser)
             told = await asyncio.gather(*(self._read_page(member, disperser, first) for member in others))
             stake = sum(member.stake for member, page in zip(others, told, strict=True) if page is not None)
@@ -241,7 +245,7 @@ class LogFollower:
             if page[0].header.height != above:
                 return False
             log.info("log of %s: nobody has heights %d to %d", disperser.name, missing, above - 1)
-            again_s = loop.time() + context.config.scrub_interval_s
+            again_s = loop.time() + context.config.member.scrub_interval_s
             self._passed.setdefault(disperser.id, (missing, again_s))
             self._complete[disperser.id] = above - 1
             missing = await self._first_unknown(disperser.id)
@@ -272,7 +276,7 @@ class LogFollower:
             known = await batches(disperser_id, 1, 1, certified_only=True)
             self._complete[disperser_id] = known[0].header.height - 1 if known else 0
         complete = self._complete[disperser_id]
-        limit = self._context.config.follow_page
+        limit = self._context.config.member.follow_page
         while True:
             page = await batches(disperser_id, complete + 1, limit, certified_only=True)
             for record in page:

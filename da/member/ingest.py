@@ -69,14 +69,14 @@ class Ingest:
         self._signed = (b"", b"")  # the header hash and signature that were verified last
         self._asked: set[bytes] = set()  # dispersers about whose logs the peers were asked
         self._asking: defaultdict[bytes, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._slots = asyncio.Semaphore(context.config.concurrent_verifications_max)
+        self._slots = asyncio.Semaphore(context.config.member.concurrent_verifications_max)
         self._running: dict[bytes, asyncio.Task[Attestation]] = {}
-        config = context.config
+        wait_s = context.config.member.push_wait_s
         self._certificates = Budget(
             1,
-            wait_s=config.push_wait_s,
+            wait_s=wait_s,
             queue_max=CERTIFICATES_WAITING_MAX,
-            refuse=lambda reason: QueueFull(max(1, round(config.push_wait_s)), f"certificates: {reason}"),
+            refuse=lambda reason: QueueFull(max(1, round(wait_s)), f"certificates: {reason}"),
         )
 
     async def check_header(self, header: Header, disperser_signature: bytes) -> None:
@@ -127,7 +127,7 @@ class Ingest:
             raise HeaderConflict(top_hash)
         if top and header.timestamp_ms < top.header.timestamp_ms:
             raise InvalidTimestamp("the timestamp is before the parent's")
-        if header.timestamp_ms > self._context.clock() + self._context.config.clock_skew_ms_max:
+        if header.timestamp_ms > self._context.clock() + self._context.config.member.clock_skew_ms_max:
             raise InvalidTimestamp("the timestamp is too far in the future")
 
     async def attest_again(self, header: Header) -> Attestation | None:

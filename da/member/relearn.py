@@ -65,7 +65,7 @@ class Relearning:
         context.rng.shuffle(peers)
         peers.sort(key=lambda member: member.id == header.disperser_id)
         batch = await first_answer(
-            [partial(self._ask, member, header) for member in peers], context.config.hedge_after_s
+            [partial(self._ask, member, header) for member in peers], context.config.reading.hedge_after_s
         )
         if batch is None or batch.certificate is None:
             log.warning("batch %s is lost here, and nobody tells it now", header.hash.hex())
@@ -83,7 +83,7 @@ class Relearning:
         context = self._context
         try:
             page = await context.transport.get_batches(
-                member, header.disperser_id, header.height, 1, context.config.peer_timeout_s
+                member, header.disperser_id, header.height, 1, context.config.reading.peer_timeout_s
             )
             for batch in page.batches:
                 if batch.header == header:

@@ -100,7 +100,7 @@ class Repair:
     async def _try(self, header_hash: bytes) -> None:
         damaged = self._wanted.pop(header_hash)
         self._resting.pop(header_hash, None)
-        rest_s = self._context.config.repair_retry_s
+        rest_s = self._context.config.member.repair_retry_s
         try:
             if (header := self._lost.get(header_hash)) is not None:
                 done = await self._relearning.relearn(header)
@@ -131,7 +131,7 @@ class Repair:
         if record.header.disperser_id == context.member.id or set(context.custody) <= set(record.columns):
             return 0.0
         size = record.header.row_count * len(context.custody) * RECORD_BYTES
-        span_s = config.push_timeout_s + size / config.push_bytes_per_s_min
+        span_s = config.disperser.push_timeout_s + size / config.disperser.push_bytes_per_s_min
         age_s = (context.clock() - min(record.header.timestamp_ms, record.received_ms)) / 1000
         return span_s - age_s if age_s >= 0 else 0.0
 

@@ -31,7 +31,7 @@ class Retention:
         """Look once an interval."""
         while True:
             await self.expire()
-            await asyncio.sleep(self._context.config.retention_interval_s)
+            await asyncio.sleep(self._context.config.member.retention_interval_s)
 
     async def expire(self) -> int:
         """Drop what is too old; the number of batches dropped."""

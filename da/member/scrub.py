@@ -54,7 +54,7 @@ class Scrub:
     async def mend_index(self) -> None:
         """Make the index anew from the files whenever there is doubt, with a rest after it."""
         context = self._context
-        rest_s = context.config.repair_retry_s
+        rest_s = context.config.member.repair_retry_s
         while True:
             await self._index_doubted.wait()
             log.error("the index is damaged: making it anew from the files")
@@ -71,7 +71,7 @@ class Scrub:
         """A quick pass at the start and when there is doubt, full ones at their interval."""
         loop = asyncio.get_running_loop()
         await self.sweep(read_all=False)
-        due = loop.time() + self._context.config.scrub_interval_s
+        due = loop.time() + self._context.config.member.scrub_interval_s
         while True:
             try:
                 async with asyncio.timeout_at(due):
@@ -80,14 +80,16 @@ class Scrub:
                 await self.sweep(read_all=False)
             except TimeoutError:
                 await self.sweep(read_all=True)
-                due = loop.time() + self._context.config.scrub_interval_s
+                due = loop.time() + self._context.config.member.scrub_interval_s
 
     async def sweep(self, *, read_all: bool) -> int:
         """Visit every live batch; the number of batches handed to the repair."""
         context, handed = self._context, 0
         for disperser in context.committee.dispersers:
             height = 1
-            while page := await context.store.batches(disperser.id, height, context.config.follow_page):
+            while page := await context.store.batches(
+                disperser.id, height, context.config.member.follow_page
+            ):
                 for record in page:
                     if record.state == "missing":
                         self._repair.request_lost(record.header)
@@ -112,7 +114,7 @@ class Scrub:
                         # A file of a wrong length has a head that can be read: a column put again makes the
                         # file anew.
                         damaged.update(record.columns[:1])
-            await asyncio.sleep(self._context.config.scrub_rest_s)
+            await asyncio.sleep(self._context.config.member.scrub_rest_s)
         if lost:
             self._repair.request_lost(record.header, damaged)
         elif damaged or not set(self._repair.should_hold(record)) <= set(record.columns):

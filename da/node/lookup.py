@@ -140,7 +140,7 @@ class PayloadLookup:
         return live, lost, expired
 
     async def _outbox_entry(self, payload_id: bytes, namespace: bytes | None) -> OutboxEntry | None:
-        if not self._context.config.disperser:
+        if not self._context.config.disperses:
             return None
         found = await self._context.workers.io(self._outbox.find, payload_id)
         return next((entry for entry in found if namespace in (None, entry.namespace)), None)

@@ -42,9 +42,9 @@ class Openings:
         self._reader = reader
         self._made: OrderedDict[_Key, Opening] = OrderedDict()
         self._lane = Budget(
-            context.config.concurrent_openings_max,
-            wait_s=context.config.opening_wait_s,
-            queue_max=context.config.openings_waiting_max,
+            context.config.reading.concurrent_openings_max,
+            wait_s=context.config.reading.opening_wait_s,
+            queue_max=context.config.reading.openings_waiting_max,
             refuse=lambda reason: QueueFull(RETRY_AFTER_S, f"openings take turns, {reason}"),
         )
 

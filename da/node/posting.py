@@ -85,7 +85,7 @@ class CommitQueue:
 
     @property
     def _rows_max(self) -> int:
-        return self._context.config.rows_max
+        return self._context.config.disperser.rows_max
 
 
 class Posting:
@@ -102,17 +102,17 @@ class Posting:
     async def post(self, namespace: bytes, payload: bytes | bytearray, lookup: PayloadLookup) -> Receipt:
         """See Node.post."""
         config = self._context.config
-        if not config.disperser:
+        if not config.disperses:
             raise NotADisperser
         if len(namespace) != NAMESPACE_BYTES:
             raise InvalidRequest(f"a namespace is {NAMESPACE_BYTES} bytes, not {len(namespace)}")
         if not payload:
             raise EmptyPayload
-        limit = min(config.payload_bytes_max, capacity(config.rows_max))
+        limit = min(config.disperser.payload_bytes_max, capacity(config.disperser.rows_max))
         if len(payload) > limit:
             raise PayloadTooLarge(len(payload), limit)
-        retry_after_s = max(1, -(-config.batch_interval_ms // 1000))
-        if self._active >= config.concurrent_posts_max:
+        retry_after_s = max(1, -(-config.disperser.batch_interval_ms // 1000))
+        if self._active >= config.disperser.concurrent_posts_max:
             raise QueueFull(retry_after_s, f"{self._active} payloads are being taken at this moment")
         self._active += 1
         self._reserved_bytes += len(payload)
@@ -130,7 +130,7 @@ class Posting:
             return self._outbox.total_bytes, context.store.sync.health(), self._outbox.health()
 
         used, *healths = await context.workers.io(look)
-        if used + self._reserved_bytes > context.config.outbox_bytes_max:
+        if used + self._reserved_bytes > context.config.disperser.outbox_bytes_max:
             raise QueueFull(retry_after_s, "the outbox is full")
         for health in healths:
             if not health.writable:

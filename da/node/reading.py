@@ -48,7 +48,7 @@ class PayloadReader:
     def __init__(self, context: NodeContext, fetcher: ColumnFetcher) -> None:
         self._context = context
         self._fetcher = fetcher
-        self._slots = asyncio.Semaphore(context.config.concurrent_reconstructions_max)
+        self._slots = asyncio.Semaphore(context.config.reading.concurrent_reconstructions_max)
         self._running: dict[tuple[bytes, int, int], asyncio.Task[bytes]] = {}
 
     async def payload(self, record: BatchRecord, entry: PayloadEntry) -> bytes:

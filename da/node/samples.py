@@ -67,8 +67,8 @@ class RecordReader:
 
     def __init__(self, context: NodeContext) -> None:
         self._context = context
-        self.cache = RecordCache(context.config.parity_cache_bytes)
-        self._slots = asyncio.Semaphore(context.config.concurrent_derivations_max)
+        self.cache = RecordCache(context.config.reading.parity_cache_bytes)
+        self._slots = asyncio.Semaphore(context.config.reading.concurrent_derivations_max)
 
     async def records(self, header_hash: bytes, rows: int, pairs: Sequence[Pair]) -> list[bytes | None]:
         """2096 bytes for each (row < 2R, column); None where not held, CORRUPT where damaged.
@@ -77,10 +77,9 @@ class RecordReader:
 
         Raises InvalidRequest (too many, out of range), NotFound, Expired, EngineError.
         """
-        if len(pairs) > self._context.config.records_per_read_max:
-            raise InvalidRequest(
-                f"{len(pairs)} cells in one request, at most {self._context.config.records_per_read_max}"
-            )
+        most = self._context.config.reading.records_per_read_max
+        if len(pairs) > most:
+            raise InvalidRequest(f"{len(pairs)} cells in one request, at most {most}")
         for row, column in pairs:
             if not (0 <= row < 2 * rows and 0 <= column < CELLS_PER_EXT_BLOB):
                 raise InvalidRequest(

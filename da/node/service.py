@@ -114,17 +114,19 @@ class Node:
         if index is None:
             raise InvalidRequest(f"the key of member 0x{self.member_id.hex()} is not in the committee")
         member = committee.members[index]
-        if config.disperser and not member.disperser:
+        if config.disperses and not member.disperser:
             raise InvalidRequest(f"the committee does not let {member.name} disperse")
-        self.is_disperser = config.disperser
+        self.is_disperser = config.disperses
         self.name = name or member.name
-        self._workers = Workers(config.compute_threads, config.io_threads)
+        self._workers = Workers(config.threads.compute_threads, config.threads.io_threads)
         self._loops = Loops(self.metrics)
         self._pushes = Budget(
-            config.push_inflight_bytes_max,
-            wait_s=config.push_wait_s,
+            config.member.push_inflight_bytes_max,
+            wait_s=config.member.push_wait_s,
             queue_max=None,  # each has shown a disperser's signature
-            refuse=lambda reason: QueueFull(max(1, round(config.push_wait_s)), f"column pushes: {reason}"),
+            refuse=lambda reason: QueueFull(
+                max(1, round(config.member.push_wait_s)), f"column pushes: {reason}"
+            ),
         )
         context = self._context = NodeContext(
             config=config,
@@ -288,7 +290,7 @@ class Node:
         self, from_height: int, limit: int, disperser_id: bytes | None = None
     ) -> list[BatchRecord]:
         """Certified batches, ascending, expired ones too. Raises InvalidRequest, NotReconstructable."""
-        limit = min(limit, self.config.batches_per_page_max)
+        limit = min(limit, self.config.reading.batches_per_page_max)
         log_of = self._log_of(disperser_id)
         page = await self._context.store.batches(log_of, from_height, limit, certified_only=True)
         if not page and log_of == self.member_id and not await self._follower.knows_own_log():
@@ -306,7 +308,7 @@ class Node:
         height = max(1, from_height)
         while not self._stopping:
             ticket = self._context.changed.ticket()
-            page = await store.batches(log_of, height, self.config.follow_page)
+            page = await store.batches(log_of, height, self.config.member.follow_page)
             for record in page:
                 # A batch whose certificate is still on its way holds back those after it; heights that
                 # are not here at all have expired.
@@ -316,7 +318,7 @@ class Node:
                     yield record
                 height = record.header.height + 1
             else:
-                if len(page) == self.config.follow_page:
+                if len(page) == self.config.member.follow_page:
                     continue
             await ticket.wait()
 

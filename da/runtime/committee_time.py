@@ -51,7 +51,7 @@ class Timekeeper:
         """Compare, for ever."""
         while True:
             await self.look()
-            await asyncio.sleep(self._context.config.follow_interval_s)
+            await asyncio.sleep(self._context.config.member.follow_interval_s)
 
     async def look(self) -> None:
         """Learn the committee's time, from the members if need be."""
@@ -81,7 +81,7 @@ class Timekeeper:
                 return now_ms
             await self.look()
             if self._plausible() is None:
-                await asyncio.sleep(self._context.config.encode_retry_ms / 1000)
+                await asyncio.sleep(self._context.config.disperser.encode_retry_ms / 1000)
 
     def past(self) -> int | None:
         """A moment that is over both by the own clock and by the committee's; None: not known yet."""
@@ -108,7 +108,7 @@ class Timekeeper:
         return None
 
     def _judge(self) -> str | None:
-        ahead_ms, skew_ms = self._ahead(), self._context.config.clock_skew_ms_max
+        ahead_ms, skew_ms = self._ahead(), self._context.config.member.clock_skew_ms_max
         if ahead_ms is not None and abs(ahead_ms) <= skew_ms:
             return None
         if ahead_ms is not None and ahead_ms < 0:
@@ -116,7 +116,7 @@ class Timekeeper:
         if self._answered:
             return None if ahead_ms is None else "ahead"
         # After a silence the certificates lag behind, which is nobody's fault; who makes no header can wait.
-        return "unknown" if self._context.config.disperser else None
+        return "unknown" if self._context.config.disperses else None
 
     def _tell(self) -> None:
         kind = self._judge()
@@ -139,7 +139,7 @@ class Timekeeper:
         if self._offset_ms is None:
             return None
         now_ms = self._context.clock()
-        latest_ms = self._offset_ms + _monotonic_ms() + self._context.config.clock_skew_ms_max
+        latest_ms = self._offset_ms + _monotonic_ms() + self._context.config.member.clock_skew_ms_max
         return now_ms if now_ms <= latest_ms else None
 
     def _vouch(self, offset_ms: int) -> None:
@@ -169,7 +169,7 @@ class Timekeeper:
         """The member's place in the committee, and its time less the monotonic one."""
         context = self._context
         try:
-            time_ms = await context.transport.get_time(member, context.config.peer_timeout_s)
+            time_ms = await context.transport.get_time(member, context.config.reading.peer_timeout_s)
         except PeerError as error:
             log.debug("no time: %s", error)
             return None

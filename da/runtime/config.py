@@ -1,66 +1,173 @@
-"""Every limit, interval and timeout of a node, named once.
+"""The configuration of a node's parts: one class a room, and the whole that the parts share.
 
-One frozen value, made by the program's settings and handed to the node; nothing here reads the
-environment. Units end the names. The network's own parameters (replication, threshold, retention)
-are the committee's, not a node's.
+Nothing here reads files or the environment (da.settings does). The network's own parameters (replication,
+threshold, retention) are the committee's, not a node's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal
 
-from erasure.constants import MAX_PAYLOAD_BYTES, MAX_ROWS
+from pydantic import Field
 
-MIB = 2**20
+from da.section import MIB, Section
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeConfig:
-    """Limits of one node. Defaults suit a node with 2 cores and 2 GiB of memory."""
+class DisperserConfig(Section):
+    """Posting, batching, and dispersal to each member."""
 
-    # Posting and batching.
-    disperser: bool = True  # take payloads; needs the committee's disperser role too
-    payload_bytes_max: int = MAX_PAYLOAD_BYTES
-    concurrent_posts_max: int = 16  # posts being packed and committed at once; more get QueueFull
-    outbox_bytes_max: int = 256 * MIB  # payload bytes waiting to be batched
-    batch_interval_ms: int = 1_000  # from the closing of a batch to that of the next
-    rows_max: int = MAX_ROWS
-    encode_retry_ms: int = 1_000  # pause after an engine or store failure of the batcher
+    payload_bytes_max: int = Field(
+        default=16 * MIB,
+        ge=1,
+        le=16 * MIB,
+        description="Longest payload taken, in bytes (the network's: 16 MiB).",
+    )
+    concurrent_posts_max: int = Field(
+        default=16, ge=1, description="Posts packed and committed at once; more get 429."
+    )
+    outbox_bytes_max: int = Field(
+        default=256 * MIB, ge=1, description="Payload bytes that wait for their batch; more posts get 429."
+    )
+    batch_interval_ms: int = Field(
+        default=1000,
+        ge=1,
+        description="Milliseconds from the closing of a batch to that of the next, unless rows_max closes it"
+        " before.",
+    )
+    rows_max: int = Field(default=256, ge=1, le=256, description="Rows of one batch at most.")
+    encode_retry_ms: int = Field(
+        default=1000,
+        ge=1,
+        description="Milliseconds the batcher pauses after the engine or the store failed.",
+    )
+    push_timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds a push may take, besides the time of its bytes; a member waits as long for one "
+        "before it gets the columns from its peers.",
+    )
+    push_bytes_per_s_min: int = Field(
+        default=1 * MIB,
+        ge=1,
+        description="Bytes per second at which the bytes of a push are expected to flow.",
+    )
+    certificate_timeout_s: float = Field(
+        default=10.0, gt=0, description="Seconds a member has to take a certificate."
+    )
+    backoff_initial_s: float = Field(
+        default=0.2, gt=0, description="Seconds before the first retry of a push that failed."
+    )
+    backoff_max_s: float = Field(default=15.0, gt=0, description="Seconds between retries of a push at most.")
 
-    # Dispersal, for each member on its own.
-    push_timeout_s: float = 30.0  # for a push of no bytes...
-    push_bytes_per_s_min: int = 1 * MIB  # ...and its body on top, at this rate at least
-    certificate_timeout_s: float = 10.0
-    backoff_initial_s: float = 0.2
-    backoff_max_s: float = 15.0
 
-    # Member: taking columns.
-    push_inflight_bytes_max: int = 256 * MIB  # bodies of pushes being read and verified
-    push_wait_s: float = 10.0  # how long a push waits for room before QueueFull
-    concurrent_verifications_max: int = 2
-    clock_skew_ms_max: int = 60_000  # a header's timestamp may be this far ahead of our clock
+class MemberConfig(Section):
+    """Taking columns; following logs, repair, scrub and retention."""
 
-    # Member: following the log, repair, scrub, retention.
-    follow_interval_s: float = 5.0
-    follow_page: int = 32  # batches asked for in one request
-    repair_retry_s: float = 30.0
-    scrub_interval_s: float = 6 * 3600.0
-    scrub_rest_s: float = 0.1  # between two batches of a pass
-    retention_interval_s: float = 600.0
+    push_inflight_bytes_max: int = Field(
+        default=256 * MIB, ge=1, description="Bytes of pushes being read and verified at once; more wait."
+    )
+    push_wait_s: float = Field(
+        default=10.0, gt=0, description="Seconds a push may wait for memory before the answer is 429."
+    )
+    concurrent_verifications_max: int = Field(default=2, ge=1, description="Pushes verified at once.")
+    clock_skew_ms_max: int = Field(
+        default=60_000, ge=0, description="Milliseconds a header may be ahead of this node's clock."
+    )
+    follow_interval_s: float = Field(
+        default=5.0, gt=0, description="Seconds between two looks at the dispersers' logs."
+    )
+    follow_page: int = Field(default=32, ge=1, le=1000, description="Batches asked for in one such look.")
+    repair_retry_s: float = Field(
+        default=30.0, gt=0, description="Seconds before another attempt to rebuild missing columns."
+    )
+    scrub_interval_s: float = Field(
+        default=6 * 3600.0,
+        gt=0,
+        description="Seconds between two readings of everything stored, to find rot.",
+    )
+    scrub_rest_s: float = Field(
+        default=0.1, ge=0, description="Seconds of rest between two batches of such a reading."
+    )
+    retention_interval_s: float = Field(
+        default=600.0, gt=0, description="Seconds between two looks for batches that have expired."
+    )
 
-    # Reading.
-    concurrent_reconstructions_max: int = 2
-    concurrent_fetches_max: int = 16  # column requests to peers in flight, for one reconstruction
-    peer_timeout_s: float = 10.0
-    hedge_after_s: float = 0.5  # ask a second holder when the first has not answered by then
-    concurrent_openings_max: int = 1  # point openings being made; they take turns apart from other work
-    openings_waiting_max: int = 16  # for their turn; more get QueueFull
-    opening_wait_s: float = 10.0
-    concurrent_derivations_max: int = 2  # columns whose parity cells are being derived
-    parity_cache_bytes: int = 64 * MIB
-    records_per_read_max: int = 1_024
-    batches_per_page_max: int = 100
 
-    # Threads.
-    compute_threads: int = 6
-    io_threads: int = 4
+class ReadingConfig(Section):
+    """Serving and rebuilding payloads, cells and openings."""
+
+    records_per_read_max: int = Field(
+        default=1024, ge=1, le=65536, description="Cells one POST to /v1/batches/{b}/cells may ask for."
+    )
+    batches_per_page_max: int = Field(
+        default=100, ge=1, le=1000, description="Batches one GET of /v1/batches returns at most."
+    )
+    concurrent_reconstructions_max: int = Field(
+        default=2, ge=1, description="Payloads rebuilt from peers at once."
+    )
+    concurrent_fetches_max: int = Field(
+        default=16, ge=1, description="Column requests to peers in flight for one rebuilt payload."
+    )
+    peer_timeout_s: float = Field(default=10.0, gt=0, description="Seconds a peer has to answer a read.")
+    hedge_after_s: float = Field(
+        default=0.5,
+        gt=0,
+        description="Seconds after which a second holder is asked when the first is silent.",
+    )
+    concurrent_openings_max: int = Field(
+        default=1, ge=1, description="Point openings made at once, 0.1 s of a core each."
+    )
+    openings_waiting_max: int = Field(
+        default=16, ge=0, description="Openings that may wait for their turn; more get 429 at once."
+    )
+    opening_wait_s: float = Field(
+        default=10.0, gt=0, description="Seconds an opening may wait for its turn before the answer is 429."
+    )
+    concurrent_derivations_max: int = Field(
+        default=2, ge=1, description="Columns whose parity cells are derived at once."
+    )
+    parity_cache_bytes: int = Field(
+        default=64 * MIB, ge=0, description="Bytes of parity records kept in memory after they were derived."
+    )
+
+
+class ThreadsConfig(Section):
+    """Threads of the node."""
+
+    compute_threads: int = Field(default=6, ge=1, description="Threads that hand work to the engine.")
+    io_threads: int = Field(default=4, ge=1, description="Threads that read and write the store.")
+
+
+class EngineConfig(Section):
+    """The engine for the heavy mathematics."""
+
+    name: str = Field(
+        default="auto", description='Engine for the heavy mathematics: "auto", "ckzg", "host" or "cuda".'
+    )
+    table: Literal["small", "medium", "large"] | None = Field(
+        default=None,
+        description="Tables of the host engine, memory for speed: about 20, 90 or 150 MiB; unset: medium for "
+        "a disperser, small for others.",
+    )
+    fallback: str | None = Field(
+        default=None,
+        description="Engine to go on with when the first breaks down while it runs; unset: the work of that "
+        "moment fails with 503, and the first is tried again.",
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="Processes or threads of a CPU engine, devices of the cuda engine; unset: one per core, "
+        "all devices.",
+    )
+
+
+class NodeConfig(Section):
+    """Everything that the parts of a node are told. Defaults suit 2 cores and 2 GiB of memory."""
+
+    disperses: bool = Field(default=True, description="Whether the node has the disperser role.")
+    disperser: DisperserConfig = DisperserConfig()
+    member: MemberConfig = MemberConfig()
+    reading: ReadingConfig = ReadingConfig()
+    threads: ThreadsConfig = ThreadsConfig()

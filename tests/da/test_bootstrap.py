@@ -30,6 +30,7 @@ from da.console.logs import JsonFormatter
 from da.protocol.committee import Committee, Member
 from da.settings import Settings
 from gpu import FallbackEngine
+from tests.da.support import nested
 
 SECRET = bytes([0] * 31 + [7])
 
@@ -58,7 +59,7 @@ def settings_of(tmp_path: Path) -> Callable[..., Settings]:
             "committee_file": tmp_path / "committee.json",
             "keystore_file": tmp_path / "key.json",
         }
-        return Settings(**{**values, **changes})
+        return Settings(**nested(**{**values, **changes}))
 
     return make
 
@@ -136,7 +137,7 @@ def test_the_engine_is_opened_as_the_settings_say(
 
 
 def test_an_engine_to_fall_back_to_is_checked_and_counted(settings_of: Callable[..., Settings]) -> None:
-    with pytest.raises(StartupError, match="engine_fallback"):
+    with pytest.raises(StartupError, match=r"engine\.fallback"):
         open_node_engine(settings_of(engine="ckzg", engine_fallback="nonsense"))
     with open_node_engine(settings_of(engine="ckzg", engine_workers=1, engine_fallback="ckzg")) as engine:
         assert isinstance(engine, FallbackEngine)

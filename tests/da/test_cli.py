@@ -20,8 +20,8 @@ import typer
 from da import bls, keystore
 from da.cli import app, main
 from da.protocol.committee import Committee
-from da.settings import Settings, TokenSettings
-from da.tokens import token_digest
+from da.settings import Settings, sections
+from da.tokens import TokenConfig, token_digest
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
 
@@ -240,7 +240,7 @@ def test_a_bad_committee_file_is_told(da: Callable[..., Result], tmp_path: Path)
 def test_a_token_and_its_block_fit(da: Callable[..., Result]) -> None:
     made = da("token", "new", "rollup", "--namespace", "rollup-*", "--namespace", "b", "--json").json()
     (table,) = tomllib.loads(made["settings"])["tokens"]
-    assert TokenSettings(**table).sha256 == token_digest(made["token"])
+    assert TokenConfig(**table).sha256 == token_digest(made["token"])
     assert table["namespaces"] == ["rollup-*", "b"]
     text = da("token", "new", "rollup", "--namespace", "b")
     assert text.out.splitlines()[0].startswith("cellar_")
@@ -263,12 +263,12 @@ def test_a_bad_token_is_a_wrong_command_line(da: Callable[..., Result], argument
 
 def test_the_example_config_is_complete_and_loads(da: Callable[..., Result], tmp_path: Path) -> None:
     text = da("config", "example").out
-    for name in Settings.model_fields:
-        assert re.search(rf"^(?:# )?(?:\[\[)?{name}\b", text, re.MULTILINE), name
+    for name in (*Settings.model_fields, *(field for s in sections().values() for field in s.model_fields)):
+        assert re.search(rf"^(?:# )?\[{{0,2}}{name}\b", text, re.MULTILINE), name
     path = tmp_path / "node.toml"
     path.write_text(text)
     shown = da("config", "show", "--config", path, "--json").json()
-    assert shown["port"] == 4560
+    assert shown["http"]["port"] == 4560
     uncommented = re.sub(r"^# (\w+ = )(?!.*unset)", r"\1", text, flags=re.MULTILINE)
     path.write_text(uncommented)
     assert da("config", "show", "--config", path, "--json").json() == shown
@@ -280,7 +280,7 @@ def test_a_bad_config_is_told_in_one_line(da: Callable[..., Result], tmp_path: P
     for command in (("config", "show"), ("node",)):
         result = da(*command, "--config", path)
         assert (result.code, result.out) == (1, "")
-        assert 'did you mean "port"' in result.err.replace("\n", " ")
+        assert 'did you mean "http.port"' in result.err.replace("\n", " ")
 
 
 def test_a_node_that_cannot_start_says_what_to_do(

@@ -52,9 +52,9 @@ def test_each_node_has_files_of_its_own(tmp_path: Path) -> None:
     assert [member.name for member in committee.dispersers] == ["node-0"]
     for node in made:
         settings = load(node.config)
-        assert node.url == f"http://127.0.0.1:{settings.port}"
+        assert node.url == f"http://127.0.0.1:{settings.http.port}"
         assert settings.data_dir.parent == settings.keystore_file.parent == node.directory
-        assert settings.host == "127.0.0.1"
+        assert settings.http.host == "127.0.0.1"
         for name in ("key.json", "password"):
             assert stat.S_IMODE((node.directory / name).stat().st_mode) == 0o600
     assert load(made[0].config).roles == ("member", "disperser")

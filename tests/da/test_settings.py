@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from da.bootstrap import node_config
-from da.node import NodeConfig
 from da.settings import (
     CLIENT_ENVIRONMENT,
     MAX_CONFIG_BYTES,
+    MOVED,
     Settings,
     SettingsError,
-    TokenSettings,
+    TokenConfig,
     load,
+    sections,
     unknown_environment,
 )
 
@@ -55,11 +54,38 @@ def test_paths_count_from_the_file(write: Callable[[str], Path], tmp_path: Path)
 
 
 def test_stronger_sources_win(write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(REQUIRED + "port = 1\nrows_max = 1\nkeep_alive_s = 1\n")
-    monkeypatch.setenv("DA_PORT", "2")
-    monkeypatch.setenv("da_rows_max", "2")
-    settings = load(path, port=3, rows_max=None)
-    assert (settings.keep_alive_s, settings.rows_max, settings.port) == (1, 2, 3)
+    path = write(REQUIRED + "[http]\nport = 1\nkeep_alive_s = 1\n[disperser]\nrows_max = 1\n")
+    monkeypatch.setenv("DA_HTTP__PORT", "2")
+    monkeypatch.setenv("da_disperser__rows_max", "2")
+    settings = load(path, {"http.port": 3, "disperser.rows_max": None})
+    assert (settings.http.keep_alive_s, settings.disperser.rows_max, settings.http.port) == (1, 2, 3)
+
+
+def test_every_flat_key_is_refused_with_its_new_name(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for old, new in MOVED.items():
+        section, _, field = new.partition(".")
+        with pytest.raises(SettingsError) as caught:
+            load(write(f"{REQUIRED}{old} = 1"))
+        assert f'"{old}" (it is now {new}: write {field} in the table [{section}])' in str(caught.value)
+        monkeypatch.setenv(f"DA_{old.upper()}", "1")
+        with pytest.raises(SettingsError, match=f"is now DA_{section.upper()}__{field.upper()}"):
+            load(write(REQUIRED))
+        monkeypatch.delenv(f"DA_{old.upper()}")
+
+
+def test_each_section_field_can_come_from_the_environment(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(REQUIRED)
+    for name, section in sections().items():
+        for field in section.model_fields:
+            default = getattr(getattr(load(path), name), field)
+            if isinstance(default, bool) or not isinstance(default, int | float):
+                continue
+            monkeypatch.setenv(f"DA_{name}__{field}".upper(), str(default))
+            assert getattr(getattr(load(path), name), field) == default
 
 
 def test_roles_come_as_a_list_or_as_text(
@@ -79,7 +105,7 @@ def test_the_environment_alone_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_settings_are_frozen(write: Callable[[str], Path]) -> None:
     settings = load(write(REQUIRED))
     with pytest.raises(ValueError, match="frozen"):
-        settings.port = 1  # type: ignore[misc]
+        settings.http.port = 1  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -88,18 +114,23 @@ def test_settings_are_frozen(write: Callable[[str], Path]) -> None:
         ('dat_dir = "x"', 'unknown setting "dat_dir" (did you mean "data_dir"?)'),
         ("zzzzzz = 1", 'unknown setting "zzzzzz"'),
         ("[tokenz]\nx = 1", 'did you mean "tokens"?'),
+        ("[http]\nprot = 1", 'unknown setting "http.prot" (did you mean "http.port"?)'),
+        (REQUIRED + "http = 5", "http:"),
         ("", "data_dir: is required"),
-        (REQUIRED + "port = 70000", "port: Input should be less than or equal to 65535 (got 70000)"),
-        (REQUIRED + 'port = "x"', "port:"),
-        (REQUIRED + "port = [1]", "port:"),
+        (
+            REQUIRED + "[http]\nport = 70000",
+            "http.port: Input should be less than or equal to 65535 (got 70000)",
+        ),
+        (REQUIRED + '[http]\nport = "x"', "http.port:"),
+        (REQUIRED + "[http]\nport = [1]", "http.port:"),
         (REQUIRED + "data_dir = 1", "not valid TOML"),
         ("data_dir = 1", "data_dir:"),
         (REQUIRED + "roles = []", "roles: name at least one"),
         (REQUIRED + 'roles = ["king"]', "roles.0:"),
-        (REQUIRED + "payload_bytes_max = 17000000", "payload_bytes_max:"),
+        (REQUIRED + "[disperser]\npayload_bytes_max = 17000000", "disperser.payload_bytes_max:"),
         (
-            REQUIRED + "post_inflight_bytes_max = 5",
-            "post_inflight_bytes_max: must be at least payload_bytes_max",
+            REQUIRED + "[http]\npost_inflight_bytes_max = 5",
+            "http.post_inflight_bytes_max: must be at least disperser.payload_bytes_max",
         ),
         (REQUIRED + '[[tokens]]\nname = "a"', "tokens.0.sha256: Field required"),
         (REQUIRED + '[[tokens]]\nname = "a"\nsha256 = "zz"\nnamespaces = ["a"]', "tokens.0.sha256"),
@@ -133,34 +164,45 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_variable_is_told_with_the_nearest_name() -> None:
-    environ = {"DA_PORTT": "1", "DA_PORT": "1", "OTHER": "1", **dict.fromkeys(CLIENT_ENVIRONMENT, "x")}
-    assert unknown_environment(environ) == ["DA_PORTT (did you mean DA_PORT?)"]
+    environ = {
+        "DA_HTTP__PORTT": "1",
+        "DA_HTTP__PORT": "1",
+        "OTHER": "1",
+        **dict.fromkeys(CLIENT_ENVIRONMENT, "x"),
+    }
+    assert unknown_environment(environ) == ["DA_HTTP__PORTT (did you mean DA_HTTP__PORT?)"]
 
 
-def test_every_limit_of_the_node_is_a_setting_with_the_same_default(write: Callable[[str], Path]) -> None:
-    settings = load(write(REQUIRED))
-    own = {field.name: field.default for field in dataclasses.fields(NodeConfig) if field.name != "disperser"}
-    assert {name: getattr(settings, name) for name in own} == own
-    changed = load(write(REQUIRED + 'rows_max = 3\nroles = ["disperser"]'))
-    assert node_config(changed).rows_max == 3
-    assert node_config(changed).disperser
-    assert not node_config(settings).disperser
+def test_a_node_takes_the_sections_as_they_are(write: Callable[[str], Path]) -> None:
+    settings = load(write(REQUIRED + 'roles = ["disperser"]\n[disperser]\nrows_max = 3'))
+    assert settings.node.disperser is settings.disperser
+    assert settings.node.disperser.rows_max == 3
+    assert settings.node.disperses
+    assert not load(write(REQUIRED)).node.disperses
 
 
-def test_every_setting_has_a_description_and_a_line_in_the_docs() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
-    token_rows = {name for name in TokenSettings.model_fields if name in rows}
-    for name, field in {**Settings.model_fields, **TokenSettings.model_fields}.items():
-        assert field.description, name
-        assert name in rows, f"{name} is missing in {DOCS.name}"
-    assert set(rows) == set(Settings.model_fields) | token_rows, "the docs name settings that do not exist"
+def test_no_field_is_typed_twice() -> None:
+    owners: dict[str, str] = {}
+    for name, section in sections().items():
+        for field in section.model_fields:
+            assert field not in Settings.model_fields, field
+            if field not in ("name", "level", "format"):
+                assert owners.setdefault(field, name) == name, field
 
 
-def test_the_docs_tell_the_true_defaults() -> None:
+def all_fields() -> dict[str, Any]:
+    """Every setting by its dotted name, tokens' fields among them."""
+    fields = {name: field for name, field in Settings.model_fields.items() if name not in sections()}
+    for name, section in {**sections(), "tokens": TokenConfig}.items():
+        fields |= {f"{name}.{inner}": field for inner, field in section.model_fields.items()}
+    return fields
+
+
+def test_the_docs_have_every_setting_with_its_true_default() -> None:
     text = DOCS.read_text(encoding="utf-8")
-    for name, field in Settings.model_fields.items():
-        (row,) = re.findall(rf"^\| `{name}` \| (.+?) \| (.+) \|$", text, re.MULTILINE)
-        assert row == (shown_default(field), field.description), name
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| (.+ \| .+) \|$", text, re.MULTILINE))
+    expected = {name: f"{shown_default(field)} | {field.description}" for name, field in all_fields().items()}
+    assert rows == expected
 
 
 def shown_default(field: Any) -> str:

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from da.protocol import namespace as namespaces
-from da.settings import TokenSettings
 from da.tokens import (
     BurstTooSmall,
     ByteBucket,
@@ -19,6 +18,7 @@ from da.tokens import (
     PostingClosed,
     PostingRights,
     RateExceeded,
+    TokenConfig,
     UnknownToken,
     covers,
     new_token,
@@ -39,7 +39,7 @@ class Clock:
         return self.now_s
 
 
-def entry(token: str, **changes: object) -> TokenSettings:
+def entry(token: str, **changes: object) -> TokenConfig:
     values: dict[str, object] = {
         "name": "a",
         "sha256": token_digest(token),
@@ -47,7 +47,7 @@ def entry(token: str, **changes: object) -> TokenSettings:
         "bytes_per_second": 10,
         "burst_bytes": 100,
     }
-    return TokenSettings(**{**values, **changes})  # type: ignore[arg-type]
+    return TokenConfig(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def test_a_token_is_known_by_its_hash_alone() -> None:
@@ -177,7 +177,7 @@ def test_the_printed_block_admits_the_token() -> None:
     block = settings_block(token, "rollup", ["rollup-*", "other"], 5, 6)
     assert token not in block
     (table,) = tomllib.loads(block)["tokens"]
-    settings = TokenSettings(**table)
+    settings = TokenConfig(**table)
     assert (settings.bytes_per_second, settings.burst_bytes) == (5, 6)
     assert PostingRights([settings]).grant(token, namespaces.parse("rollup-z")).token_name == "rollup"
 

@@ -27,6 +27,7 @@ from da.store.base import BatchRecord
 from da.store.filesystem import Filesystem
 from da.transport.port import BatchPage, RemoteBatch
 from kzg.engine import Engine
+from tests.da.support import nested
 
 T = TypeVar("T")
 NAMESPACE = b"rollup-a".ljust(32, b"\0")
@@ -369,7 +370,7 @@ class World:
         return self.seats[1:]
 
     def config_of(self, member: Member) -> NodeConfig:
-        return NodeConfig(disperser=member.disperser, **self.limits)
+        return NodeConfig(disperses=member.disperser, **nested(**self.limits))
 
     async def __aenter__(self) -> World:
         self._loop = asyncio.get_running_loop()

@@ -20,6 +20,7 @@ from da.bootstrap import NodeServer, server_config
 from da.errors import NotFound
 from da.node import (
     NamespaceListing,
+    NodeConfig,
     PayloadOpening,
     PayloadProof,
     PayloadStatus,
@@ -38,6 +39,7 @@ from da.runtime.metrics import NodeMetrics
 from da.settings import Settings
 from da.store.base import BatchRecord
 from kzg.openings import Opening
+from tests.da.support import nested
 
 NAMESPACE = b"rollup-a".ljust(32, b"\0")
 
@@ -227,7 +229,9 @@ class Running:
     """A server that runs as a node's does."""
 
     def __init__(self, node: Any, settings: Settings) -> None:
-        self.app = create_app(node, settings)
+        self.config = NodeConfig()
+        node.config = settings.node
+        self.app = create_app(node, settings.http, settings.tokens)
         self.context = self.app.state.api
         self.server = NodeServer(server_config(settings, self.app), self.context.stopping)
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -282,7 +286,7 @@ def make_settings(tmp_path: Path) -> Callable[..., Settings]:
             "keystore_file": tmp_path / "key.json",
             "open_posting": True,
         }
-        return Settings(**{**values, **changes})
+        return Settings(**nested(**{**values, **changes}))
 
     return make
 
@@ -292,7 +296,9 @@ def make_client(node: FakeNode, make_settings: Callable[..., Settings]) -> Calla
     """A client of an app around the fake node, without a network."""
 
     def make(**changes: Any) -> httpx.AsyncClient:
-        app = create_app(node, make_settings(**changes))
+        settings = make_settings(**changes)
+        node.config = settings.node
+        app = create_app(node, settings.http, settings.tokens)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         return httpx.AsyncClient(transport=transport, base_url="http://node")
 

@@ -49,7 +49,7 @@ def test_places_are_counted_for_each_owner_and_forgotten() -> None:
 
 
 def test_networks_of_proxies(make_settings: Callable[..., Any]) -> None:
-    networks = make_settings(trusted_proxies="10.0.0.0/8, ::1").trusted_networks
+    networks = make_settings(trusted_proxies="10.0.0.0/8, ::1").http.trusted_networks
     assert is_among("10.1.2.3", networks)
     assert is_among("::1", networks)
     assert is_among("::ffff:10.1.2.3", networks)

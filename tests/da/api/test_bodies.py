@@ -32,12 +32,13 @@ def serve(node, make_settings: Callable[..., Settings]) -> Callable[..., Any]:
     @contextlib.asynccontextmanager
     async def serving(write_check_s: float = 10.0, **changes: Any) -> AsyncIterator[int]:
         settings = make_settings(**changes)
+        node.config = settings.node
         config = uvicorn.Config(
-            create_app(node, settings),
+            create_app(node, settings.http, settings.tokens),
             http=protocol_class(
-                settings.head_timeout_s,
-                settings.body_bytes_per_s_min,
-                connections_per_address_max=settings.connections_per_address_max,
+                settings.http.head_timeout_s,
+                settings.http.body_bytes_per_s_min,
+                connections_per_address_max=settings.http.connections_per_address_max,
                 write_check_s=write_check_s,
             ),
             lifespan="off",
@@ -316,7 +317,9 @@ def test_the_pace_is_the_rate_after_the_grace_and_the_whole_time_at_most() -> No
 
 async def test_a_truncated_body_is_an_error_of_its_own(node, make_settings: Callable[..., Settings]) -> None:
     """What a server tells the app when the sender is gone; the answer can reach nobody, the log can."""
-    app = create_app(node, make_settings())
+    settings = make_settings()
+    node.config = settings.node
+    app = create_app(node, settings.http, settings.tokens)
     for declared, messages in (
         (b"100", [{"type": "http.request", "body": b"abc", "more_body": True}, {"type": "http.disconnect"}]),
         (b"100", [{"type": "http.request", "body": b"abc", "more_body": False}]),

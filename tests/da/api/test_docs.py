@@ -8,7 +8,8 @@ from pathlib import Path
 
 from starlette.routing import Route
 
-from da.api import STATUS, browsing, create_app
+from da.api import browsing
+from da.api.app import STATUS, create_app
 from da.protocol import errors as protocol_errors
 from da.settings import Settings
 
@@ -21,7 +22,9 @@ def test_every_route_is_in_the_docs(node, make_settings: Callable[..., Settings]
     documented = set(
         re.findall(r"^### `(\w+ /[^`]*)`", (REFERENCE / "http.md").read_text("utf-8"), re.MULTILINE)
     )
-    app = create_app(node, make_settings())
+    settings = make_settings()
+    node.config = settings.node
+    app = create_app(node, settings.http, settings.tokens)
     schema = app.openapi()["paths"]
     real = {f"{method.upper()} {path}" for path, methods in schema.items() for method in methods}
     # Routes that the schema leaves out: plain ones, and those of the page that shows it.

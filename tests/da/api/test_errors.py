@@ -11,9 +11,8 @@ import pytest
 
 from da import errors as node_errors
 from da import tokens
-from da.api import STATUS, status_of
 from da.api import errors as api_errors
-from da.api.app import error_fields
+from da.api.app import STATUS, error_fields, status_of
 from da.protocol import errors as protocol_errors
 from kzg import errors as engine_errors
 

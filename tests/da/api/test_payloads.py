@@ -12,8 +12,7 @@ import pytest
 from da.errors import NotFound
 from da.node import Status
 from da.protocol import namespace as namespaces
-from da.settings import TokenSettings
-from da.tokens import new_token, token_digest
+from da.tokens import TokenConfig, new_token, token_digest
 
 pytestmark = pytest.mark.anyio
 
@@ -197,7 +196,7 @@ def token() -> str:
 @pytest.fixture
 def guarded(make_client: Callable[..., httpx.AsyncClient], token: str) -> httpx.AsyncClient:
     """A client of a node with one token."""
-    entry = TokenSettings(
+    entry = TokenConfig(
         name="rollup",
         sha256=token_digest(token),
         namespaces=("rollup-*",),

@@ -137,7 +137,7 @@ def test_a_key_outside_the_committee_and_a_role_not_given_start_nothing(
     with pytest.raises(errors.InvalidRequest):
         Node(NodeConfig(), world.committee, bytes(31) + b"\x77", *ports, clock=lambda: 0)
     with pytest.raises(errors.InvalidRequest):
-        Node(NodeConfig(disperser=True), world.committee, world.seats[1].secret, *ports, clock=lambda: 0)
+        Node(NodeConfig(disperses=True), world.committee, world.seats[1].secret, *ports, clock=lambda: 0)
 
 
 # --- reading ------------------------------------------------------------------------------------

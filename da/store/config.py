@@ -1,0 +1,18 @@
+"""The configuration of the store."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from da.section import MIB, Section
+
+
+class StoreConfig(Section):
+    """Where batches live, and how much room is left."""
+
+    reserve_bytes: int = Field(
+        default=256 * MIB, ge=0, description="Free disk bytes below which the node turns read-only."
+    )
+    bucket_s: int = Field(
+        default=86_400, ge=60, description="Seconds of batches that share a directory and expire together."
+    )
