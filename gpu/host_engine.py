@@ -124,7 +124,10 @@ def available() -> str | None:
     if platform.machine() not in ("x86_64", "AMD64"):
         return f"it is made for x86-64, not {platform.machine()}"
     if _library_path() is None:
-        return "it was not built: the package was installed without a C++17 compiler that knows AVX-512"
+        return (
+            "it was not built, since no C++17 compiler was found when Cellar was installed; install one "
+            "(Debian, Ubuntu: apt-get install g++), then Cellar again (in a checkout: make clean demo)"
+        )
     try:
         library = _library()
     except (OSError, AttributeError) as error:
