@@ -34,7 +34,7 @@ $(RUN_STAMP): $(SOURCES)
 	  "$$python" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade pip
 	@echo "== 2/2 Installing Cellar and its packages into $(VENV), and compiling its fast engine (1 to 3 minutes; downloads 50 MB)"
-	@$(PIP_INSTALL) -e '.[settlement]'
+	@$(PIP_INSTALL) -e '.[settlement]' || { echo "If it was immutables that failed, Python 3.14 has no wheel of it: install gcc and Python's headers (Debian, Ubuntu: apt-get install gcc python3-dev), or name an older Python: make PYTHON=PATH"; exit 1; }
 	@$(BIN)/python scripts/engine_note.py
 	@touch $(RUN_STAMP)
 
