@@ -1,8 +1,9 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
-# A virtual environment in .venv is made at first use and follows pyproject.toml.
+# A virtual environment in .venv is made at first use and follows pyproject.toml. scripts/find_python.sh chooses its
+# Python; `make PYTHON=PATH` names another.
 
 VENV ?= .venv
-PYTHON ?= $(shell command -v python3.12 2>/dev/null && python3.12 -c '' 2>/dev/null || command -v python3.11 2>/dev/null || command -v python3)
+PYTHON ?=
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed
 STAMP := $(VENV)/.installed-dev
@@ -23,16 +24,23 @@ setup: $(STAMP)
 
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard gpu/host/*) $(wildcard gpu/kernels/*)
 
+# pip shows its progress in a terminal; a log has one line for each step.
+PIP_INSTALL = quiet=; [ -t 1 ] || quiet=--quiet; $(BIN)/python -m pip install --disable-pip-version-check $$quiet
+
 # What the programs and the demonstration need; `make test` adds the tools of development.
 $(RUN_STAMP): $(SOURCES)
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 12) else "Cellar needs Python 3.11 or 3.12 (blspy has no wheels for others); found %d.%d. Try: make PYTHON=python3.11" % v)'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[settlement]'
+	@python="$$(sh scripts/find_python.sh $(if $(PYTHON),'$(PYTHON)'))" && \
+	  echo "== 1/2 Making the virtual environment $(VENV) with $$python (10 seconds)" && \
+	  "$$python" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo "== 2/2 Installing Cellar and its packages into $(VENV), and compiling its fast engine (1 to 3 minutes; downloads 50 MB)"
+	@$(PIP_INSTALL) -e '.[settlement]' || { echo "If it was immutables that failed, Python 3.14 has no wheel of it: install gcc and Python's headers (Debian, Ubuntu: apt-get install gcc python3-dev), or name an older Python: make PYTHON=PATH"; exit 1; }
+	@$(BIN)/python scripts/engine_note.py
 	@touch $(RUN_STAMP)
 
 $(STAMP): $(RUN_STAMP)
-	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@echo "== Installing the tools of development into $(VENV) (1 to 3 minutes; downloads 180 MB)"
+	@$(PIP_INSTALL) -e '.[dev]'
 	@touch $(STAMP)
 
 demo: $(RUN_STAMP)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from benchmarks.plot import Plot
+from da import bls
 
 T = TypeVar("T")
 
@@ -124,7 +125,7 @@ def machine() -> str:
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}"
-        for name in ("numpy", "ckzg", "blspy", "httpx", "uvicorn")
+        for name in ("numpy", "ckzg", bls.describe()["library"], "httpx", "uvicorn")
     )
     return (
         f"{processor()}, {memory_gib:.0f} GiB; {platform.system()} {platform.release().split('-')[0]}, "

@@ -32,7 +32,7 @@ def _survey() -> tuple[list[int], list[str]]:
     try:
         from gpu import cuda_device
     except ImportError as error:
-        return [], [f"CuPy cannot be imported ({error}); install cellar-da[cuda]"]
+        return [], [f"CuPy cannot be imported ({error}); in Cellar's checkout: pip install '.[cuda]'"]
     try:
         count = cuda_device.device_count()
     except DeviceError as error:

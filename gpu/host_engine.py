@@ -124,14 +124,18 @@ def available() -> str | None:
     if platform.machine() not in ("x86_64", "AMD64"):
         return f"it is made for x86-64, not {platform.machine()}"
     if _library_path() is None:
-        return "it was not built: the package was installed without a C++17 compiler that knows AVX-512"
+        return (
+            "it was not built, since no C++17 compiler was found when Cellar was installed; install one "
+            "(Debian, Ubuntu: apt-get install g++), then Cellar again (in its checkout: make clean demo, or "
+            "pip install .)"
+        )
     try:
         library = _library()
     except (OSError, AttributeError) as error:
         return f"its library cannot be loaded, install the package again: {error}"
     sources = _digest_of_sources()
     if sources is not None and library.cellar_sources().decode() != sources:
-        return "its library was made of other sources than these: pip install -e . makes it anew"
+        return "its library was made of other sources than these: pip install -e . builds it again"
     missing = library.cellar_missing_feature()
     return f"the processor or the system lacks {missing.decode()}" if missing else None
 

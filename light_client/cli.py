@@ -1,7 +1,7 @@
 """The `light-client` command: where the light client is put together.
 
-Data goes to standard output, progress and errors to standard error. Exit codes: 0 available, 1 unavailable,
-2 usage (arguments, committee file, state directory), 3 undecided.
+Data goes to standard output, progress and errors to standard error. Exit codes: 0 available, 1 unavailable or
+contradicted, 2 no run (arguments, committee file, state directory; no batch yet), 3 undecided.
 
 Does not: hold any logic of sampling; the commands parse, call and print.
 """
@@ -46,8 +46,9 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 available, 1 unavailable, 2 cannot run as told, 3 undecided. Settings may come "
-    "from LIGHT_CLIENT_* variables. Each command's --help has an example.",
+    epilog="Exit codes: 0 available, 1 unavailable or the disperser contradicted itself, 2 the command could "
+    "not run or there is no batch yet, 3 undecided. Settings may come from LIGHT_CLIENT_* variables. Each "
+    "command's --help has an example.",
 )
 
 CommitteeOption = Annotated[
@@ -87,7 +88,7 @@ def sample(
     disperser: DisperserOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Sample one batch. Exit code 0: available, 1: unavailable, 3: undecided."""
+    """Sample one batch. Exit code 0: available, 1: unavailable or contradicted, 3: undecided."""
     settings = load(committee_file=committee, confidence=confidence, state_dir=state, deadline_s=timeout)
 
     async def run(client: LightClient) -> Report:

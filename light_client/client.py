@@ -7,7 +7,8 @@ Flow:
 - The cells are sampled (sampling_run.py); the report is made and appended to the log.
 
 Invariants: every call ends with a report within the deadline, plus one verification; a fault of a member is
-in the report, never an exception. What is raised is the caller's mistake or its disk's.
+in the report, never an exception. What is raised is the caller's mistake or its disk's, or that there is no
+batch to report on.
 
 Does not: read settings or files but the state directory's; the program does (cli.py).
 """
@@ -38,12 +39,13 @@ from light_client.errors import (
     BatchNotFound,
     BatchPending,
     BatchUnreached,
+    NoBatchYet,
     UnverifiedBatch,
 )
 from light_client.log import HeaderLog
 from light_client.lookup import BatchFinder, choose_dispersers, parse_reference
 from light_client.peers import Members
-from light_client.report import EXIT_CODES, CostReport, Report, Status
+from light_client.report import CostReport, Report, Status, exit_code
 from light_client.sampling_run import Pause, SamplingRun
 from light_client.settings import LightClientSettings, SettingsError
 from light_client.witness import Witness
@@ -118,6 +120,7 @@ class LightClient:
 
         Raises:
             InvalidReference, UnknownDisperser, SettingsError: the caller's mistake.
+            NoBatchYet: `latest`, and nothing was posted yet.
             StateError: the state directory cannot be used.
         """
         wanted = parse_reference(reference)
@@ -132,6 +135,8 @@ class LightClient:
         try:
             async with asyncio.timeout(self.settings.deadline_s):
                 batch = await finder.find(wanted, dispersers, known_heights)
+        except NoBatchYet:
+            raise
         except (BatchNotFound, BatchPending, BatchExpired, BatchUnreached) as error:
             status = {BatchPending: Status.PENDING, BatchExpired: Status.EXPIRED}
             outcome = _Outcome(Verdict.UNDECIDED, status.get(type(error), Status.UNDECIDED), str(error))
@@ -231,6 +236,8 @@ class LightClient:
         self, reference: str, outcome: _Outcome, start: _Start, witness: Witness, **parts: object
     ) -> Report:
         facts: dict[str, object] = {"batch": None, "sampling": None, "previous": ()}
+        accusations = describe_accusations(witness)
+        equivocations = describe_equivocations(witness.equivocations, self.committee)
         return Report.model_validate(
             {
                 **facts,
@@ -239,10 +246,10 @@ class LightClient:
                 "verdict": outcome.verdict,
                 "status": outcome.status,
                 "reason": outcome.reason,
-                "exit_code": EXIT_CODES[outcome.verdict],
-                "accusations": describe_accusations(witness),
+                "exit_code": exit_code([outcome.verdict], accusations, equivocations),
+                "accusations": accusations,
                 "silences": describe_silences(witness),
-                "equivocations": describe_equivocations(witness.equivocations, self.committee),
+                "equivocations": equivocations,
                 "cost": CostReport(
                     requests=self.members.requests_sent - start.requests,
                     bytes_received=self.members.bytes_received - start.bytes_received,

@@ -5,6 +5,7 @@
       UnknownDisperser(text)            a disperser that the committee does not have, or one must be named
       StateError                        the state directory cannot be used
       BatchNotFound(reference)          every member says, for certain, that it has no such batch
+        NoBatchYet(asked)               `latest` of a log in which no member has ever had a batch
       BatchExpired(reference)           members say that they dropped it after the retention
       BatchPending(reference)           members have it, but it has no certificate yet
       BatchUnreached(reference)         none gave a batch that verifies, and some could not be asked
@@ -51,6 +52,15 @@ class BatchNotFound(LightClientError):
     def __init__(self, reference: str) -> None:
         super().__init__(f"no member knows {reference}")
         self.reference = reference
+
+
+class NoBatchYet(BatchNotFound):
+    """The newest batch was asked for; no member has one, and none is known here from before."""
+
+    def __init__(self, asked: int) -> None:
+        super().__init__("latest")
+        self.args = (f"no batch yet (members asked: {asked}); post one first",)
+        self.asked = asked
 
 
 class BatchExpired(LightClientError):

@@ -29,6 +29,7 @@ from light_client.errors import (
     BatchPending,
     BatchUnreached,
     InvalidReference,
+    NoBatchYet,
     PeerExpired,
     PeerMisbehaved,
     PeerUnknown,
@@ -126,6 +127,7 @@ class BatchFinder:
 
         Raises:
             BatchNotFound, BatchExpired, BatchPending, BatchUnreached: no member gave it, and why.
+            NoBatchYet: the newest batch, and neither a member nor `known_heights` knows of any.
             UnknownDisperser: a height alone, while there are several logs.
         """
         if reference.hash is not None:
@@ -246,6 +248,8 @@ class BatchFinder:
             )
         )
         found = [result for result in results if isinstance(result, VerifiedBatch)]
+        if not found and not known_heights and set(results) <= {_Outcome.UNKNOWN}:
+            raise NoBatchYet(count)
         if not found:
             raise _failure(LATEST, [result for result in results if isinstance(result, _Outcome)])
         return max(found, key=lambda batch: (batch.header.timestamp_ms, batch.header.height))

@@ -11,6 +11,7 @@ Does not: gather the facts (describe.py), nor draw them on a terminal (display.p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
@@ -220,14 +221,28 @@ class RoundReport(_Model):
     @property
     def exit_code(self) -> int:
         """1 for a contradiction or an unavailable batch, 3 for an undecided one, else 0."""
-        verdicts = {report.verdict for report in self.reports}
-        contradicted = bool(self.equivocations) or any(
-            accusation.fault in CONTRADICTIONS for accusation in self.accusations
+        return exit_code(
+            [report.verdict for report in self.reports],
+            [*self.accusations, *(each for report in self.reports for each in report.accusations)],
+            [*self.equivocations, *(each for report in self.reports for each in report.equivocations)],
         )
-        if contradicted or Verdict.UNAVAILABLE in verdicts:
-            return EXIT_CODES[Verdict.UNAVAILABLE]
-        return EXIT_CODES[Verdict.UNDECIDED if Verdict.UNDECIDED in verdicts else Verdict.AVAILABLE]
 
     def to_json(self) -> str:
         """The round as one line of JSON."""
         return self.model_dump_json(by_alias=True)
+
+
+def exit_code(
+    verdicts: Sequence[Verdict],
+    accusations: Sequence[AccusationReport],
+    equivocations: Sequence[EquivocationReport],
+) -> int:
+    """1 where settling would be wrong, else 3 for an undecided batch, else 0.
+
+    A disperser that contradicted itself keeps two logs: that the data of one of them is available is no
+    reason to settle on it. So a contradiction counts as much as an unavailable batch.
+    """
+    contradicted = bool(equivocations) or any(each.fault in CONTRADICTIONS for each in accusations)
+    if contradicted or Verdict.UNAVAILABLE in verdicts:
+        return EXIT_CODES[Verdict.UNAVAILABLE]
+    return EXIT_CODES[Verdict.UNDECIDED if Verdict.UNDECIDED in verdicts else Verdict.AVAILABLE]

@@ -31,7 +31,7 @@ def demo(
     except ImportError as error:
         fail(
             f"the demonstration settles on an in-process L1 and needs more packages ({error.name}); "
-            "install them with: pip install 'cellar-da[settlement]'"
+            "install them with, in Cellar's checkout: pip install '.[settlement]'"
         )
     from da.demo.narrator import Narrator
 

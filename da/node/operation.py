@@ -9,6 +9,7 @@ import asyncio
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from da import bls
 from da.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Operation:
             "columns": list(context.custody),
             "retention_s": context.committee.retention_s,
             "engine": context.engine.describe(),
+            "bls": bls.describe(),
             "logs": heights,
             "payloads_waiting": self._batcher.waiting,
             "repairs_waiting": self._repair.waiting,

@@ -221,7 +221,7 @@ def test_without_cupy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delitem(sys.modules, "gpu.cuda_device")
     monkeypatch.delattr("gpu.cuda_device")
     monkeypatch.setitem(sys.modules, "cupy", None)
-    assert "cellar-da[cuda]" in cuda_engine.available()
+    assert "pip install '.[cuda]'" in cuda_engine.available()
 
 
 # --- working

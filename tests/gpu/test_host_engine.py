@@ -407,6 +407,7 @@ def test_options_out_of_range_are_refused(library: ctypes.CDLL, options: dict) -
 def test_without_its_library_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(host_engine.gpu, "__path__", [str(tmp_path)])
     assert "was not built" in str(host_engine.available())
+    assert "apt-get install g++" in str(host_engine.available())
     with pytest.raises(EngineUnavailable):
         HostEngine()
 

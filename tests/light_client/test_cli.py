@@ -93,6 +93,35 @@ def test_the_three_verdicts_have_their_exit_codes(
 
 
 @pytest.mark.process
+def test_an_empty_network_is_no_verdict(
+    light_client: _LightClient, served: World, committee_file: Path, tmp_path: Path
+) -> None:
+    options = ("--committee", committee_file, "--state", tmp_path, "--json")
+    ended = light_client("sample", "latest", *options)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "light-client: no batch yet (members asked: 4); post one first\n" in ended.stderr
+    assert light_client("history", "--state", tmp_path).stdout == ""
+    watched = light_client("watch", "--once", *options)
+    assert (watched.returncode, watched.stdout) == (0, "")
+
+
+@pytest.mark.process
+def test_a_batch_of_a_disperser_that_contradicted_itself_is_not_to_settle_on(
+    light_client: _LightClient, served: World, committee_file: Path, tmp_path: Path
+) -> None:
+    served.chain(1)
+    options = ("sample", "latest", "--committee", committee_file, "--state", tmp_path)
+    assert light_client(*options).returncode == 0
+    other = served.make_batch(timestamp_ms=served.members[0].batches[0].header.timestamp_ms + 1)
+    for member in served.members:
+        member.batches = [other]
+    contradicted = light_client(*options)
+    assert contradicted.returncode == 1
+    assert contradicted.stdout.startswith("AVAILABLE")
+    assert "signed two headers at height 1" in contradicted.stdout
+
+
+@pytest.mark.process
 def test_the_engine_is_the_one_that_was_asked_for(
     light_client: _LightClient,
     served: World,

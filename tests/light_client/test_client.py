@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from da.protocol.custody import holders_of
-from light_client import Fault, Report, Status
+from light_client import Fault, NoBatchYet, Report, Status
 from sampling import Verdict, confidence_of, samples_needed
 
 from .conftest import NOW_MS, RECORD_BYTES, Batch, World, not_found, run, until_disconnected
@@ -466,7 +466,25 @@ def test_latest_is_the_highest_that_anybody_proves(world: World, tmp_path: Path)
     assert len([path for path in world.members[5].paths if path == "/v1/batches"]) <= 9
 
 
-def test_latest_of_an_empty_log_is_unknown(world: World, tmp_path: Path) -> None:
+def test_latest_of_an_empty_log_is_no_verdict(world: World, tmp_path: Path) -> None:
+    with pytest.raises(NoBatchYet, match=r"^no batch yet \(members asked: 4\); post one first$"):
+        _sample(world, tmp_path, "latest")
+
+
+def test_latest_is_undecided_where_a_member_could_not_be_asked(world: World, tmp_path: Path) -> None:
+    async def overloaded(request: Request) -> Response | None:
+        return Response(status_code=503)
+
+    world.members[0].intercept = overloaded
+    report = _sample(world, tmp_path, "latest", head_members=6)
+    assert (report.verdict, report.batch) == (Verdict.UNDECIDED, None)
+
+
+def test_members_that_deny_a_log_that_is_known_do_not_make_it_empty(world: World, tmp_path: Path) -> None:
+    world.chain(1)
+    _sample(world, tmp_path)
+    for member in world.members:
+        member.batches = []
     report = _sample(world, tmp_path, "latest")
     assert (report.verdict, report.batch) == (Verdict.UNDECIDED, None)
 
@@ -488,6 +506,7 @@ def test_two_certified_headers_at_one_height_are_reported_as_evidence(world: Wor
     )
     assert Fault.EQUIVOCATION in {accusation.fault for accusation in report.accusations}
     assert report.accusations[0].member == world.disperser.name
+    assert (report.verdict, report.exit_code) == (Verdict.AVAILABLE, 1)
 
 
 def test_a_header_that_does_not_follow_is_held_against_the_disperser(world: World, tmp_path: Path) -> None:
@@ -499,6 +518,7 @@ def test_a_header_that_does_not_follow_is_held_against_the_disperser(world: Worl
     report = _sample(world, tmp_path, "2")
     (accusation,) = report.accusations
     assert (accusation.fault, accusation.member) == (Fault.BROKEN_CHAIN, world.disperser.name)
+    assert (report.verdict, report.exit_code) == (Verdict.AVAILABLE, 1)
 
 
 def test_unknown_routes_of_a_proxy_are_no_refusal(world: World, tmp_path: Path) -> None:

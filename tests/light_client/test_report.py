@@ -13,10 +13,10 @@ from pydantic import BaseModel
 from rich.console import Console
 
 import light_client
-from light_client import LightClientSettings, Report, RoundReport
+from light_client import Fault, LightClientSettings, Report, RoundReport
 from light_client.cli import app
 from light_client.display import print_history, print_report, print_round
-from light_client.report import AccusationReport, CostReport, SilenceReport, Status
+from light_client.report import EXIT_CODES, AccusationReport, CostReport, SilenceReport, Status, exit_code
 from light_client.settings import ENV_PREFIX
 from sampling import Verdict
 
@@ -158,6 +158,40 @@ def test_the_package_exports_what_it_says() -> None:
     assert len(set(light_client.__all__)) == len(light_client.__all__)
     for name in light_client.__all__:
         assert getattr(light_client, name) is not None
+
+
+def _accusation(fault: Fault) -> AccusationReport:
+    return AccusationReport(
+        member="a",
+        member_id="0x",
+        url="http://a",
+        fault=fault,
+        reason="",
+        row=None,
+        column=None,
+        sent_bytes=0,
+        sent_sha256="",
+        evidence=None,
+    )
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+@pytest.mark.parametrize("fault", list(Fault))
+def test_a_contradiction_is_no_exit_code_to_settle_on(verdict: Verdict, fault: Fault) -> None:
+    contradicted = fault in (Fault.EQUIVOCATION, Fault.BROKEN_CHAIN)
+    accusations = (_accusation(fault),)
+    assert exit_code([verdict], accusations, ()) == (1 if contradicted else EXIT_CODES[verdict])
+    report = _report(verdict=verdict, exit_code=EXIT_CODES[verdict], accusations=accusations)
+    seen = RoundReport(
+        disperser="a",
+        head=1,
+        new_headers=(),
+        reports=(report,),
+        accusations=(),
+        silences=(),
+        equivocations=(),
+    )
+    assert seen.exit_code == (1 if contradicted else EXIT_CODES[verdict])
 
 
 @pytest.mark.parametrize("reports", [(), (_report(),)])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from da import errors
+from da import bls, errors
 from da.node import Node, NodeConfig, Status, samples
 from da.node.samples import RecordCache
 from da.protocol.payload import payload_id as make_payload_id
@@ -473,6 +473,7 @@ def test_what_an_operator_sees(tmp_path: Path, engine: Engine) -> None:
         assert info["name"] == "node-0"
         assert info["roles"] == ["member", "disperser"]
         assert info["engine"]["engine"] == "ckzg"  # type: ignore[index]
+        assert info["bls"] == bls.describe()
         assert info["logs"]["0x" + world.disperser.id.hex()]["certified_height"] == 1  # type: ignore[index]
         await asyncio.sleep(10)
         metrics = node.metrics.exposition().decode()
