@@ -21,7 +21,7 @@ help:
 
 setup: $(STAMP)
 
-SOURCES := pyproject.toml CMakeLists.txt $(wildcard gpu/host/*) $(wildcard gpu/kernels/*)
+SOURCES := pyproject.toml CMakeLists.txt gpu/constants.py $(wildcard gpu/host/*.?pp) $(wildcard gpu/kernels/*.cuh)
 
 # What the programs and the demonstration need; `make test` adds the tools of development.
 $(RUN_STAMP): $(SOURCES)

@@ -30,11 +30,11 @@ import numpy as np
 from benchmarks.plot import BATCHES as PLOTTED
 from benchmarks.plot import Plot, rows_per_second
 from erasure.constants import BYTES_PER_BLOB
-from gpu.cuda_engine import CudaEngine
-from gpu.device import Arena, Argument, Device, Queue
-from gpu.kernel_engine import KernelEngine
-from gpu.pipeline import Commit, Prove, Rows
-from gpu.tables import LEAST_INVERTING_THREADS, POINTS_PER_INVERSION, Comb, Tables, each
+from gpu.cuda.device import Arena, Argument, Device, Queue
+from gpu.cuda.engine import CudaEngine
+from gpu.cuda.kernel_engine import KernelEngine
+from gpu.cuda.pipeline import Commit, Prove, Rows
+from gpu.cuda.tables import LEAST_INVERTING_THREADS, POINTS_PER_INVERSION, Comb, Tables, each
 from kzg import trusted_setup
 from kzg.types import Bytes
 

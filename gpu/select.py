@@ -4,7 +4,7 @@
 lanes), `ckzg` (always there). It logs its choice, and why the faster ones were passed over, once. An engine
 asked for by name is that engine or an EngineUnavailable: never a silent fallback.
 
-An engine other than ckzg is a module of this package (`gpu.cuda_engine`, `gpu.host_engine`) with a function
+An engine other than ckzg is a module of this package (`gpu.cuda.engine`, `gpu.host.engine`) with a function
 `available()`, which says None or the reason why it cannot run here, and a class that implements
 `kzg.engine.Engine`. The module is imported only when it is considered, so that importing `gpu` costs nothing.
 """
@@ -22,7 +22,7 @@ from kzg.errors import EngineUnavailable
 
 logger = logging.getLogger("cellar.engine")
 
-_ACCELERATED: Final = {"cuda": ("gpu.cuda_engine", "CudaEngine"), "host": ("gpu.host_engine", "HostEngine")}
+_ACCELERATED: Final = {"cuda": ("gpu.cuda.engine", "CudaEngine"), "host": ("gpu.host.engine", "HostEngine")}
 ENGINE_NAMES: Final = ("auto", *_ACCELERATED, "ckzg")
 
 
@@ -37,7 +37,7 @@ def open_engine(
             all devices.
         proving: False for a program that proves rarely or never, and would rather have the memory of the
             tables (about 96 MiB); it still can.
-        table: of the host engine, memory for speed: "small", "medium" or "large" (`gpu.host_engine.TABLES`);
+        table: of the host engine, memory for speed: "small", "medium" or "large" (`gpu.host.engine.TABLES`);
             None means medium to prove, else small. Other engines have no such choice.
 
     Raises:

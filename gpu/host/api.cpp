@@ -1,4 +1,4 @@
-// The C interface of the host engine: what gpu/host_engine.py calls through ctypes (which releases the GIL).
+// The C interface of the host engine: what gpu/host/engine.py calls through ctypes (which releases the GIL).
 //
 // Arguments were checked by the caller: shapes, contiguity, indices. No exception leaves a function; a status of
 // Engine::Status is returned instead.

@@ -27,13 +27,13 @@ inline Xyzz<Fp> multiply_generator(const u8* scalars) {
 struct EngineSetup {
   const u8* lagrange;             // [4096][48] in the order of a blob's elements
   const u8* monomial;             // [4096][48]
-  const i16* matrix_digits;       // gpu.folding.matrix_digits
+  const i16* matrix_digits;       // gpu.host.folding.matrix_digits
   const i16* root_digits;         // gpu.convolution.root_digits
   const u8* blinding;             // [128][32] random scalars in the order of columns
   const u8* blinding_image;       // [128][32] what the proofs' transform makes of them
   const u8* random;               // [8][32] random scalars
-  const u8* lines;                // gpu.pairing.line_bytes of [s^64] and [1]
-  const u8* frobenius;            // gpu.pairing.frobenius_bytes
+  const u8* lines;                // gpu.host.pairing.line_bytes of [s^64] and [1]
+  const u8* frobenius;            // gpu.host.pairing.frobenius_bytes
   int t, b, commitment_b;
 };
 

@@ -10,7 +10,7 @@ import ckzg
 import numpy as np
 import pytest
 
-from gpu import host_engine
+from gpu.host import engine as host_engine
 from kzg import trusted_setup
 from kzg.types import Bytes
 from tests.gpu.host_device import Kernels, compile_kernels

@@ -15,9 +15,10 @@ import threading
 import numpy as np
 from py_arkworks_bls12381 import G1Point, G2Point
 
-import gpu
-from gpu import host_engine, pairing
-from gpu.host_engine import HostEngine
+import gpu.host
+from gpu.host import engine as host_engine
+from gpu.host import pairing
+from gpu.host.engine import HostEngine
 from kzg.errors import EngineClosed, KzgError
 
 
@@ -161,7 +162,7 @@ class Watched:
 
 
 def main(directory: str) -> None:
-    gpu.__path__ = [directory]
+    gpu.host.__path__ = [directory]
     watched = Watched(host_engine._library())
     host_engine._library = lambda: watched
     for table in ("small", "medium"):

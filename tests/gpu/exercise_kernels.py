@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpu import kernel_engine, tables
-from gpu.device import Arena, Device, Queue, Region
-from gpu.kernel_engine import KernelEngine
-from gpu.operations import CompleteRows
-from gpu.source import kernels
-from gpu.tables import each
+from gpu.cuda import kernel_engine, tables
+from gpu.cuda.device import Arena, Device, Queue, Region
+from gpu.cuda.kernel_engine import KernelEngine
+from gpu.cuda.operations import CompleteRows
+from gpu.cuda.source import kernels
+from gpu.cuda.tables import each
 
 WINDOWS = (6, 6)
 
@@ -89,7 +89,7 @@ def main() -> None:
         device: Device = HostDevice(Kernels(ctypes.CDLL(sys.argv[1])))
         launched = note_launches(HostQueue)
     else:
-        from gpu.cuda_device import CudaDevice, CudaQueue
+        from gpu.cuda.cupy_device import CudaDevice, CudaQueue
 
         device = CudaDevice(0)
         launched = note_launches(CudaQueue)

@@ -19,12 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-cuda_device = pytest.importorskip("gpu.cuda_device", reason="CuPy is not installed", exc_type=ImportError)
+cupy_device = pytest.importorskip(
+    "gpu.cuda.cupy_device", reason="CuPy is not installed", exc_type=ImportError
+)
 
 import cupy  # noqa: E402 (after the check that it can be imported)
 
-from gpu import cuda_engine, kernel_engine  # noqa: E402
-from gpu.device import DeviceError, DeviceMemoryError, Region  # noqa: E402
+from gpu.cuda import engine as cuda_engine  # noqa: E402
+from gpu.cuda import kernel_engine  # noqa: E402
+from gpu.cuda.device import DeviceError, DeviceMemoryError, Region  # noqa: E402
 from gpu.fallback import FallbackEngine  # noqa: E402
 from kzg import parity  # noqa: E402
 from kzg.errors import EngineFailed, EngineUnavailable  # noqa: E402
@@ -41,10 +44,10 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """A function that puts a FakeCupy in CuPy's place."""
 
     def put(fake: FakeCupy) -> FakeCupy:
-        monkeypatch.setattr(cuda_device, "cupy", fake)
+        monkeypatch.setattr(cupy_device, "cupy", fake)
         return fake
 
-    monkeypatch.setattr(cuda_device.nvrtc, "cached_cubin", lambda source, architecture: b"cubin")
+    monkeypatch.setattr(cupy_device.nvrtc, "cached_cubin", lambda source, architecture: b"cubin")
     return put
 
 
@@ -77,14 +80,14 @@ def test_cupy_takes_the_arguments_of_kernels_as_they_are() -> None:
     function = cupy.cuda.function.Function.__new__(cupy.cuda.function.Function)
     stream = types.SimpleNamespace(ptr=0)
     with pytest.raises(cupy.cuda.runtime.CUDARuntimeError):
-        function((1,), (64,), tuple(map(cuda_device._value, (5, None, Region(1 << 40, 8)))), 0, stream)
+        function((1,), (64,), tuple(map(cupy_device._value, (5, None, Region(1 << 40, 8)))), 0, stream)
     with pytest.raises(TypeError):
         function((1,), (64,), (object(),), 0, stream)
 
 
 def test_what_goes_up_comes_down(install: Install) -> None:
     install(FakeCupy(None))
-    device = cuda_device.CudaDevice(0)
+    device = cupy_device.CudaDevice(0)
     assert device.name == "Fake GPU (0)"
     region, other = device.allocate(1024), device.allocate(1024)
     queue = device.queue()
@@ -107,7 +110,7 @@ def test_what_goes_up_comes_down(install: Install) -> None:
 
 def test_kernels_get_typed_arguments(install: Install) -> None:
     fake = install(FakeCupy(None))
-    device = cuda_device.CudaDevice(0)
+    device = cupy_device.CudaDevice(0)
     region = device.allocate(64)
     queue = device.queue()
     queue.launch("normalise", 3, region, region, 5, 5, None, 1)
@@ -119,7 +122,7 @@ def test_kernels_get_typed_arguments(install: Install) -> None:
 
 def test_errors_are_told_apart(install: Install) -> None:
     fake = install(FakeCupy(None))
-    device = cuda_device.CudaDevice(0)
+    device = cupy_device.CudaDevice(0)
     with pytest.raises(DeviceMemoryError):
         device.allocate(1 << 33)
     queue, region = device.queue(), device.allocate(1)
@@ -135,7 +138,7 @@ def test_errors_are_told_apart(install: Install) -> None:
 def test_each_thread_finds_its_current_device_unchanged(install: Install) -> None:
     """Two threads on two devices, each step of one between two steps of the other."""
     fake = install(FakeCupy(None, devices=3))
-    devices = [cuda_device.CudaDevice(index) for index in (1, 2)]
+    devices = [cupy_device.CudaDevice(index) for index in (1, 2)]
     turns = threading.Barrier(2)
 
     def work(index: int) -> int:
@@ -218,8 +221,8 @@ def test_too_little_memory_for_tables_is_said(install: Install) -> None:
 
 
 def test_without_cupy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "gpu.cuda_device")
-    monkeypatch.delattr("gpu.cuda_device")
+    monkeypatch.delitem(sys.modules, "gpu.cuda.cupy_device")
+    monkeypatch.delattr("gpu.cuda.cupy_device")
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert "cellar-da[cuda]" in cuda_engine.available()
 
@@ -235,12 +238,12 @@ def _working(library: Kernels, devices: int) -> Iterator[Working]:
     """The engine with its kernels. Who uses it puts its FakeCupy in CuPy's place."""
     fake = FakeCupy(library, devices)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cuda_device, "cupy", fake)
-        patch.setattr(cuda_device.nvrtc, "cached_cubin", lambda source, architecture: b"cubin")
+        patch.setattr(cupy_device, "cupy", fake)
+        patch.setattr(cupy_device.nvrtc, "cached_cubin", lambda source, architecture: b"cubin")
         engine = cuda_engine.CudaEngine(windows=WINDOWS)
     yield fake, engine
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cuda_device, "cupy", fake)
+        patch.setattr(cupy_device, "cupy", fake)
         engine.close()
     assert fake.allocated == 0
 

@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpu import kernel_engine
-from gpu.device import Arena, DeviceError, DeviceMemoryError
-from gpu.kernel_engine import KernelEngine
-from gpu.operations import CompleteRows
-from gpu.pipeline import Prove, Rows
-from gpu.source import KERNEL_DIRECTORY, device_source, kernels
-from gpu.verification import VerifyCells
+from gpu.cuda import kernel_engine
+from gpu.cuda.device import Arena, DeviceError, DeviceMemoryError
+from gpu.cuda.kernel_engine import KernelEngine
+from gpu.cuda.operations import CompleteRows
+from gpu.cuda.pipeline import Prove, Rows
+from gpu.cuda.source import KERNEL_DIRECTORY, device_source, kernels
+from gpu.cuda.verification import VerifyCells
 from kzg import parity
 from kzg.engine import Engine
 from kzg.errors import (

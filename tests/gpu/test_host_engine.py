@@ -21,11 +21,12 @@ import ckzg
 import numpy as np
 import pytest
 
+import gpu.host
 from erasure import columns
 from erasure.constants import BLS_MODULUS, CELLS_PER_EXT_BLOB
-from gpu import host_engine
-from gpu.host_engine import HostEngine
-from gpu.loader import LAMBDA
+from gpu.constants import LAMBDA
+from gpu.host import engine as host_engine
+from gpu.host.engine import HostEngine
 from kzg import parity as kzg_parity
 from kzg import trusted_setup
 from kzg.errors import (
@@ -405,7 +406,7 @@ def test_options_out_of_range_are_refused(library: ctypes.CDLL, options: dict) -
 
 
 def test_without_its_library_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(host_engine.gpu, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(gpu.host, "__path__", [str(tmp_path)])
     assert "was not built" in str(host_engine.available())
     with pytest.raises(EngineUnavailable):
         HostEngine()
@@ -440,7 +441,7 @@ def test_a_library_that_is_older_than_its_sources_is_refused(monkeypatch: pytest
 
 def test_a_damaged_library_is_a_reason_not_a_crash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "cellar_host.so").write_bytes(b"\x7fELF no more")
-    monkeypatch.setattr(host_engine.gpu, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(gpu.host, "__path__", [str(tmp_path)])
     host_engine._library.cache_clear()
     try:
         assert "cannot be loaded" in str(host_engine.available())
@@ -524,7 +525,7 @@ def test_cells_of_the_whole_matrix_verify_against_the_data_commitments(engine: H
 STARVED = """
 import resource, sys
 import numpy as np
-from gpu.host_engine import HostEngine
+from gpu.host.engine import HostEngine
 from kzg.errors import EngineFailed, EngineUnavailable
 
 def address_space():
@@ -585,7 +586,7 @@ def test_a_child_forked_while_the_engine_is_busy_may_close_it(library: ctypes.CD
 BUSY = """
 import sys, threading
 import numpy as np
-from gpu.host_engine import HostEngine
+from gpu.host.engine import HostEngine
 
 engine = HostEngine(workers=2, table="small")
 blobs = np.zeros((16, 131072), dtype=np.uint8)
@@ -611,7 +612,7 @@ def test_a_program_may_end_while_the_engine_works(library: ctypes.CDLL, ending: 
 INTERRUPTED = """
 import os, signal, threading
 import numpy as np
-from gpu.host_engine import HostEngine
+from gpu.host.engine import HostEngine
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 blobs = np.zeros((64, 131072), dtype=np.uint8)

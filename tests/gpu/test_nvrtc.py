@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-nvrtc = pytest.importorskip("gpu.nvrtc", reason="CuPy or NVRTC is not installed", exc_type=ImportError)
+nvrtc = pytest.importorskip("gpu.cuda.nvrtc", reason="CuPy or NVRTC is not installed", exc_type=ImportError)
 
-from gpu.source import device_source, kernels  # noqa: E402 (after the check that they can be compiled)
+from gpu.cuda.source import device_source, kernels  # noqa: E402 (after the check that they can be compiled)
 from tests.gpu.cubin import Cost, costs  # noqa: E402
 from tests.gpu.record_budget import ARCHITECTURES, PATH  # noqa: E402
 

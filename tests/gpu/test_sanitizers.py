@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu.source import kernels
+from gpu.cuda.source import kernels
 from tests.gpu.host_device import build_library
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -97,7 +97,7 @@ def test_auto_goes_on_when_an_engine_cannot_be_opened_after_all(engines, monkeyp
     def fail(workers: int | None) -> FakeEngine:
         raise EngineUnavailable("cuda", "the device is full")
 
-    monkeypatch.setattr(select.importlib.import_module("gpu.cuda_engine"), "CudaEngine", fail)
+    monkeypatch.setattr(select.importlib.import_module("gpu.cuda.engine"), "CudaEngine", fail)
     assert gpu.open_engine().name == "host"
     with pytest.raises(EngineUnavailable, match="the device is full; choose another"):
         gpu.open_engine("cuda")

@@ -14,7 +14,7 @@ device reports as broken fails that call with EngineFailed.
 
 Blinding scalars come from `secrets` when the engine opens. Constant time is no goal: all data here is public.
 
-What it does not do: know what a device is (`gpu.cuda_device`).
+What it does not do: know what a device is (`gpu.cuda.cupy_device`).
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ import numpy as np
 from py_arkworks_bls12381 import GT, G1Point, G2Point
 
 from erasure.constants import BLS_MODULUS, BYTES_PER_BLOB, BYTES_PER_CELL, CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
-from gpu.device import Arena, Device, DeviceError, DeviceMemoryError, Queue, Region
+from gpu.cuda.device import Arena, Device, DeviceError, DeviceMemoryError, Queue, Region
+from gpu.cuda.operations import CommitRows, CompleteRows, Job, Operation
+from gpu.cuda.parity import ParityCells, ParityProofs
+from gpu.cuda.tables import Comb, Tables, build, commitment_comb, proof_comb, resident_bytes
+from gpu.cuda.verification import VerifyCells
 from gpu.factors import distinct
-from gpu.operations import CommitRows, CompleteRows, Job, Operation
-from gpu.parity import ParityCells, ParityProofs
-from gpu.tables import Comb, Tables, build, commitment_comb, proof_comb, resident_bytes
-from gpu.verification import VerifyCells
 from kzg import trusted_setup
 from kzg.checks import (
     check_blobs,

@@ -32,7 +32,7 @@ from typing import Any, Final
 import numpy as np
 from py_arkworks_bls12381 import G2Point
 
-import gpu
+import gpu.host
 from erasure.columns import parity_weight_row
 from erasure.constants import (
     BLS_MODULUS,
@@ -43,8 +43,8 @@ from erasure.constants import (
 )
 from gpu.convolution import proof_transform, root_digits
 from gpu.factors import distinct, random_factors, sums_of_factors
-from gpu.folding import matrix_digits
-from gpu.pairing import frobenius_bytes, line_bytes
+from gpu.host.folding import matrix_digits
+from gpu.host.pairing import frobenius_bytes, line_bytes
 from kzg import trusted_setup
 from kzg.checks import (
     check_blobs,
@@ -138,19 +138,19 @@ def available() -> str | None:
 
 def _library_path() -> Path | None:
     """Where the library is: beside this module, or, of an editable install, elsewhere; the newest one."""
-    candidates = [Path(directory) / _LIBRARY_NAME for directory in gpu.__path__]
+    candidates = [Path(directory) / _LIBRARY_NAME for directory in gpu.host.__path__]
     return max(filter(Path.is_file, candidates), key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _digest_of_sources() -> str | None:
     """What the library says of itself if it is made of these sources; None where they are not installed."""
-    root = Path(__file__).parents[1]
-    if not (root / "gpu" / "host").is_dir():
+    root = Path(__file__).parents[2]
+    if not (root / "gpu" / "host" / "api.cpp").is_file():
         return None
     sources = [
         *root.glob("gpu/host/*.[ch]pp"),
         *root.glob("gpu/kernels/*.cuh"),
-        root / "gpu" / "loader.py",
+        root / "gpu" / "constants.py",
         root / "erasure" / "constants.py",
     ]
     digests = (hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(sources, key=str))

@@ -25,8 +25,8 @@ from typing import Final
 
 import numpy as np
 
+from gpu.constants import SCALAR_MODULUS
 from gpu.convolution import Digits, halves, kernels, odd_digits
-from gpu.loader import SCALAR_MODULUS
 
 DIGIT_BITS: Final = 7
 """Digits of the constants: odd, -127..127; 19 to a half."""

@@ -14,8 +14,8 @@ import itertools
 from collections.abc import Iterable
 from typing import Final
 
-from gpu.loader import CELLS, SCALAR_MODULUS
-from gpu.tables import cell_root
+from gpu.constants import CELLS, SCALAR_MODULUS
+from gpu.cuda.tables import cell_root
 
 NEEDED: Final = CELLS // 2
 _R: Final = SCALAR_MODULUS

@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 
 from erasure.columns import parity_weight_row
-from gpu.device import Arena, Array, Queue, as_words
-from gpu.loader import CELL_ELEMENTS, SCALAR_MODULUS
-from gpu.pipeline import CELL_BYTES
-from gpu.tables import (
+from gpu.constants import CELL_ELEMENTS, SCALAR_MODULUS
+from gpu.cuda.device import Arena, Array, Queue, as_words
+from gpu.cuda.pipeline import CELL_BYTES
+from gpu.cuda.tables import (
     AFFINE_BYTES,
     FR_BYTES,
     POINT_BYTES,

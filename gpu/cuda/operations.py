@@ -2,8 +2,8 @@
 
 An operation knows its whole input and output in this machine's memory. `job(arena, tables, count)` plans a
 chunk in a device's memory; `start` queues its transfers and kernels, `finish` is called when they are done.
-`gpu.kernel_engine` decides how large chunks are and which device does them; chunks of one operation may run
-on several devices at once.
+`kernel_engine` decides how large chunks are and which device does them; chunks of one operation may run on
+several devices at once.
 
 What an operation finds out is left in its attributes: `invalid` (an element is >= r), `impossible`, rows to
 prove again in `failed`, malformed points in `bad`.
@@ -15,11 +15,11 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from gpu.device import Arena, Array, Queue, as_words
-from gpu.loader import CELLS, SCALAR_MODULUS
-from gpu.pipeline import CELL_BYTES, Commit, Prove, Rows
-from gpu.recovery import NEEDED, lagrange_matrix
-from gpu.tables import FR_BYTES, Tables
+from gpu.constants import CELLS, SCALAR_MODULUS
+from gpu.cuda.device import Arena, Array, Queue, as_words
+from gpu.cuda.pipeline import CELL_BYTES, Commit, Prove, Rows
+from gpu.cuda.recovery import NEEDED, lagrange_matrix
+from gpu.cuda.tables import FR_BYTES, Tables
 from kzg.types import Bytes, IndexArray
 
 _DATA_CELLS: Final = CELLS // 2

@@ -11,7 +11,7 @@ Every CUDA error becomes a DeviceError, a lack of memory a DeviceMemoryError. Af
 address, a device that fell off the bus) CUDA refuses all further work of the process: later calls then fail
 in the same way.
 
-Importing this module imports CuPy; only `gpu.cuda_engine` does, when the engine is considered.
+Importing this module imports CuPy; only `gpu.cuda.engine` does, when the engine is considered.
 
 Source: https://docs.cupy.dev/en/v14.0.0/reference/cuda.html
 """
@@ -25,9 +25,9 @@ from typing import Any, Final
 import cupy
 import numpy as np
 
-from gpu import nvrtc
-from gpu.device import Argument, Array, DeviceError, DeviceMemoryError, Region
-from gpu.source import device_source, kernels
+from gpu.cuda import nvrtc
+from gpu.cuda.device import Argument, Array, DeviceError, DeviceMemoryError, Region
+from gpu.cuda.source import device_source, kernels
 
 _MEMORY_ALLOCATION: Final = 2  # cudaErrorMemoryAllocation, CUDA_ERROR_OUT_OF_MEMORY
 

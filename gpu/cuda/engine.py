@@ -1,7 +1,7 @@
 """The `cuda` engine: the kernels on every CUDA device that the driver shows.
 
 CuPy brings the driver and NVRTC; the kernels are compiled for the device at first use and cached
-(`gpu.nvrtc`). The engine itself is `gpu.kernel_engine`; `gpu.cuda_device` is what it needs to know of CUDA.
+(`nvrtc`). The engine itself is `kernel_engine`; `cupy_device` is what it needs to know of CUDA.
 
 CuPy is imported when `available` or the engine is called, never when this module is imported.
 """
@@ -11,9 +11,9 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from gpu.device import Device, DeviceError, DeviceMemoryError
-from gpu.kernel_engine import KernelEngine
-from gpu.tables import CollisionError
+from gpu.cuda.device import Device, DeviceError, DeviceMemoryError
+from gpu.cuda.kernel_engine import KernelEngine
+from gpu.cuda.tables import CollisionError
 from kzg.errors import EngineUnavailable
 
 _NAME: Final = "cuda"
@@ -30,16 +30,16 @@ def available() -> str | None:
 def _survey() -> tuple[list[int], list[str]]:
     """The devices that can be used, and what is wrong with the others, or with the machine."""
     try:
-        from gpu import cuda_device
+        from gpu.cuda import cupy_device
     except ImportError as error:
         return [], [f"CuPy cannot be imported ({error}); install cellar-da[cuda]"]
     try:
-        count = cuda_device.device_count()
+        count = cupy_device.device_count()
     except DeviceError as error:
         return [], [f"there is no usable CUDA driver: {error}"]
     if not count:
         return [], ["there is no CUDA device"]
-    reasons = [cuda_device.why_unusable(index) for index in range(count)]
+    reasons = [cupy_device.why_unusable(index) for index in range(count)]
     usable = [index for index, reason in enumerate(reasons) if reason is None]
     return usable, [f"device {index}: {reason}" for index, reason in enumerate(reasons) if reason is not None]
 
@@ -49,7 +49,7 @@ class CudaEngine(KernelEngine):
 
     Args:
         workers: devices to use at most; None means all.
-        windows: of the tables, see `gpu.kernel_engine.WINDOWS`; None means as large as the memory suggests.
+        windows: of the tables, see `kernel_engine.WINDOWS`; None means as large as the memory suggests.
 
     Raises:
         EngineUnavailable: it cannot run here.
@@ -63,11 +63,11 @@ class CudaEngine(KernelEngine):
             raise ValueError(f"workers must be at least 1, got {workers}")
         for reason in reasons:
             logger.warning("the cuda engine leaves out %s", reason)
-        from gpu import cuda_device
+        from gpu.cuda import cupy_device
 
         devices: list[Device] = []
         try:
-            devices.extend(cuda_device.CudaDevice(index) for index in usable[:workers])
+            devices.extend(cupy_device.CudaDevice(index) for index in usable[:workers])
             super().__init__(_NAME, devices, windows=windows)
         except (DeviceError, CollisionError) as error:
             for device in devices:
@@ -76,6 +76,6 @@ class CudaEngine(KernelEngine):
             raise EngineUnavailable(_NAME, f"{kind}{error}") from error
 
     def describe(self) -> dict[str, object]:
-        from gpu import cuda_device
+        from gpu.cuda import cupy_device
 
-        return {**super().describe(), "cupy": cuda_device.cupy_version()}
+        return {**super().describe(), "cupy": cupy_device.cupy_version()}

@@ -1,8 +1,8 @@
 """The operations on rows as sequences of kernels, on memory that the caller provides.
 
 Each operation is a job: `Job(arena, rows, ...)` takes its memory from an arena, `run(queue)` gives the queue
-its work. With an arena that only counts, a job tells how much memory it needs (`gpu.kernel_engine` admits
-rows by that). The kernels say how each array is laid out, `gpu.tables` what is resident.
+its work. With an arena that only counts, a job tells how much memory it needs (`kernel_engine` admits
+rows by that). The kernels say how each array is laid out, `tables` what is resident.
 
     Rows       bytes of cells -> remainders of all 128 cells -> bytes of the cells that were not given
     Commit     elements -> comb -> one point a row
@@ -20,9 +20,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from gpu.device import Arena, Queue, Region
-from gpu.loader import CELL_ELEMENTS, CELLS
-from gpu.tables import (
+from gpu.constants import CELL_ELEMENTS, CELLS
+from gpu.cuda.device import Arena, Queue, Region
+from gpu.cuda.tables import (
     AFFINE_BYTES,
     FR_BYTES,
     POINT_BYTES,
@@ -77,7 +77,7 @@ class Rows:
     def recover(self, queue: Queue, known: Region, lost: Region, matrix: Region) -> None:
         """The lost cells.
 
-        known, lost: i32 cell indices; matrix: `gpu.recovery.lagrange_matrix` in Montgomery form.
+        known, lost: i32 cell indices; matrix: `gpu.cuda.recovery.lagrange_matrix` in Montgomery form.
         """
         self.load(queue, known)
         if not self._lost:

@@ -16,10 +16,10 @@ from typing import Final
 
 import numpy as np
 
+from gpu.constants import CELL_ELEMENTS, CELLS, EXTENDED_ELEMENTS, ROOT_OF_UNITY, SCALAR_MODULUS
 from gpu.convolution import convolution_digits, proof_transform
-from gpu.device import Arena, Argument, Device, Queue, Region, as_words
-from gpu.loader import CELL_ELEMENTS, CELLS, EXTENDED_ELEMENTS, ROOT_OF_UNITY, SCALAR_MODULUS
-from gpu.source import kernels
+from gpu.cuda.device import Arena, Argument, Device, Queue, Region, as_words
+from gpu.cuda.source import kernels
 from kzg import trusted_setup
 from kzg.types import Bytes
 

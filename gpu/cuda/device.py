@@ -1,7 +1,7 @@
 """What the kernel engine asks of a device: memory, an ordered queue of work, and kernels by name.
 
-`gpu.cuda_device` implements it with CuPy; the tests do with the same kernels compiled for the host. Regions
-are plain addresses: nothing here owns memory but the device that handed it out.
+`cupy_device` implements it with CuPy; the tests do with the same kernels compiled for the host. Regions are
+plain addresses: nothing here owns memory but the device that handed it out.
 
 Invariants: a queue does its work in the order in which it was given; what was downloaded is there after
 `wait`.

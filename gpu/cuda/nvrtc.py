@@ -4,7 +4,7 @@ A cubin is kept on disk under the hash of everything that made it: the text, the
 version; its own hash stands before it. A cache that is damaged, or cannot be read or written, costs time and
 nothing else.
 
-What it does not do: load a cubin (`gpu.cuda_device`).
+What it does not do: load a cubin (`gpu.cuda.cupy_device`).
 
 Source: https://docs.nvidia.com/cuda/nvrtc/, through CuPy's binding `cupy_backends.cuda.libs.nvrtc`.
 """
