@@ -328,7 +328,7 @@ def measure(engine: KernelEngine, ceiling: dict[str, float], note: Callable[...,
             figures = " ".join(_figures(rows, seconds) for seconds in (on_device.get(name), host_s))
             print(f"{rows:>5} {name:>20} {figures}")
     most = BATCHES[-1]
-    of_row = products_of_a_proof(engine._workers[0].tables.proof, most)
+    of_row = products_of_a_proof(engine._workers[0].tables.proving.proof, most)
     rate = most / batches[most]["device_s"]["prove"] * sum(of_row.values())
     fractions = rate * WIDE_MULTIPLIES / ceiling["wide_per_s"], rate / ceiling["products_per_s"]
     note(products_per_row=of_row, fraction_of_wide=fractions[0], fraction_of_products=fractions[1])

@@ -6,8 +6,8 @@ The field and the code are `erasure`'s; networks are nobody's here. Start at `en
 
 from __future__ import annotations
 
-from kzg.ckzg_engine import CkzgEngine
-from kzg.engine import Engine
+from kzg.ckzg_engine import CkzgEngine, CkzgVerifier
+from kzg.engine import Engine, Prover, Verifier
 from kzg.errors import (
     EngineClosed,
     EngineError,
@@ -39,6 +39,7 @@ from kzg.verification import find_invalid, verify_matrix_cells
 
 __all__ = [
     "CkzgEngine",
+    "CkzgVerifier",
     "Engine",
     "EngineClosed",
     "EngineError",
@@ -57,7 +58,9 @@ __all__ = [
     "LengthMismatch",
     "NotEnoughCells",
     "Opening",
+    "Prover",
     "TrustedSetupError",
+    "Verifier",
     "VersionedHash",
     "find_invalid",
     "kzg_commitment_to_versioned_hash",

@@ -113,14 +113,14 @@ def check_cell_indices(cell_indices: Indices) -> IndexArray:
 def check_verification(
     commitments: Bytes, cell_indices: Indices, cells: Bytes, proofs: Bytes
 ) -> tuple[Bytes, IndexArray, Bytes, Bytes]:
-    """The arguments of `verify_cells`, checked but for the points (only decompression can tell).
+    """The arguments of `verify_cells`, but for elements and points.
 
     Raises:
-        InvalidArray, InvalidCellIndex, LengthMismatch, InvalidCell.
+        InvalidArray, InvalidCellIndex, LengthMismatch.
     """
     commitments = check_bytes("commitments", commitments, (None, BYTES_PER_COMMITMENT))
     indices = check_cell_indices(cell_indices)
-    cells = check_cells(cells)
+    cells = check_bytes("cells", cells, (None, BYTES_PER_CELL))
     proofs = check_bytes("proofs", proofs, (None, BYTES_PER_PROOF))
     for name, actual in (("commitments", commitments), ("cells", cells), ("proofs", proofs)):
         if len(actual) != len(indices):
@@ -135,13 +135,7 @@ def check_recovery(cell_indices: Indices, cells: Bytes) -> tuple[IndexArray, Byt
         InvalidArray, InvalidCellIndex, NotEnoughCells, LengthMismatch, InvalidCell: its position counts the
             cells of all rows, row after row.
     """
-    indices = check_cell_indices(cell_indices)
-    unordered = np.flatnonzero(np.diff(indices) <= 0)
-    if unordered.size:
-        position = int(unordered[0]) + 1
-        raise InvalidCellIndex(position, int(indices[position]), "does not follow the one before it")
-    if len(indices) < CELLS_PER_BLOB:
-        raise NotEnoughCells(len(indices), CELLS_PER_BLOB)
+    indices = _check_known(cell_indices)
     cells = check_bytes("cells", cells, (None, None, BYTES_PER_CELL))
     if cells.shape[1] != len(indices):
         raise LengthMismatch("cells", cells.shape[1], len(indices))
@@ -149,6 +143,33 @@ def check_recovery(cell_indices: Indices, cells: Bytes) -> tuple[IndexArray, Byt
     if bad is not None:
         raise InvalidCell(*divmod(bad, BYTES_PER_CELL // BYTES_PER_FIELD_ELEMENT))
     return indices, cells
+
+
+def check_proof_recovery(
+    cell_indices: Indices, proofs: Bytes, wanted: Indices
+) -> tuple[IndexArray, Bytes, IndexArray]:
+    """The arguments of `recover_proofs`; that the proofs are points is not checked.
+
+    Raises:
+        InvalidArray, InvalidCellIndex, NotEnoughCells, LengthMismatch.
+    """
+    indices = _check_known(cell_indices)
+    proofs = check_bytes("proofs", proofs, (None, None, BYTES_PER_PROOF))
+    if proofs.shape[1] != len(indices):
+        raise LengthMismatch("proofs", proofs.shape[1], len(indices))
+    return indices, proofs, check_cell_indices(wanted)
+
+
+def _check_known(cell_indices: Indices) -> IndexArray:
+    """int64[m], the columns that a recovery starts from: strictly ascending, 64 of them at least."""
+    indices = check_cell_indices(cell_indices)
+    unordered = np.flatnonzero(np.diff(indices) <= 0)
+    if unordered.size:
+        position = int(unordered[0]) + 1
+        raise InvalidCellIndex(position, int(indices[position]), "does not follow the one before it")
+    if len(indices) < CELLS_PER_BLOB:
+        raise NotEnoughCells(len(indices), CELLS_PER_BLOB)
+    return indices
 
 
 def check_points(name: str, points: Bytes) -> Bytes:

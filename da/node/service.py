@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from da.protocol.push import ColumnPush
     from da.store.base import BatchRecord, BatchStore
     from da.transport import PeerTransport
-    from kzg.engine import Engine
+    from kzg.engine import Prover, Verifier
 
 T = TypeVar("T")
 
@@ -92,19 +92,22 @@ class Node:
         config: NodeConfig,
         committee: Committee,
         secret: bytes,
-        engine: Engine,
+        verifier: Verifier,
         store: BatchStore,
         outbox: Outbox,
         transport: PeerTransport,
         *,
         clock: Clock,
+        prover: Prover | None = None,
         name: str = "",
         seed: int | None = None,
     ) -> None:
-        """`secret` is the BLS secret key of a member; `seed` fixes jitter and peer order (tests).
+        """`secret` is the BLS secret key of a member; `seed` fixes jitter and peer order (tests). A disperser
+        needs a prover, which may be the same engine as the verifier.
 
         Raises InvalidRequest when the key is no member's, or the disperser role is on and not its.
         """
+        assert prover is not None or not config.disperser, "a disperser needs a prover"
         self.config = config
         self.committee = committee
         self.member_id = member_id(bls.public_key(secret))
@@ -130,7 +133,8 @@ class Node:
             committee=committee,
             index=index,
             secret=secret,
-            engine=engine,
+            verifier=verifier,
+            prover=prover,
             store=AsyncStore(store, self._workers, self._on_corrupt, self._on_lost, self._on_corrupt_index),
             transport=transport,
             workers=self._workers,

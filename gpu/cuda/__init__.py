@@ -4,3 +4,9 @@
 the tests with the same kernels compiled for the host. CuPy is imported when the engine is considered, never
 when this package is.
 """
+
+from __future__ import annotations
+
+from gpu.cuda.engine import CudaEngine, CudaVerifier, available
+
+__all__ = ["CudaEngine", "CudaVerifier", "available"]

@@ -8,11 +8,14 @@ CuPy is imported when `available` or the engine is called, never when this modul
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from typing import Final
 
 from gpu.cuda.device import Device, DeviceError, DeviceMemoryError
 from gpu.cuda.kernel_engine import KernelEngine
+from gpu.cuda.kernel_verifier import KernelVerifier
 from gpu.cuda.tables import CollisionError
 from kzg.errors import EngineUnavailable
 
@@ -44,38 +47,67 @@ def _survey() -> tuple[list[int], list[str]]:
     return usable, [f"device {index}: {reason}" for index, reason in enumerate(reasons) if reason is not None]
 
 
+class CudaVerifier(KernelVerifier):
+    """See `kzg.engine.Verifier` for what each method does.
+
+    Args:
+        workers: devices to use at most; None means all.
+
+    Raises:
+        EngineUnavailable: it cannot run here.
+    """
+
+    def __init__(self, *, workers: int | None = None) -> None:
+        with _devices(workers) as devices:
+            super().__init__(_NAME, devices)
+        self._description["cupy"] = _cupy_version()
+
+
 class CudaEngine(KernelEngine):
     """See `kzg.engine.Engine` for what each method does.
 
     Args:
         workers: devices to use at most; None means all.
-        windows: of the tables, see `kernel_engine.WINDOWS`; None means as large as the memory suggests.
+        windows: of the tables, see `workers.WINDOWS`; None means as large as the memory suggests.
 
     Raises:
         EngineUnavailable: it cannot run here.
     """
 
     def __init__(self, *, workers: int | None = None, windows: tuple[int, int] | None = None) -> None:
-        usable, reasons = _survey()
-        if not usable:
-            raise EngineUnavailable(_NAME, reasons[0])
-        if workers is not None and workers < 1:
-            raise ValueError(f"workers must be at least 1, got {workers}")
-        for reason in reasons:
-            logger.warning("the cuda engine leaves out %s", reason)
-        from gpu.cuda import cupy_device
-
-        devices: list[Device] = []
-        try:
-            devices.extend(cupy_device.CudaDevice(index) for index in usable[:workers])
+        with _devices(workers) as devices:
             super().__init__(_NAME, devices, windows=windows)
-        except (DeviceError, CollisionError) as error:
-            for device in devices:
-                device.close()
-            kind = "not enough device memory: " if isinstance(error, DeviceMemoryError) else ""
-            raise EngineUnavailable(_NAME, f"{kind}{error}") from error
+        self._description["cupy"] = _cupy_version()
 
-    def describe(self) -> dict[str, object]:
-        from gpu.cuda import cupy_device
 
-        return {**super().describe(), "cupy": cupy_device.cupy_version()}
+@contextlib.contextmanager
+def _devices(workers: int | None) -> Iterator[list[Device]]:
+    """Opened devices, closed if the block cannot use them.
+
+    Raises:
+        EngineUnavailable: there are none, or the block raised a DeviceError.
+    """
+    usable, reasons = _survey()
+    if not usable:
+        raise EngineUnavailable(_NAME, reasons[0])
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    for reason in reasons:
+        logger.warning("the cuda engine does not use %s", reason)
+    from gpu.cuda import cupy_device
+
+    devices: list[Device] = []
+    try:
+        devices.extend(cupy_device.CudaDevice(index) for index in usable[:workers])
+        yield devices
+    except (DeviceError, CollisionError) as error:
+        for device in devices:
+            device.close()
+        kind = "not enough device memory: " if isinstance(error, DeviceMemoryError) else ""
+        raise EngineUnavailable(_NAME, f"{kind}{error}") from error
+
+
+def _cupy_version() -> str:
+    from gpu.cuda import cupy_device
+
+    return cupy_device.cupy_version()

@@ -158,13 +158,14 @@ class Commit:
     """Commitments of rows."""
 
     def __init__(self, arena: Arena, tables: Tables, count: int) -> None:
-        shape = tables.commitment
+        proving = tables.proving
+        shape = proving.commitment
         assert shape.columns == 64
         self._count, self._shape = count, shape
         self.invalid = arena.take(4)
         self.blobs = arena.take(count * BLOB_BYTES)
         self.out = arena.take(count * POINT_BYTES)
-        self._comb = _CombSums(arena, shape, tables.commitment_table, count)
+        self._comb = _CombSums(arena, shape, proving.commitment_table, count)
         self._partial = arena.take(count * 8 * shape.t * XYZZ_BYTES)
         self._by_position = arena.take(count * shape.t * XYZZ_BYTES)
         self._totals = arena.take(count * XYZZ_BYTES)
@@ -189,11 +190,11 @@ class Prove:
     """Proofs of all cells of rows, from the remainders of all their cells."""
 
     def __init__(self, arena: Arena, tables: Tables, count: int) -> None:
-        self._tables, self._count = tables, count
+        self._tables, self._scales, self._count = tables.proving, tables.scales, count
         points = count * CELLS
         self.out = arena.take(points * POINT_BYTES)
         self.failed = arena.take(count * 4)
-        self._comb = _CombSums(arena, tables.proof, tables.proof_table, count)
+        self._comb = _CombSums(arena, self._tables.proof, self._tables.proof_table, count)
         self._u = arena.take(points * XYZZ_BYTES)
         self._parts = arena.take(points * XYZZ_BYTES)
         self._walk = [arena.take(points * 8 * XYZZ_BYTES) for _ in range(2)]
@@ -213,7 +214,7 @@ class Prove:
             complete: unblinded, with formulas for any points; slow.
         """
         tables, count, scalars = self._tables, self._count, self._count * CELLS * CELL_ELEMENTS
-        scales = tables.scales
+        scales = self._scales
         each(
             queue,
             "recode_remainders",

@@ -64,14 +64,17 @@ enum class RowResult { done, bad_element, collision };
 
 class Prover {
  public:
-  const Domain domain;
+  const Domain& domain;
   CombTable commitment_table, proof_table;
   Convolution convolution;
   Array<Affine<Fp>> blinding{PROOF_VECTORS}, blinding_image{PROOF_VECTORS};
   mutable std::atomic<u64> redone{0};  // rows whose points met in spite of blinding
 
-  Prover(int t, int b, int commitment_b, const i16* matrix_digits)
-      : commitment_table(commitment_shape(commitment_b)), proof_table(proof_shape(t, b)), convolution(matrix_digits) {}
+  Prover(const Domain& d, int t, int b, int commitment_b, const i16* matrix_digits)
+      : domain(d),
+        commitment_table(commitment_shape(commitment_b)),
+        proof_table(proof_shape(t, b)),
+        convolution(matrix_digits) {}
 
   // A row's commitment is the sum of these parts, from one to all windows to a part, in all lanes together.
   RowResult commit_part(const u8* blob, int from, int to, Xyzz<Fp>& sum, RowMemory& m) const {

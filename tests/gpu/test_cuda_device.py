@@ -26,7 +26,7 @@ cupy_device = pytest.importorskip(
 import cupy  # noqa: E402 (after the check that it can be imported)
 
 from gpu.cuda import engine as cuda_engine  # noqa: E402
-from gpu.cuda import kernel_engine  # noqa: E402
+from gpu.cuda import operations  # noqa: E402
 from gpu.cuda.device import DeviceError, DeviceMemoryError, Region  # noqa: E402
 from gpu.fallback import FallbackEngine  # noqa: E402
 from kzg import parity  # noqa: E402
@@ -182,7 +182,7 @@ def test_devices_that_no_kernel_can_be_compiled_for_are_left_out(
     fake.devices[0].capability = "52"
     with cuda_engine.CudaEngine(windows=WINDOWS) as engine:
         assert engine.describe()["devices"] == ["Fake GPU (1)", "Fake GPU (2)"]
-    assert "leaves out device 0: NVRTC does not compile" in caplog.text
+    assert "does not use device 0: NVRTC does not compile" in caplog.text
     with cuda_engine.CudaEngine(workers=1, windows=WINDOWS) as engine:
         assert engine.describe()["devices"] == ["Fake GPU (1)"]
 
@@ -277,8 +277,8 @@ def test_every_operation_gives_the_bytes_of_ckzg(
 ) -> None:
     """In chunks of two rows, so that two streams alternate."""
     _fake, engine = one_device
-    monkeypatch.setattr(kernel_engine, "MOST_ROWS", 2)
-    monkeypatch.setattr(kernel_engine, "MOST_CELLS", 8)
+    monkeypatch.setattr(operations, "MOST_ROWS", 2)
+    monkeypatch.setattr(operations, "MOST_CELLS", 8)
     assert (engine.commit(batch.blobs) == batch.commitments).all()
     cells, proofs = engine.prove(batch.blobs[4:])
     assert (cells == batch.cells[4:]).all()
@@ -366,7 +366,7 @@ def test_a_device_that_disappears_at_any_call_fails_that_batch(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a batch of two chunks; later calls fail too, and closing is quiet."""
-    monkeypatch.setattr(kernel_engine, "MOST_ROWS", 2)
+    monkeypatch.setattr(operations, "MOST_ROWS", 2)
     fake = install(FakeCupy(None))
     with cuda_engine.CudaEngine(windows=WINDOWS) as engine:
         before = fake.calls.copy()

@@ -18,15 +18,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpu.cuda import kernel_engine
+from gpu.cuda import operations
 from gpu.cuda.device import Arena, DeviceError, DeviceMemoryError
 from gpu.cuda.kernel_engine import KernelEngine
+from gpu.cuda.kernel_verifier import KernelVerifier
 from gpu.cuda.operations import CompleteRows
 from gpu.cuda.pipeline import Prove, Rows
 from gpu.cuda.source import KERNEL_DIRECTORY, device_source, kernels
 from gpu.cuda.verification import VerifyCells
 from kzg import parity
-from kzg.engine import Engine
+from kzg.engine import Engine, Prover, Verifier
 from kzg.errors import (
     EngineClosed,
     EngineFailed,
@@ -106,12 +107,42 @@ def test_recovery_with_proofs(engine: KernelEngine, batch: Batch) -> None:
     assert (proofs == batch.proofs[-2:]).all()
 
 
+def test_proofs_of_lost_columns_from_those_of_others(engine: KernelEngine, batch: Batch) -> None:
+    known, wanted = list(range(1, 128, 2)), [0, 64, 3]
+    assert (engine.recover_proofs(known, batch.proofs[:, known], wanted) == batch.proofs[:, wanted]).all()
+    proofs = batch.proofs[:2, known].copy()
+    proofs[1, 5] = 0xFF
+    with pytest.raises(InvalidPoint) as caught:
+        engine.recover_proofs(known, proofs, wanted)
+    assert (caught.value.name, caught.value.position) == ("proof", 64 + 5)
+
+
+def test_a_verifier_needs_no_tables(host_kernels: Kernels, batch: Batch) -> None:
+    device = HostDevice(host_kernels)
+    with KernelVerifier("kernels", [device]) as verifier:
+        assert isinstance(verifier, Verifier)
+        assert not isinstance(verifier, Prover)
+        assert verifier.describe()["table_bytes"] == 0
+        assert verifier._workers[0]._resident.size < 1 << 20
+        commitments, columns, cells, proofs = (array.copy() for array in _sample(batch))
+        assert verifier.verify_cells(commitments, columns, cells, proofs) is True
+        assert verifier.verify_cells(commitments, columns, cells, proofs[::-1]) is False
+        known = list(range(30, 94))
+        assert (verifier.recover(known, batch.cells[:2, known]) == batch.cells[:2]).all()
+        recovered = verifier.recover_proofs(known, batch.proofs[-2:, known], [0, 127])
+        assert (recovered == batch.proofs[-2:, [0, 127]]).all()
+        assert verifier.parity_cells(batch.cells[:3, :2]).shape == (3, 2, 2048)
+        assert verifier.parity_proofs(batch.proofs[:3, 5], [1]).shape == (1, 48)
+    assert not any(kernel.startswith("comb_") for kernel in device.launched)
+
+
 def test_rows_in_which_points_meet_are_proved_again(engine: KernelEngine, batch: Batch) -> None:
     """Unblinded, a row of zeros is infinity everywhere: the incomplete formulas must notice."""
     worker = engine._workers[0]
     blinded = worker.tables
     device = worker.device
-    worker.tables = dataclasses.replace(blinded, blinding=None, blinding_image=None)
+    unblinded = dataclasses.replace(blinded.proving, blinding=None, blinding_image=None)
+    worker.tables = dataclasses.replace(blinded, prover=unblinded)
     device.launched.clear()
     try:
         rows = [0, 1, 8]  # zero, constant, random
@@ -297,7 +328,7 @@ def test_malformed_cells_are_refused(engine: KernelEngine, batch: Batch) -> None
 def test_cells_are_verified_in_chunks(
     engine: KernelEngine, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernel_engine, "MOST_CELLS", 16)
+    monkeypatch.setattr(operations, "MOST_CELLS", 16)
     commitments, columns, cells, proofs = (array.copy() for array in _sample(batch))
     assert engine.verify_cells(commitments, columns, cells, proofs) is True
     cells[17, 31] ^= 1
@@ -392,7 +423,7 @@ def test_threads_share_an_engine(engine: KernelEngine, batch: Batch) -> None:
 def test_closing_ends_a_call_between_chunks(
     engine: KernelEngine, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernel_engine, "MOST_ROWS", 2)
+    monkeypatch.setattr(operations, "MOST_ROWS", 2)
     worker = engine._workers[0]
     closed = threading.Event()
     monkeypatch.setattr(worker, "_closed", closed)
@@ -539,6 +570,6 @@ def test_the_benchmark_counts_products_as_they_are_made(tmp_path: Path, batch: B
         for rows in (1, 3):
             made.clear()
             engine.prove(batch.blobs[-rows:])
-            expected = benchmark.products_of_a_proof(engine._workers[0].tables.proof, rows)
+            expected = benchmark.products_of_a_proof(engine._workers[0].tables.proving.proof, rows)
             del made["compress_points"]  # two a point: not worth a line
             assert {kernel: count / rows for kernel, count in made.items() if count} == expected

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from gpu.fallback import FallbackEngine
+from gpu.fallback import FallbackEngine, FallbackVerifier
+from kzg.engine import Verifier
 from kzg.errors import EngineClosed, EngineFailed, EngineUnavailable, InvalidBlob
 
 BLOBS = np.zeros((1, 4), dtype=np.uint8)
@@ -47,6 +48,7 @@ OPERATIONS = [
     ("prove", 1),
     ("verify_cells", 4),
     ("recover", 2),
+    ("recover_proofs", 3),
     ("recover_with_proofs", 2),
     ("parity_cells", 2),
     ("parity_proofs", 2),
@@ -63,7 +65,7 @@ def test_a_failed_batch_is_done_again_on_the_second(
     assert engine.describe() == {"engine": "cuda"}
     with caplog.at_level(logging.ERROR, "cellar.engine"):
         assert getattr(engine, operation)(*[BLOBS] * count) == ("host", operation, count)
-    assert "cuda failed (the device is gone); going on with host" in caplog.text
+    assert "cuda failed (the device is gone); continuing with host" in caplog.text
     assert (engine.name, engine.fallbacks) == ("host", 1)
     assert engine.describe() == {
         "engine": "host",
@@ -72,6 +74,16 @@ def test_a_failed_batch_is_done_again_on_the_second(
     }
     getattr(engine, operation)(*[BLOBS] * count)
     assert first.calls == [operation]  # never asked again
+
+
+@pytest.mark.parametrize(("operation", "count"), OPERATIONS)
+def test_a_verifier_falls_back_in_its_operations_and_has_no_others(operation: str, count: int) -> None:
+    second = Fake("host")
+    verifier = FallbackVerifier(Fake("cuda", [EngineFailed("gone")]), lambda: second)
+    if hasattr(Verifier, operation):
+        assert getattr(verifier, operation)(*[BLOBS] * count) == ("host", operation, count)
+    else:
+        assert not hasattr(verifier, operation)
 
 
 @pytest.mark.parametrize(("operation", "count"), OPERATIONS)
