@@ -1,7 +1,7 @@
 """KZG commitments to rows, proofs of cells, and the Engine port that computes them in batches.
 
-The field and the code are `erasure`'s; networks are nobody's here. Start at `engine` (what can be computed),
-`verification` (cells of a whole matrix), `openings` (single points, for L1) and `errors`.
+The field and the code are `erasure`'s; this package does no networking. Start at `engine` (what can be
+computed), `verification` (cells of a whole matrix), `openings` (single points, for L1) and `errors`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What malformed input is: the checks that every engine makes before any work starts.
+"""Validation of arguments: the checks that every engine makes before any work starts.
 
 Written once, so that all engines refuse the same inputs with the same errors. An array that passes comes back
 C-contiguous, indices as int64. That elements are below the modulus may be left to an engine that finds out
-as it reads them; the function here then says which one is not. Whether points are points only their
-decompression can tell.
+as it reads them; the function here then reports which one is not. Whether points are valid is known only
+after decompression.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def check_indices(name: str, indices: Indices) -> IndexArray:
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise InvalidArray(name, "int[n]", f"{array.dtype}{list(array.shape)}")
     if array.dtype == np.uint64 and int(array.max()) >= 2**63:
-        raise InvalidArray(name, "int[n]", "an integer beyond 63 bits")
+        raise InvalidArray(name, "int[n]", "an integer above 2^63 - 1")
     return array.astype(np.int64)
 
 
@@ -113,7 +113,7 @@ def check_cell_indices(cell_indices: Indices) -> IndexArray:
 def check_verification(
     commitments: Bytes, cell_indices: Indices, cells: Bytes, proofs: Bytes
 ) -> tuple[Bytes, IndexArray, Bytes, Bytes]:
-    """The arguments of `verify_cells`, but for elements and points.
+    """The arguments of `verify_cells`, except for elements and points.
 
     Raises:
         InvalidArray, InvalidCellIndex, LengthMismatch.
@@ -166,7 +166,7 @@ def _check_known(cell_indices: Indices) -> IndexArray:
     unordered = np.flatnonzero(np.diff(indices) <= 0)
     if unordered.size:
         position = int(unordered[0]) + 1
-        raise InvalidCellIndex(position, int(indices[position]), "does not follow the one before it")
+        raise InvalidCellIndex(position, int(indices[position]), "is not greater than the index before it")
     if len(indices) < CELLS_PER_BLOB:
         raise NotEnoughCells(len(indices), CELLS_PER_BLOB)
     return indices
@@ -213,7 +213,7 @@ def check_parity_rows(parity_rows: Indices | None, count: int) -> IndexArray:
 def check_matrix_verification(
     commitments: Bytes, row_indices: Indices, cell_indices: Indices, cells: Bytes, proofs: Bytes
 ) -> tuple[Bytes, IndexArray, IndexArray, Bytes, Bytes]:
-    """The arguments of `verify_matrix_cells`, but for elements and points.
+    """The arguments of `verify_matrix_cells`, except for elements and points.
 
     Raises:
         InvalidArray, InvalidRowIndex, InvalidCellIndex, LengthMismatch.

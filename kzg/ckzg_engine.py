@@ -101,7 +101,7 @@ class CkzgVerifier(Closing):
         try:
             self._pool.run(tasks)
         except TaskRefused as refusal:
-            # All else was checked: a point must be at fault. c-kzg does not say which.
+            # All else was checked, so a point is malformed. c-kzg does not report which.
             start = parts[tasks.index(refusal.task)].start
             for name, points in (("commitment", commitments), ("proof", proofs)):
                 position = first_invalid_point(points[start : start + refusal.task.count])
@@ -140,7 +140,7 @@ class CkzgVerifier(Closing):
         self._pool.run([])
 
     def _split(self, count: int, least: int, most: int) -> Iterator[slice]:
-        """Slices of 0..count that keep all workers busy: `least` to `most` items each, but for the last."""
+        """Slices of 0..count that keep all workers busy: `least` to `most` items each, except the last."""
         size = min(max(-(-count // self._workers), least), most)
         return (slice(start, min(start + size, count)) for start in range(0, count, size))
 

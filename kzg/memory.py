@@ -1,4 +1,4 @@
-"""Lack of memory as an engine's failure: whatever array could not be made, the call says EngineFailed.
+"""Lack of memory as an engine's failure: a call that cannot allocate an array raises EngineFailed.
 
 Without this, more rows than memory would come out as a MemoryError of numpy, which is no error of the port.
 What has been allocated is given back with the call; the next, smaller one may succeed.
@@ -43,6 +43,6 @@ def _failing(operation: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return operation(*arguments, **named)
         except MemoryError as error:
-            raise EngineFailed(f"there is not enough memory for this call: {error}") from error
+            raise EngineFailed(f"not enough memory for this call: {error}") from error
 
     return call

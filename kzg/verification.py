@@ -25,7 +25,7 @@ def verify_matrix_cells(
     cells: Bytes,
     proofs: Bytes,
 ) -> bool:
-    """Whether all k cells belong where they are said to be, as one batch.
+    """Whether all k cells belong at their claimed positions, as one batch.
 
     Args:
         verifier: what computes; None means this process, without an engine.

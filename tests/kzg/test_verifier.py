@@ -57,7 +57,7 @@ class Watched:
             self.events.append(event)
 
 
-def test_describing_reads_nothing_and_asks_nobody() -> None:
+def test_describing_does_no_io() -> None:
     """What it answers was known at opening: it is the same when the workers, locks and handles are gone."""
     watched = Watched()
     names = [name for name in gpu.ENGINE_NAMES if name == "ckzg" or gpu.select.why_not(name) is None]
