@@ -6,7 +6,7 @@ constants, the multiples that reductions subtract), and one struct with the numb
 field's modulus itself follows from the scalar field's: both are polynomials of the one BLS parameter x.
 
 Invariants: every bound that the lane arithmetic relies on is asserted here, in exact integers, when the text
-is made. The same text for the same source: what includes it can be cached by its hash.
+is generated. The same source gives the same text, so what includes it can be cached by its hash.
 
 What it does not do: compile. Run as a program, it writes the header for the build, and needs neither
 numpy nor an installed package: `python gpu/constants.py OUTPUT`.
@@ -126,7 +126,7 @@ struct {name}Lanes {{
 
 
 def half_params() -> str:
-    """The struct for halving scalars, s = first + lambda second, in 52-bit limbs; `host/halves.hpp` says how.
+    """The struct for halving scalars, s = first + lambda second, in 52-bit limbs; see `host/halves.hpp`.
 
     MAKE_ODD holds 2^128 plus what makes a half odd, by the parities of both (first + 2 second).
     """

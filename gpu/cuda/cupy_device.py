@@ -1,11 +1,11 @@
-"""A CUDA device as the kernel engine wants it, through CuPy: memory, streams, pinned transfers, launches.
+"""The CUDA implementation of the device port, through CuPy: memory, streams, pinned transfers, launches.
 
 A queue is a stream. What it uploads or downloads passes through pinned memory, so that copies run while
 kernels of another stream do: an upload is copied into pinned memory at once, a download out of it in `wait`.
 
 CUDA's current device belongs to a thread. Every call here makes its own device current and puts the thread's
 back, so that any thread may call any device. The streams do not wait for CUDA's default stream, which nothing
-here uses; giving memory back waits for the whole device.
+here uses; freeing memory waits for the whole device.
 
 Every CUDA error becomes a DeviceError, a lack of memory a DeviceMemoryError. After some errors (an illegal
 address, a device that fell off the bus) CUDA refuses all further work of the process: later calls then fail
@@ -121,7 +121,7 @@ class CudaDevice:
             return CudaQueue(self, cupy.cuda.Stream(non_blocking=True), cupy.cuda.PinnedMemoryPool())
 
     def close(self) -> None:
-        # A device that broke down has nothing to give back.
+        # A device that broke down has nothing to free.
         with contextlib.suppress(DeviceError), self.on():
             cupy.cuda.runtime.deviceSynchronize()
             while self._memory:
@@ -203,7 +203,7 @@ class CudaQueue:
 
 
 def _value(argument: Argument) -> Any:
-    """An argument in the type that tells CuPy its size."""
+    """An argument in the type from which CuPy derives its size."""
     if isinstance(argument, int):
         assert -(1 << 31) <= argument < 1 << 31, argument
         return np.int32(argument)

@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 
 
 class DeviceError(RuntimeError):
-    """The device or its driver broke down; the message says how."""
+    """The device or its driver broke down; the message explains how."""
 
 
 class DeviceMemoryError(DeviceError):
@@ -90,12 +90,12 @@ class Device(Protocol):
         """
 
     def release(self, region: Region) -> None:
-        """Gives back what `allocate` returned."""
+        """Frees what `allocate` returned."""
 
     def queue(self) -> Queue: ...
 
     def close(self) -> None:
-        """Gives back everything."""
+        """Frees everything."""
 
 
 class Arena:

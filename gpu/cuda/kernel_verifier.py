@@ -219,6 +219,8 @@ class KernelVerifier(Closing):
 def check_result(invalid: bool, impossible: bool) -> None:
     """Raises EngineFailed for marks of a device that no input explains."""
     if impossible:
-        raise EngineFailed("independent points met: a chance of 2^-240, or the device miscomputes")
+        raise EngineFailed(
+            "independent points coincided (a chance of 2^-240): the device may miscompute; test it"
+        )
     if invalid:
         raise EngineFailed("the input changed during this call")

@@ -91,7 +91,7 @@ class _CommitJob:
 
 
 class CompleteRows(Marks):
-    """All cells of rows from the cells `known` of each, and their proofs if they are wanted.
+    """All cells of rows from the cells `known` of each, and their proofs if asked for.
 
     Args:
         known: ascending cell indices, at least 64; None is the extension of blobs: cells 0..63.

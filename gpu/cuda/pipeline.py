@@ -1,8 +1,8 @@
 """The operations on rows as sequences of kernels, on memory that the caller provides.
 
 Each operation is a job: `Job(arena, rows, ...)` takes its memory from an arena, `run(queue)` gives the queue
-its work. With an arena that only counts, a job tells how much memory it needs (`kernel_engine` admits
-rows by that). The kernels say how each array is laid out, `tables` what is resident.
+its work. With an arena that only counts, a job reports how much memory it needs (`workers` admits
+rows by that). The kernels describe how each array is laid out, `tables` what is resident.
 
     Rows       bytes of cells -> remainders of all 128 cells -> bytes of the cells that were not given
     Commit     elements -> comb -> one point a row

@@ -1,8 +1,8 @@
 """What stays on a device while an engine is open: roots, digits, the combs' tables, the blinding.
 
-All of it is made on the device, from the packaged trusted setup and a few thousand integers. The kernels say
-what each array holds (`kernels/*.cu`); `host/setup.hpp` says what the columns of FK20 are, `kernels/comb.cuh`
-what a comb is.
+All of it is made on the device, from the packaged trusted setup and a few thousand integers. The kernels
+describe what each array holds (`kernels/*.cu`), `host/setup.hpp` the columns of FK20, `kernels/comb.cuh` a
+comb.
 
 Elements are in Montgomery form with R = 2^256 (Fr) or 2^384 (Fp), little-endian words.
 """
@@ -30,7 +30,7 @@ POINT_BYTES: Final = 48
 
 SCALAR_BITS: Final = 256
 POINTS_PER_INVERSION: Final = 64
-"""How many points share an inversion, when there are enough to keep the device busy all the same."""
+"""How many points share an inversion, when there are enough to keep the device busy nevertheless."""
 
 LEAST_INVERTING_THREADS: Final = 256
 _ENTRY_RUN: Final = 32
@@ -40,7 +40,7 @@ _R256: Final = pow(2, 256, _R)
 
 
 class CollisionError(RuntimeError):
-    """Points that are independent met: a chance of 2^-240, or a damaged setup."""
+    """Independent points coincided: a chance of 2^-240, or a damaged setup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +289,7 @@ class _Builder:
 
     @contextlib.contextmanager
     def memory(self, *sizes: int) -> Iterator[list[Region]]:
-        """Scratch regions, given back when the work on them is done."""
+        """Scratch regions, freed when the work on them is done."""
         regions: list[Region] = []
         try:
             for size in sizes:

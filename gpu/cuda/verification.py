@@ -1,6 +1,6 @@
 """Verification of many cells as one equation, on a device.
 
-With random r_k, all cells k (of column i, of row c) are right, but for a chance of 2^-127, if and only if
+With random r_k, all cells k (of column i, of row c) are right, except with a chance of 2^-127, if and only if
 
     e(sum S_i, [s^64]) = e(sum w_c C_c + sum z_i S_i - [I(s)], [1])
 

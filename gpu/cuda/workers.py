@@ -3,8 +3,8 @@
 Flow, for each share:
 - Chunks alternate between two slots, each with a queue and memory of its own: while one computes, the other's
   transfers run.
-- A chunk is as large as fits half of the free memory; if that is gone when it is asked for, chunks are
-  halved. Not even one item fitting is an EngineFailed, never a crash.
+- A chunk is as large as fits half of the free memory; if that has been taken by the time it is allocated,
+  chunks are halved. If not even one item fits, the call raises EngineFailed; it never crashes.
 
 Invariants: one call at a time on a device; others wait. What a device reports as broken fails that call with
 EngineFailed.
@@ -79,7 +79,7 @@ class Worker:
             with self._lock:
                 self._run(operation, share, most)
         except DeviceMemoryError as error:
-            raise EngineFailed(f"{self.device.name} has no memory for a single item: {error}") from error
+            raise EngineFailed(f"{self.device.name} lacks memory for a single item: {error}") from error
         except DeviceError as error:
             raise EngineFailed(f"{self.device.name} failed: {error}") from error
         finally:
@@ -127,7 +127,7 @@ class Worker:
         return size
 
     def close(self) -> None:
-        """Waits for the call that runs, and gives back the device."""
+        """Waits for the running call, and releases the device."""
         with self._lock:
             self.device.close()
 

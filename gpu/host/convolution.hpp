@@ -10,7 +10,7 @@
 // powers of two come at the end, with the endomorphism applied once to the sums of the second halves.
 //
 // The additions are incomplete and the inputs depend on the caller's data: blinding makes collisions
-// impossible to bring about (see prover.hpp). `run` answers false if one happens all the same.
+// impossible to provoke (see prover.hpp). `run` returns false if one happens nevertheless.
 #pragma once
 #include <algorithm>
 

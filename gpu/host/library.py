@@ -74,16 +74,16 @@ class CellBatch(ctypes.Structure):
 def available() -> str | None:
     """None when the engine can run here, else the reason why it cannot."""
     if platform.machine() not in ("x86_64", "AMD64"):
-        return f"it is made for x86-64, not {platform.machine()}"
+        return f"it runs on x86-64 only, this is {platform.machine()}"
     if library_path() is None:
-        return "it was not built: the package was installed without a C++17 compiler that knows AVX-512"
+        return "it was not built: install a C++17 compiler with AVX-512 support, then this package again"
     try:
         library = load()
     except (OSError, AttributeError) as error:
-        return f"its library cannot be loaded, install the package again: {error}"
+        return f"its library cannot be loaded; install the package again: {error}"
     sources = digest_of_sources()
     if sources is not None and library.cellar_sources().decode() != sources:
-        return "its library was made of other sources than these: pip install -e . makes it anew"
+        return "its library was built from other sources; rebuild it with: pip install -e ."
     missing = library.cellar_missing_feature()
     return f"the processor or the system lacks {missing.decode()}" if missing else None
 
@@ -95,7 +95,7 @@ def library_path() -> Path | None:
 
 
 def digest_of_sources() -> str | None:
-    """What the library says of itself if it is made of these sources; None where they are not installed."""
+    """The digest of a library built from these sources; None where they are not installed."""
     root = Path(__file__).parents[2]
     if not (root / "gpu" / "host" / "api.cpp").is_file():
         return None

@@ -8,8 +8,8 @@
 //
 // Blinding. The convolution adds points that depend on the caller's data with incomplete formulas, and a zero or
 // constant row makes many of them equal. So random points R, drawn when the engine starts, are added to its
-// inputs, and their image is taken off its outputs: whoever does not know R cannot make two points meet but by a
-// chance of about 2^-240. Both additions are complete. Should points meet all the same, the batch's product of
+// inputs, and their image is taken off its outputs: without knowing R nobody can make two points meet except with a
+// chance of about 2^-240. Both additions are complete. Should points meet nevertheless, the batch's product of
 // differences is zero, and the row is done again with complete formulas and without blinding.
 #pragma once
 #include <atomic>
@@ -58,8 +58,8 @@ struct Crew {
   RowMemory& own() const { return *memory[0]; }
 };
 
-// What became of a row. `collision` is for sums that cannot meet and did: a damaged table, say. Sums of independent
-// points of the setup never meet: see kernels/comb.cuh.
+// What became of a row. `collision` is for sums that cannot meet and did, because of a damaged table for example. Sums
+// of independent points of the setup never meet: see kernels/comb.cuh.
 enum class RowResult { done, bad_element, collision };
 
 class Prover {

@@ -51,7 +51,7 @@ from kzg.types import Bytes, IndexArray, Indices
 
 MAX_WORKERS: Final = 256
 
-_NO_MEMORY_FOR_TABLES: Final = "there is not enough memory for its tables"
+_NO_MEMORY_FOR_TABLES: Final = "not enough memory for its tables"
 _NOISE_PER_POINT: Final = 48
 _POINTS_WORTH_A_THREAD: Final = 128
 """Points to verify for each thread at least: fewer are done before another has started (0.3 ms in all)."""
@@ -285,7 +285,7 @@ class HostVerifier(Closing):
 
     def close(self) -> None:
         if self._process != os.getpid():
-            return  # a fork's copy: its tables go with the process, and its lock may be held for ever
+            return  # a fork's copy: its tables end with the process, and its lock may be held permanently
         with self._idle:
             if self._closed:
                 return
@@ -320,9 +320,9 @@ class HostVerifier(Closing):
         if status == library.STOPPED:
             raise EngineClosed("the engine was closed during this call")
         if status == library.NO_MEMORY:
-            raise EngineFailed("there is not enough memory for this call")
+            raise EngineFailed("not enough memory for this call")
         if status == library.COLLISION:
-            raise EngineFailed("two points met that never should; try again")
+            raise EngineFailed("points coincided that must not (a chance of 2^-240); retry the call")
         if status != library.OK:
             raise EngineFailed("the input changed during this call")
 

@@ -54,7 +54,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
 # --- the device
 
 
-def test_the_stand_in_has_nothing_that_cupy_has_not() -> None:
+def test_the_stand_in_has_only_what_cupy_has() -> None:
     fake = FakeCupy(None)
     for name, function in vars(fake.cuda.runtime).items():
         real = getattr(cupy.cuda.runtime, name)
@@ -85,7 +85,7 @@ def test_cupy_takes_the_arguments_of_kernels_as_they_are() -> None:
         function((1,), (64,), (object(),), 0, stream)
 
 
-def test_what_goes_up_comes_down(install: Install) -> None:
+def test_uploads_are_downloaded_unchanged(install: Install) -> None:
     install(FakeCupy(None))
     device = cupy_device.CudaDevice(0)
     assert device.name == "Fake GPU (0)"
@@ -120,7 +120,7 @@ def test_kernels_get_typed_arguments(install: Install) -> None:
         queue.launch("normalise", 1, region, region, 1 << 31, 5, None, 1)
 
 
-def test_errors_are_told_apart(install: Install) -> None:
+def test_errors_are_distinguished(install: Install) -> None:
     fake = install(FakeCupy(None))
     device = cupy_device.CudaDevice(0)
     with pytest.raises(DeviceMemoryError):
@@ -163,7 +163,7 @@ def test_each_thread_finds_its_current_device_unchanged(install: Install) -> Non
 # --- opening
 
 
-def test_a_machine_without_a_gpu_says_why(install: Install) -> None:
+def test_a_machine_without_a_gpu_reports_why(install: Install) -> None:
     fake = install(FakeCupy(None))
     assert cuda_engine.available() is None
     fake.devices[0].capability = "52"
@@ -188,7 +188,7 @@ def test_devices_that_no_kernel_can_be_compiled_for_are_left_out(
 
 
 @pytest.mark.parametrize("lasting", [True, False])
-def test_an_engine_that_cannot_open_says_why_and_keeps_nothing(install: Install, lasting: bool) -> None:
+def test_an_engine_that_cannot_open_reports_why_and_keeps_nothing(install: Install, lasting: bool) -> None:
     """Every kind of call fails, at its first time, its second, its tenth and its last."""
     opened = install(FakeCupy(None, devices=2))
     with cuda_engine.CudaEngine(windows=WINDOWS):
@@ -213,14 +213,14 @@ def test_an_engine_that_cannot_open_says_why_and_keeps_nothing(install: Install,
             assert not any(device.memory for device in fake.devices if not device.broken), (call, after)
 
 
-def test_too_little_memory_for_tables_is_said(install: Install) -> None:
+def test_too_little_memory_for_tables_is_reported(install: Install) -> None:
     fake = install(FakeCupy(None, memory=1 << 20))
     with pytest.raises(EngineUnavailable, match="not enough device memory"):
         cuda_engine.CudaEngine()
     assert fake.allocated == 0
 
 
-def test_without_cupy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_cupy_it_reports_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "gpu.cuda.cupy_device")
     monkeypatch.delattr("gpu.cuda.cupy_device")
     monkeypatch.setitem(sys.modules, "cupy", None)
@@ -320,7 +320,7 @@ def test_threads_share_two_devices(two_devices: Working, batch: Batch) -> None:
         assert all(threads.map(work, range(9)))
 
 
-def test_memory_that_is_gone_halves_the_chunks(one_device: Working, batch: Batch) -> None:
+def test_memory_that_was_taken_halves_the_chunks(one_device: Working, batch: Batch) -> None:
     """Whichever call it is that finds no memory: of the device, of pinned memory, or a launch."""
     fake, engine = one_device
     for call, after in (("malloc", 0), ("malloc", 1), ("pinned", 2), ("launch", 3), ("launch", 7)):
@@ -349,7 +349,7 @@ def test_rows_go_one_by_one_where_no_more_fit_and_not_even_one_is_an_error(insta
         assert len(device.memory) == 2
         slots[0].release()
         device.size -= of_one_row
-        with pytest.raises(EngineFailed, match="no memory for a single item"):
+        with pytest.raises(EngineFailed, match="lacks memory for a single item"):
             engine.prove(blobs)
         device.size += of_one_row
         engine.prove(blobs)
@@ -404,7 +404,7 @@ def test_the_other_device_is_as_it_was(install: Install) -> None:
     assert len(fake.devices[0].memory) == 0
 
 
-def test_a_program_that_said_so_goes_on_without_the_device(
+def test_a_program_with_a_fallback_continues_without_the_device(
     install: Install, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake = install(FakeCupy(None))

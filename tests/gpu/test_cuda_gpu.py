@@ -105,7 +105,7 @@ engine.close()
 """
 
 
-def test_a_device_that_breaks_down_says_so_ever_after(cuda: KernelEngine) -> None:
+def test_a_device_that_broke_down_fails_every_later_call(cuda: KernelEngine) -> None:
     """A kernel that reads address 0, in a process of its own: CUDA refuses that process all that follows."""
     done = subprocess.run(
         [sys.executable, "-c", _BREAKDOWN], capture_output=True, text=True, check=False, cwd=ROOT

@@ -55,7 +55,7 @@ def engine(host_kernels: Kernels) -> Iterator[KernelEngine]:
         yield opened
 
 
-def test_it_is_an_engine_and_says_what_it_is(engine: KernelEngine) -> None:
+def test_it_is_an_engine_and_describes_itself(engine: KernelEngine) -> None:
     assert isinstance(engine, Engine)
     description = engine.describe()
     assert description["engine"] == "kernels"
@@ -73,7 +73,7 @@ def test_rows_of_every_kind_give_the_bytes_of_ckzg(engine: KernelEngine, batch: 
 def test_rows_that_are_on_the_device_are_extended_and_proved_there(
     engine: KernelEngine, batch: Batch
 ) -> None:
-    """Nothing but the blobs' bytes goes up, and nothing but what is asked for comes down."""
+    """Only the blobs' bytes are uploaded, and only the results are downloaded."""
     worker = engine._workers[0]
     sizes = Arena()
     Rows(sizes, worker.tables, 2, 64, 64)
@@ -179,7 +179,7 @@ def test_little_memory_makes_chunks_not_errors(engine: KernelEngine, batch: Batc
         assert device.launched["comb_sums"] > 1
         _release(engine)
         device.limit -= 7 * 2**20
-        with pytest.raises(EngineFailed, match="no memory"):
+        with pytest.raises(EngineFailed, match="lacks memory for a single item"):
             engine.prove(batch.blobs[:1])
     finally:
         device.limit = limit
@@ -191,7 +191,7 @@ def _release(engine: KernelEngine) -> None:
         slot.release()
 
 
-def test_memory_that_is_gone_when_it_is_asked_for_halves_the_chunks(
+def test_memory_that_was_taken_meanwhile_halves_the_chunks(
     engine: KernelEngine, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = engine._workers[0].device
@@ -452,7 +452,7 @@ def _twin(worker: object) -> object:
     return twin
 
 
-def test_a_closed_engine_says_so(host_kernels: Kernels, engine: KernelEngine, batch: Batch) -> None:
+def test_a_closed_engine_raises(host_kernels: Kernels, engine: KernelEngine, batch: Batch) -> None:
     closed = object.__new__(KernelEngine)
     closed.__dict__.update(engine.__dict__, _closed=threading.Event(), _workers=[])
     closed.close()
@@ -461,7 +461,7 @@ def test_a_closed_engine_says_so(host_kernels: Kernels, engine: KernelEngine, ba
         closed.commit(batch.blobs)
 
 
-def test_an_engine_of_another_process_says_so(engine: KernelEngine, batch: Batch) -> None:
+def test_an_engine_of_another_process_raises(engine: KernelEngine, batch: Batch) -> None:
     foreign = object.__new__(KernelEngine)
     foreign.__dict__.update(engine.__dict__, _process=0)
     with pytest.raises(EngineClosed, match="another process"):
@@ -545,7 +545,7 @@ extern "C" unsigned long long cellar_products() {
 
 
 @pytest.mark.slow
-def test_the_benchmark_counts_products_as_they_are_made(tmp_path: Path, batch: Batch) -> None:
+def test_the_benchmark_counts_products_as_they_are_computed(tmp_path: Path, batch: Batch) -> None:
     """The fraction of the device's bound is computed from these counts."""
     benchmark = pytest.importorskip("benchmarks.gpu", reason="CuPy is not installed", exc_type=ImportError)
     struct, product = (

@@ -57,7 +57,7 @@ OPERATIONS = [
 
 
 @pytest.mark.parametrize(("operation", "count"), OPERATIONS)
-def test_a_failed_batch_is_done_again_on_the_second(
+def test_a_failed_batch_is_computed_again_on_the_second(
     operation: str, count: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = Fake("cuda", [EngineFailed("the device is gone")]), Fake("host")
@@ -109,7 +109,7 @@ def test_a_second_that_fails_too_fails_the_batch() -> None:
     assert engine.commit(BLOBS)[0] == "host"
 
 
-def test_a_second_that_cannot_be_opened_says_so_each_time() -> None:
+def test_a_second_that_cannot_be_opened_raises_each_time() -> None:
     def missing() -> Fake:
         raise EngineUnavailable("host", "not built")
 
@@ -155,7 +155,7 @@ def test_closing_closes_both_and_opens_none() -> None:
 
 @pytest.mark.parametrize("ending", ["close", "commit"])
 def test_a_child_forked_while_the_second_opens_does_not_wait_for_it(ending: str) -> None:
-    """The thread that holds the lock is not in the child, which would wait for ever."""
+    """The thread that holds the lock is not in the child, which would wait forever."""
     opening, over = threading.Event(), threading.Event()
 
     def open_second() -> Fake:

@@ -406,14 +406,14 @@ def test_options_out_of_range_are_refused(library: ctypes.CDLL, options: dict) -
         HostEngine(**options)
 
 
-def test_without_its_library_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_its_library_it_is_unavailable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(gpu.host, "__path__", [str(tmp_path)])
     assert "was not built" in str(host_library.available())
     with pytest.raises(EngineUnavailable):
         HostEngine()
 
 
-def test_on_another_processor_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_another_processor_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_library.platform, "machine", lambda: "aarch64")
     assert "aarch64" in str(host_library.available())
 
@@ -434,13 +434,13 @@ def test_a_library_that_is_older_than_its_sources_is_refused(monkeypatch: pytest
     """In a working copy; a wheel has no sources to compare with."""
     assert host_library.available() is None
     monkeypatch.setattr(host_library, "digest_of_sources", lambda: "0" * 64)
-    with pytest.raises(EngineUnavailable, match="made of other sources than these: pip install -e"):
+    with pytest.raises(EngineUnavailable, match="built from other sources; rebuild it with: pip install -e"):
         HostEngine()
     monkeypatch.setattr(host_library, "digest_of_sources", lambda: None)
     assert host_library.available() is None
 
 
-def test_a_damaged_library_is_a_reason_not_a_crash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_damaged_library_is_reported_not_a_crash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "cellar_host.so").write_bytes(b"\x7fELF no more")
     monkeypatch.setattr(gpu.host, "__path__", [str(tmp_path)])
     host_library.load.cache_clear()
@@ -632,12 +632,12 @@ print("closed")
 
 
 def test_ctrl_c_leaves_a_whole_engine(library: ctypes.CDLL) -> None:
-    """It is felt when the call is done; the engine then works, and closes without waiting for ever."""
+    """It is felt when the call is done; the engine then works, and closes without waiting forever."""
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "interrupted\n(1, 48)\nclosed\n"), done.stderr
 
 
-def test_the_interpreter_goes_on_while_the_engine_works(library: ctypes.CDLL) -> None:
+def test_the_interpreter_runs_while_the_engine_works(library: ctypes.CDLL) -> None:
     """Threads do not take turns here but when one waits or lets go of the interpreter's lock."""
     entered, over = threading.Event(), threading.Event()
 

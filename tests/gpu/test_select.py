@@ -72,7 +72,7 @@ def test_only_a_prover_on_the_host_engine_has_a_choice_of_tables(engines) -> Non
     assert gpu.open_verifier(EngineOptions("host", table="large")).table is None
 
 
-def test_without_others_auto_is_ckzg_and_the_log_says_why(engines, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_others_auto_is_ckzg_and_logs_the_reasons(engines, caplog: pytest.LogCaptureFixture) -> None:
     engines(host="no AVX-512 IFMA")
     options = EngineOptions(workers=1)
     with caplog.at_level(logging.INFO, "cellar.engine"), gpu.open_verifier(options) as opened:
@@ -100,7 +100,7 @@ def test_a_forced_engine_is_that_one_or_an_error(engines) -> None:
         gpu.open_engine(EngineOptions("host"))
 
 
-def test_auto_goes_on_when_an_engine_cannot_be_opened_after_all(engines, monkeypatch) -> None:
+def test_auto_continues_when_an_engine_fails_to_open(engines, monkeypatch) -> None:
     engines(cuda=None, host=None)
 
     def fail(workers: int | None) -> Fake:
