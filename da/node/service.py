@@ -107,7 +107,6 @@ class Node:
 
         Raises InvalidRequest when the key is no member's, or the disperser role is on and not its.
         """
-        assert prover is not None or not config.disperser, "a disperser needs a prover"
         self.config = config
         self.committee = committee
         self.member_id = member_id(bls.public_key(secret))
@@ -118,6 +117,7 @@ class Node:
         member = committee.members[index]
         if config.disperser and not member.disperser:
             raise InvalidRequest(f"the committee does not let {member.name} disperse")
+        assert prover is not None or not config.disperser, "a disperser needs a prover"
         self.is_disperser = config.disperser
         self.name = name or member.name
         self._workers = Workers(config.compute_threads, config.io_threads)
