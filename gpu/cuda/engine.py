@@ -1,7 +1,8 @@
 """The `cuda` engine: the kernels on every CUDA device that the driver shows.
 
 CuPy brings the driver and NVRTC; the kernels are compiled for the device at first use and cached
-(`nvrtc`). The engine itself is `kernel_engine`; `cupy_device` is what it needs to know of CUDA.
+(`nvrtc`). The engine is `kernel_engine`, its verifying half `kernel_verifier`; all that is specific to CUDA
+is in `cupy_device`.
 
 CuPy is imported when `available` or the engine is called, never when this module is imported.
 """

@@ -2,8 +2,7 @@
 
 An operation knows its whole input and output in this machine's memory. `job(arena, tables, count)` plans a
 chunk in a device's memory; `start` queues its transfers and kernels, `finish` is called when they are done.
-`kernel_engine` decides how large chunks are and which device does them; chunks of one operation may run on
-several devices at once.
+`workers` decides how large chunks are; chunks of one operation may run on several devices at once.
 
 What an operation finds out is left in its attributes: `invalid` (an element is >= r), `impossible`, rows to
 prove again in `failed`, malformed points in `bad`.

@@ -12,7 +12,7 @@ distinct commitments and the 64 coefficients of I.
 All points are tested for membership in G1 exactly, and all additions are complete: nothing is assumed of
 them. The r_k are odd numbers below 2^128 from the operating system, new for each call.
 
-What it does not do: the pairing (`gpu.cuda.kernel_engine`).
+What it does not do: the pairing (`kernel_verifier`).
 
 Source: consensus-specs fulu, verify_cell_kzg_proof_batch_impl (which derives the r_k by Fiat-Shamir).
 """
