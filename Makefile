@@ -22,7 +22,7 @@ help:
 
 setup: $(STAMP)
 
-SOURCES := pyproject.toml CMakeLists.txt $(wildcard gpu/host/*) $(wildcard gpu/kernels/*)
+SOURCES := pyproject.toml CMakeLists.txt gpu/constants.py $(wildcard gpu/host/*.?pp) $(wildcard gpu/kernels/*.cuh)
 
 # pip shows its progress in a terminal; a log has one line for each step.
 PIP_INSTALL = quiet=; [ -t 1 ] || quiet=--quiet; $(BIN)/python -m pip install --disable-pip-version-check $$quiet

@@ -21,8 +21,8 @@ from benchmarks.matrix import Matrix, Operation, Term, check, column_operations,
 from benchmarks.measure import Sample, Subject, Table, Timing, in_turns, machine, moment, processor, short
 from benchmarks.plot import BATCHES as PLOTTED
 from benchmarks.plot import rows_per_second
-from gpu import open_engine
-from gpu.select import ENGINE_NAMES, why_not
+from gpu import ENGINE_NAMES, EngineOptions, open_engine
+from gpu.select import why_not
 from kzg.engine import Engine
 from kzg.errors import EngineUnavailable
 
@@ -116,9 +116,9 @@ def _engines() -> Iterator[dict[str, Engine]]:
             if name != "ckzg" and why_not(name) is not None:
                 continue
             try:
-                opened[f"{name} all"] = open_engine(name)
+                opened[f"{name} all"] = open_engine(EngineOptions(name))
                 if name != "cuda":
-                    opened[f"{name} 1"] = open_engine(name, workers=1)
+                    opened[f"{name} 1"] = open_engine(EngineOptions(name, workers=1))
             except EngineUnavailable as error:
                 print(f"{name}: {error}")
         yield opened

@@ -25,7 +25,8 @@ import typer
 from benchmarks import peer
 from benchmarks.measure import Subject, Table, Timing, in_turns, short
 from erasure.constants import BYTES_PER_BLOB
-from gpu.host_engine import TABLES, HostEngine, available
+from gpu.host.engine import TABLES, HostEngine
+from gpu.host.library import available
 from kzg.ckzg_engine import CkzgEngine
 from kzg.engine import Engine
 from kzg.types import Bytes

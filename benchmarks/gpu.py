@@ -30,11 +30,11 @@ import numpy as np
 from benchmarks.plot import BATCHES as PLOTTED
 from benchmarks.plot import Plot, rows_per_second
 from erasure.constants import BYTES_PER_BLOB
-from gpu.cuda_engine import CudaEngine
-from gpu.device import Arena, Argument, Device, Queue
-from gpu.kernel_engine import KernelEngine
-from gpu.pipeline import Commit, Prove, Rows
-from gpu.tables import LEAST_INVERTING_THREADS, POINTS_PER_INVERSION, Comb, Tables, each
+from gpu.cuda.device import Arena, Argument, Device, Queue
+from gpu.cuda.engine import CudaEngine
+from gpu.cuda.kernel_engine import KernelEngine
+from gpu.cuda.pipeline import Commit, Prove, Rows
+from gpu.cuda.tables import LEAST_INVERTING_THREADS, POINTS_PER_INVERSION, Comb, Tables, each
 from kzg import trusted_setup
 from kzg.types import Bytes
 
@@ -328,7 +328,7 @@ def measure(engine: KernelEngine, ceiling: dict[str, float], note: Callable[...,
             figures = " ".join(_figures(rows, seconds) for seconds in (on_device.get(name), host_s))
             print(f"{rows:>5} {name:>20} {figures}")
     most = BATCHES[-1]
-    of_row = products_of_a_proof(engine._workers[0].tables.proof, most)
+    of_row = products_of_a_proof(engine._workers[0].tables.proving.proof, most)
     rate = most / batches[most]["device_s"]["prove"] * sum(of_row.values())
     fractions = rate * WIDE_MULTIPLIES / ceiling["wide_per_s"], rate / ceiling["products_per_s"]
     note(products_per_row=of_row, fraction_of_wide=fractions[0], fraction_of_products=fractions[1])

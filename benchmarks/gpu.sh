@@ -39,8 +39,8 @@ def __getattr__(name):
 stand_in ckzg ''
 stand_in reedsolo "$nothing"
 stand_in py_arkworks_bls12381 "$nothing"
-"$PYTHON" -c 'from gpu.cuda_engine import available; reason = available(); raise SystemExit(reason and f"no GPU: {reason}")' || exit 1
-"$PYTHON" -c 'import cupy, numpy, platform, gpu.nvrtc as n; print("python", platform.python_version(), "numpy", numpy.__version__, "cupy", cupy.__version__, "nvrtc", n.nvrtc.getVersion())'
+"$PYTHON" -c 'from gpu.cuda.engine import available; reason = available(); raise SystemExit(reason and f"no GPU: {reason}")' || exit 1
+"$PYTHON" -c 'import cupy, numpy, platform, gpu.cuda.nvrtc as n; print("python", platform.python_version(), "numpy", numpy.__version__, "cupy", cupy.__version__, "nvrtc", n.nvrtc.getVersion())'
 nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm --format=csv,noheader || true
 
 # Seconds: 15 until here, then 190 + 170 + 170. A part that ends early leaves the others no more.

@@ -22,7 +22,7 @@ from benchmarks.measure import Table, quantile
 from da.client import CellarClient, PayloadInfo
 from da.devnet import Devnet
 from da.protocol.committee import Committee
-from gpu import open_engine
+from gpu import EngineOptions, open_verifier
 from light_client.client import LightClient
 from light_client.log import HeaderLog
 from light_client.peers import Members
@@ -98,8 +98,9 @@ def _settle(devnet: Devnet, info: PayloadInfo) -> None:
 async def _verdict(committee: Committee, info: PayloadInfo, confidence: float, state: Path) -> Report:
     settings = LightClientSettings(confidence=confidence, state_dir=state)
     async with Members(committee, batch_bytes_max=settings.batch_bytes_max) as members:
-        with HeaderLog(state) as log, open_engine(settings.engine, workers=1, proving=False) as engine:
-            client = LightClient(committee, settings, log, members, engine)
+        options = EngineOptions(settings.engine, workers=1)
+        with HeaderLog(state) as log, open_verifier(options) as verifier:
+            client = LightClient(committee, settings, log, members, verifier)
             report = await client.sample(str(info.batch_height))
     assert report.verdict is Verdict.AVAILABLE, report.reason
     return report

@@ -24,9 +24,10 @@ from typing import Annotated, Any, Final
 import numpy as np
 import typer
 
-import gpu.host_engine
 from benchmarks.matrix import KEPT, Matrix
 from benchmarks.measure import Table, short
+from gpu.host import library as host_library
+from gpu.host.engine import HostEngine
 
 ROOT: Final = Path(__file__).parents[1]
 ROWS: Final = 64
@@ -96,7 +97,7 @@ def table() -> Table:
     title = "Where the time goes"
     header = ("operation", "stage", "share", "ms")
     missing = [tool for tool in ("cmake", _compiler(), "addr2line") if shutil.which(tool) is None]
-    reason = gpu.host_engine.available() or (f"{', '.join(missing)} not found" if missing else None)
+    reason = host_library.available() or (f"{', '.join(missing)} not found" if missing else None)
     if reason is not None:
         return Table(title, header, [], f"Not measured: {reason}.")
     with tempfile.TemporaryDirectory() as directory:
@@ -176,9 +177,9 @@ def main(
     sampler: Annotated[Path, typer.Argument(help="The sampler's library.")],
 ) -> None:
     """Sample each operation, and print the addresses that were met, as one line of JSON."""
-    gpu.host_engine._library_path = lambda: library
+    host_library.library_path = lambda: library
     sampling = ctypes.CDLL(str(sampler))
-    with gpu.host_engine.HostEngine(workers=1) as engine:
+    with HostEngine(workers=1) as engine:
         matrix = Matrix.random(ROWS, engine)
         every_row, column, kept = matrix.all_rows(), matrix.column(), matrix.kept()
         operations: dict[str, tuple[Callable[[], object], int]] = {

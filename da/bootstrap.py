@@ -45,8 +45,8 @@ from da.settings import Settings
 from da.store import EmbeddedStore
 from da.store.errors import StoreError
 from da.transport.http import HttpTransport
-from gpu import ENGINE_NAMES, FallbackEngine, open_engine
-from kzg.engine import Engine
+from gpu import EngineOptions, FallbackEngine, FallbackVerifier, open_engine, open_verifier
+from kzg.engine import Prover, Verifier
 from kzg.errors import EngineUnavailable
 
 logger = logging.getLogger("cellar.node")
@@ -144,33 +144,30 @@ def check_interpreter() -> None:
         raise StartupError(str(error)) from None
 
 
-def open_node_engine(settings: Settings) -> Engine:
-    """The engine that the settings ask for; only a disperser's has the tables for proving.
+def open_node_engine(settings: Settings) -> tuple[Verifier, Prover | None]:
+    """The engine that the settings ask for, as a verifier; of a disperser the same engine as a prover, too.
+
+    The caller closes the verifier. Only a prover has tables for proving.
 
     Raises:
-        StartupError: a forced engine is missing, or the one to fall back to has no such name.
+        StartupError: a forced engine is missing, or an engine has no such name.
     """
-    fallback = settings.engine.fallback
-    if fallback is not None and fallback not in ENGINE_NAMES:
-        names = ", ".join(ENGINE_NAMES)
-        raise StartupError(f"engine.fallback: must be one of {names}; got {fallback!r}")
-
-    def opened(name: str) -> Engine:
-        return open_engine(
-            name,
-            workers=settings.engine.workers,
-            proving="disperser" in settings.roles,
-            table=settings.engine.table,
-        )
-
     try:
-        first = opened(settings.engine.name)
-        return first if fallback is None else FallbackEngine(first, lambda: opened(fallback))
+        options = EngineOptions(
+            settings.engine.name,
+            workers=settings.engine.workers,
+            table=settings.engine.table or "medium",
+            fallback=settings.engine.fallback,
+        )
+        if "disperser" not in settings.roles:
+            return open_verifier(options), None
+        engine = open_engine(options)
     except (EngineUnavailable, ValueError) as error:
-        raise StartupError(f"engine: {error}") from None
+        raise StartupError(f"engine settings: {error}") from None
+    return engine, engine
 
 
-def count_fallbacks(engine: FallbackEngine, registry: CollectorRegistry) -> None:
+def count_fallbacks(engine: FallbackEngine | FallbackVerifier, registry: CollectorRegistry) -> None:
     """Show in the node's metrics whether its engine broke down and another took over."""
     gauge = Gauge(
         "cellar_engine_fallbacks", "1 when the engine broke down and another took over", registry=registry
@@ -308,15 +305,19 @@ def run(
         outbox = open_outbox(settings)
         stack.callback(outbox.close)
         listener = stack.enter_context(bind(settings))
-        engine = stack.enter_context(open_node_engine(settings))
+        verifier, prover = open_node_engine(settings)
+        stack.callback(verifier.close)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, identity, engine, store, outbox, listener, wrap, stop_with_stdin))
+            runner.run(
+                _serve(settings, identity, verifier, prover, store, outbox, listener, wrap, stop_with_stdin)
+            )
 
 
 async def _serve(
     settings: Settings,
     identity: Identity,
-    engine: Engine,
+    verifier: Verifier,
+    prover: Prover | None,
     store: EmbeddedStore,
     outbox: Outbox,
     listener: socket.socket,
@@ -328,15 +329,16 @@ async def _serve(
             settings.node,
             identity.committee,
             identity.secret,
-            engine,
+            verifier,
             store,
             outbox,
             transport,
+            prover=prover,
             clock=system_clock,
             name=identity.member.name,
         )
-        if isinstance(engine, FallbackEngine):
-            count_fallbacks(engine, node.metrics.registry)
+        if isinstance(verifier, FallbackEngine | FallbackVerifier):
+            count_fallbacks(verifier, node.metrics.registry)
         app = create_app(node, settings.http, settings.tokens)
         server = NodeServer(server_config(settings, wrap(app) if wrap else app), app.state.api.stopping)
         loop = asyncio.get_running_loop()
@@ -346,7 +348,7 @@ async def _serve(
             await _stop_at_end_of_stdin(server)
         await node.start()
         try:
-            log_start(settings, identity, engine)
+            log_start(settings, identity, verifier.name)
             await server.serve(sockets=[listener])
         finally:
             await node.stop()
@@ -390,7 +392,7 @@ async def _stop_at_end_of_stdin(server: NodeServer) -> None:
         raise StartupError("--stop-with-stdin needs a pipe or a socket as standard input") from None
 
 
-def log_start(settings: Settings, identity: Identity, engine: Engine) -> None:
+def log_start(settings: Settings, identity: Identity, engine: str) -> None:
     """One line that says who this is, what it does, and with which engine."""
     member, committee = identity.member, identity.committee
     logger.info(
@@ -402,7 +404,7 @@ def log_start(settings: Settings, identity: Identity, engine: Engine) -> None:
         committee.hash.hex()[:16],
         len(committee.members),
         identity.column_count,
-        engine.name,
+        engine,
         os.getpid(),
         member.url,
     )

@@ -8,8 +8,8 @@ the 60 bytes are 96 characters of 5 bits, printed as 4 lines of 6 groups of 4:
 A mistyped character damages one or two bytes, so any 5 are corrected wherever they are; of characters that
 are marked as unreadable with '?', any 11. Case, spaces and hyphens do not matter, O is read as 0, I and L
 as 1, and what is no character of the alphabet counts as unreadable. A dropped or doubled character shifts all
-that follow, so where the length, or the group it is in, tells of one, the group is taken as unreadable
-and the rest put back in step. The checksum decides: nothing is returned that it does not confirm.
+that follow, so where the length, or its group, shows one, the group is treated as unreadable
+and the rest aligned again. The checksum decides: nothing is returned that it does not confirm.
 
 Invariants: `decode_backup(encode_backup(secret)).secret == secret`; a wrong secret passes with a chance of
 about 2**-40 a try, and there are at most some 600 tries.
@@ -55,7 +55,7 @@ _GROUPS: Final = _CHARACTERS // _GROUP
 _GROUPS_PER_LINE: Final = 6
 
 MAX_TEXT: Final = 16 * _CHARACTERS
-"""Longest text that is looked at."""
+"""Longest text that is read."""
 _MOST_SKIPPED_GROUPS: Final = 8
 """A whole line and two groups: 32 characters, 20 bytes, still fewer than the parity."""
 
@@ -66,7 +66,7 @@ assert _MOST_SKIPPED_GROUPS * _GROUP * _BITS // 8 + 1 <= _PARITY_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """What a printed backup says.
+    """The content of a printed backup.
 
     Attributes:
         secret: 32 bytes; kept out of `repr`.
@@ -86,7 +86,7 @@ def encode_backup(secret: bytes) -> str:
         InvalidShape: not 32 bytes.
     """
     if len(secret) != SECRET_BYTES:
-        raise InvalidShape(f"a secret has {SECRET_BYTES} bytes, not {len(secret)}")
+        raise InvalidShape(f"a secret must have {SECRET_BYTES} bytes, got {len(secret)}")
     characters = _characters(_codeword(secret))
     groups = [characters[start : start + _GROUP] for start in range(0, _CHARACTERS, _GROUP)]
     lines = [groups[start : start + _GROUPS_PER_LINE] for start in range(0, _GROUPS, _GROUPS_PER_LINE)]
@@ -97,10 +97,10 @@ def decode_backup(text: str) -> Backup:
     """Read a printed backup, with what mistakes it can correct.
 
     Raises:
-        InvalidBackup: too damaged, or of another version. The message says nothing of the content.
+        InvalidBackup: too damaged, or of another version. The message never contains the content.
     """
     if len(text) > MAX_TEXT:
-        raise InvalidBackup(f"longer than {MAX_TEXT} characters")
+        raise InvalidBackup(f"the text is longer than {MAX_TEXT} characters")
     groups = [_normalised(group) for group in re.split(r"[\s\-]+", text) if group]
     typed = "".join(groups)
     for candidate in _candidates(groups, typed):
@@ -109,11 +109,11 @@ def decode_backup(text: str) -> Backup:
             continue
         version, secret = message[0], message[1 : 1 + SECRET_BYTES]
         if version != VERSION:
-            raise InvalidBackup(f"version {version}, known is {VERSION}")
+            raise InvalidBackup(f"version {version} is not supported, only version {VERSION}")
         mistakes = _edit_distance(typed, _characters(_codeword(secret)))
         return Backup(secret, mistakes, typed.count(_UNREADABLE))
     raise InvalidBackup(
-        f"{len(typed)} of {_CHARACTERS} characters given, with more mistakes than can be corrected"
+        f"more mistakes than can be corrected ({len(typed)} of {_CHARACTERS} characters); check the copy"
     )
 
 
@@ -142,7 +142,7 @@ def _normalised(typed: str) -> str:
 
 
 def _candidates(groups: list[str], typed: str) -> Iterator[str]:
-    """Texts of the right length that may have been meant, the likeliest first; '?' is unreadable."""
+    """Texts of the right length that may have been intended, the likeliest first; '?' is unreadable."""
     if len(typed) == _CHARACTERS:
         yield typed
     if len(groups) == _GROUPS:
@@ -192,12 +192,12 @@ def _corrected_message(characters: str) -> bytes | None:
     return message if checksum == _checksum(message) else None
 
 
-def _edit_distance(typed: str, meant: str) -> int:
+def _edit_distance(typed: str, intended: str) -> int:
     """Fewest characters to replace, insert or remove; replacing a '?' is free, it was not a mistake."""
-    previous = list(range(len(meant) + 1))
+    previous = list(range(len(intended) + 1))
     for row, given in enumerate(typed, start=1):
         current = [row]
-        for column, wanted in enumerate(meant, start=1):
+        for column, wanted in enumerate(intended, start=1):
             replaced = previous[column - 1] + (given not in (wanted, _UNREADABLE))
             current.append(min(replaced, previous[column] + 1, current[column - 1] + 1))
         previous = current

@@ -95,7 +95,7 @@ def parity_cell(cells: Bytes, parity_index: int) -> Bytes:
     """
     _check_cells(cells)
     if cells.ndim != 2:
-        raise InvalidShape(f"a column is u8[R, {BYTES_PER_CELL}], not {cells.dtype}{list(cells.shape)}")
+        raise InvalidShape(f"a column must be u8[R, {BYTES_PER_CELL}], got {cells.dtype}{list(cells.shape)}")
     rows = cells.shape[0]
     weights = list(parity_weight_row(rows, parity_index))
     _check_elements(cells, range(rows))
@@ -124,7 +124,7 @@ def recover_columns(rows: int, row_indices: Indices, cells: Bytes) -> Bytes:
     indices = checked_indices(row_indices, 2 * rows, rows)
     if cells.dtype != np.uint8 or cells.ndim != 3 or cells.shape[::2] != (indices.size, BYTES_PER_CELL):
         raise InvalidShape(
-            f"cells are u8[{indices.size}, k, {BYTES_PER_CELL}], not {cells.dtype}{list(cells.shape)}"
+            f"cells must be u8[{indices.size}, k, {BYTES_PER_CELL}], got {cells.dtype}{list(cells.shape)}"
         )
     _check_elements(cells, indices.tolist())
 
@@ -179,18 +179,20 @@ def _combine(weights: Constants, cells: Bytes) -> Bytes:
 
 def _check_rows(rows: int) -> None:
     if not 1 <= rows <= MAX_ROWS:
-        raise InvalidShape(f"a batch has 1..{MAX_ROWS} data rows, not {rows}")
+        raise InvalidShape(f"a batch must have 1..{MAX_ROWS} data rows, got {rows}")
 
 
 def _check_parity_index(rows: int, parity_index: int) -> None:
     _check_rows(rows)
     if not 0 <= parity_index < rows:
-        raise InvalidShape(f"{rows} data rows have parity rows 0..{rows - 1}, not {parity_index}")
+        raise InvalidShape(f"parity row must be in 0..{rows - 1}, got {parity_index}")
 
 
 def _check_cells(cells: Bytes) -> None:
     if cells.dtype != np.uint8 or cells.ndim < 2 or cells.shape[-1] != BYTES_PER_CELL:
-        raise InvalidShape(f"cells are u8[R, ..., {BYTES_PER_CELL}], not {cells.dtype}{list(cells.shape)}")
+        raise InvalidShape(
+            f"cells must be u8[R, ..., {BYTES_PER_CELL}], got {cells.dtype}{list(cells.shape)}"
+        )
     _check_rows(cells.shape[0])
 
 

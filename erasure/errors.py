@@ -1,4 +1,4 @@
-"""What the package raises. A bad input of the caller is one of these; a fault of ours is an assertion.
+"""What the package raises. Bad input of the caller is one of these; an internal error is an assertion.
 
 ErasureError (ValueError)
 |-- InvalidShape            an array of the wrong shape or dtype, a count out of range
@@ -45,13 +45,13 @@ class InvalidPayload(ErasureError):
     """
 
     def __init__(self, length: int, limit: int) -> None:
-        super().__init__(f"a payload has 1..{limit} bytes, this one has {length}")
+        super().__init__(f"a payload must have 1..{limit} bytes, got {length}")
         self.length = length
         self.limit = limit
 
 
 class InvalidPacking(ErasureError):
-    """Rows are not the encoding of a payload; `reason` says what is wrong."""
+    """Rows are not the encoding of a payload; `reason` is what is wrong."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"rows do not encode a payload: {reason}")
@@ -59,7 +59,7 @@ class InvalidPacking(ErasureError):
 
 
 class InvalidCellIndices(ErasureError):
-    """Indices are out of range, repeated or not ascending; `reason` says which."""
+    """Indices are out of range, repeated or not ascending; `reason` is which."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"invalid indices: {reason}")
@@ -75,7 +75,7 @@ class NotEnoughCells(ErasureError):
     """
 
     def __init__(self, actual: int, required: int) -> None:
-        super().__init__(f"{actual} given, {required} needed")
+        super().__init__(f"at least {required} are needed, got {actual}")
         self.actual = actual
         self.required = required
 
@@ -90,7 +90,7 @@ class UnrecoverableMatrix(ErasureError):
 
     def __init__(self, rows: tuple[int, ...], columns: tuple[int, ...]) -> None:
         super().__init__(
-            f"cells cannot be rebuilt in {len(rows)} rows ({_shorten(rows)}) "
+            f"cells cannot be recovered in {len(rows)} rows ({_shorten(rows)}) "
             f"and {len(columns)} columns ({_shorten(columns)})"
         )
         self.rows = rows
@@ -98,7 +98,7 @@ class UnrecoverableMatrix(ErasureError):
 
 
 class InvalidBackup(ErasureError):
-    """A printed backup cannot be read; `reason` says why, and never what it contains."""
+    """A printed backup cannot be read; `reason` is why, never the content."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"backup cannot be read: {reason}")

@@ -34,7 +34,7 @@ def element_from_bytes(encoded: bytes) -> int:
         InvalidFieldElement: the value is not smaller than the modulus.
     """
     if len(encoded) != BYTES_PER_FIELD_ELEMENT:
-        raise InvalidShape(f"an element has {BYTES_PER_FIELD_ELEMENT} bytes, not {len(encoded)}")
+        raise InvalidShape(f"an element must have {BYTES_PER_FIELD_ELEMENT} bytes, got {len(encoded)}")
     value = int.from_bytes(encoded, "big")
     if value >= BLS_MODULUS:
         raise InvalidFieldElement(0, 0)
@@ -76,7 +76,7 @@ def first_invalid(encoded: Bytes) -> int | None:
     Positions count elements in order of memory of the (C-contiguous) array.
     """
     words = np.ascontiguousarray(encoded).reshape(-1).view(">u8").reshape(-1, 4)
-    # Elements whose first word is smaller than the modulus' are smaller whatever follows.
+    # Elements whose first word is smaller than the modulus' are smaller regardless of the rest.
     close = np.flatnonzero(words[:, 0] >= _WORDS[0])
     if close.size == 0:
         return None

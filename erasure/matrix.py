@@ -8,8 +8,8 @@ completed. Then each pass rebuilds all rows, or columns, that miss the same cell
 Invariants: the matrix is complete on return; cells that were present are unchanged. What stays missing in
 an unrecoverable matrix lacks more than half in every direction: at least (R + 1) x 65 cells.
 
-What it does not do: check that present cells belong together (`rows.py` says what happens then), so verify
-them first; a wrong cell spreads. Cells that are not present are ignored, whatever they hold.
+What it does not do: check that present cells belong together (`rows.py` describes what happens then), so
+verify them first; a wrong cell spreads. The content of cells that are not present is ignored.
 
 Source: the iterative decoding of product codes; `docs/architecture.md`, section 2.
 """
@@ -125,12 +125,12 @@ def _check_shapes(cells: Bytes, present: Mask) -> None:
         or not 2 <= height <= 2 * MAX_ROWS
     ):
         raise InvalidShape(
-            f"a matrix is u8[2R, {CELLS_PER_EXT_BLOB}, {BYTES_PER_CELL}], R in 1..{MAX_ROWS}, "
-            f"not {cells.dtype}{list(cells.shape)}"
+            f"a matrix must be u8[2R, {CELLS_PER_EXT_BLOB}, {BYTES_PER_CELL}], R in 1..{MAX_ROWS}, "
+            f"got {cells.dtype}{list(cells.shape)}"
         )
     if present.dtype != np.bool_ or present.shape != cells.shape[:2]:
         raise InvalidShape(
-            f"presence is bool[{height}, {CELLS_PER_EXT_BLOB}], not {present.dtype}{list(present.shape)}"
+            f"presence must be bool[{height}, {CELLS_PER_EXT_BLOB}], got {present.dtype}{list(present.shape)}"
         )
 
 

@@ -1,6 +1,6 @@
 """Payload bytes to rows and back.
 
-The idea: element 0 of the first row says which encoding this is and how long the payload is; then the
+The idea: element 0 of the first row holds the version of the encoding and the length of the payload; then the
 payload itself, 31 bytes to an element, so that no element can reach the modulus; the rest is zero.
 
     element 0   00 | version 01 | length, u32 big-endian | 26 zero bytes
@@ -38,7 +38,7 @@ _HEADER_BYTES: Final = 6
 def capacity(rows: int) -> int:
     """Most payload bytes that `rows` rows hold: all elements but the first, 31 bytes each."""
     if rows < 1:
-        raise InvalidShape(f"a payload takes at least one row, not {rows}")
+        raise InvalidShape(f"rows must be at least 1, got {rows}")
     return (rows * FIELD_ELEMENTS_PER_BLOB - 1) * PAYLOAD_BYTES_PER_ELEMENT
 
 
@@ -92,16 +92,16 @@ def unpack(blobs: Bytes) -> bytes:
             is not zero where the encoding has a zero.
     """
     if blobs.dtype != np.uint8 or blobs.ndim != 2 or blobs.shape[0] < 1 or blobs.shape[1] != BYTES_PER_BLOB:
-        raise InvalidShape(f"rows are u8[rows, {BYTES_PER_BLOB}], not {blobs.dtype}{list(blobs.shape)}")
+        raise InvalidShape(f"rows must be u8[rows, {BYTES_PER_BLOB}], got {blobs.dtype}{list(blobs.shape)}")
     elements = np.ascontiguousarray(blobs).reshape(-1, BYTES_PER_FIELD_ELEMENT)
     head = elements[0]
     if head[1] != PAYLOAD_VERSION:
-        raise InvalidPacking(f"version {head[1]}, known is {PAYLOAD_VERSION}")
+        raise InvalidPacking(f"version {head[1]} is not supported, only version {PAYLOAD_VERSION}")
     length = int.from_bytes(head[_LENGTH].tobytes(), "big")
     if not 1 <= length <= MAX_PAYLOAD_BYTES:
         raise InvalidPacking(f"length {length} is not in 1..{MAX_PAYLOAD_BYTES}")
     if rows_for(length) != blobs.shape[0]:
-        raise InvalidPacking(f"{length} bytes take {rows_for(length)} rows, not {blobs.shape[0]}")
+        raise InvalidPacking(f"{length} bytes need {rows_for(length)} rows, got {blobs.shape[0]}")
     if elements[:, 0].any() or head[_HEADER_BYTES:].any():
         raise InvalidPacking("a byte beside the payload is not zero")
 

@@ -15,7 +15,7 @@ Bounds, each asserted below with the numbers themselves:
 - A residue is at most p_i / 2 + SLACK in size: q = rint(x * fl(1 / p_i)) misses the nearest integer to
   x / p_i only within |x / p_i| 2**-52 <= 2**-22 of a tie, which p_i times over is less than SLACK.
 - A product has at most MAX_TERMS terms, so |x| <= MAX_TERMS (p / 2 + SLACK)**2, and |q p_i| <= |x| + p_i, are
-  below 2**53: every sum, in whatever order BLAS adds it, and the reduction are exact.
+  below 2**53: every sum, in any order in which BLAS adds it, and the reduction are exact.
 - As integers, constants are in [0, r), and an operand is in [0, r) (`decode`) or at most
   (sum_i (p_i / 2 + SLACK) + K) r < 2**28 r in size (`fold`). So |y| < MAX_TERMS 2**28 r**2 < 2**-16 M,
   and kappa, rounded from a sum that is wrong by less than 2**-40, is exact.

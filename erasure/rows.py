@@ -54,7 +54,7 @@ def extend_rows(blobs: Bytes) -> Bytes:
         InvalidFieldElement: an element is not smaller than the modulus.
     """
     if blobs.dtype != np.uint8 or blobs.ndim != 2 or blobs.shape[1] != BYTES_PER_BLOB:
-        raise InvalidShape(f"blobs are u8[n, {BYTES_PER_BLOB}], not {blobs.dtype}{list(blobs.shape)}")
+        raise InvalidShape(f"blobs must be u8[n, {BYTES_PER_BLOB}], got {blobs.dtype}{list(blobs.shape)}")
     cells = np.ascontiguousarray(blobs).reshape(-1, CELLS_PER_BLOB, BYTES_PER_CELL)
     return _complete(np.arange(CELLS_PER_BLOB), cells)
 
@@ -78,7 +78,7 @@ def recover_rows(cell_indices: Indices, cells: Bytes) -> Bytes:
     indices = checked_indices(cell_indices, CELLS_PER_EXT_BLOB, CELLS_PER_BLOB)
     if cells.dtype != np.uint8 or cells.ndim != 3 or cells.shape[1:] != (indices.size, BYTES_PER_CELL):
         raise InvalidShape(
-            f"cells are u8[n, {indices.size}, {BYTES_PER_CELL}], not {cells.dtype}{list(cells.shape)}"
+            f"cells must be u8[n, {indices.size}, {BYTES_PER_CELL}], got {cells.dtype}{list(cells.shape)}"
         )
     return _complete(indices, np.ascontiguousarray(cells))
 
@@ -92,7 +92,7 @@ def checked_indices(indices: Indices, count: int, required: int) -> NDArray[np.i
     """
     given = np.asarray(indices)
     if given.ndim != 1 or (given.size and not np.issubdtype(given.dtype, np.integer)):
-        raise InvalidCellIndices("not a list of whole numbers")
+        raise InvalidCellIndices("not a list of integers")
     if given.size and not (given.min() >= 0 and given.max() < count):
         raise InvalidCellIndices(f"not in 0..{count - 1}")
     checked = given.astype(np.int64)

@@ -27,7 +27,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from gpu.loader import CELLS, LAMBDA, ROOT_OF_UNITY, SCALAR_MODULUS
+from gpu.constants import CELLS, LAMBDA, ROOT_OF_UNITY, SCALAR_MODULUS
 
 DIGIT_BITS: Final = 8
 """Digits of the convolution: odd, -255..255; 16 to a half."""

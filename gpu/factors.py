@@ -31,7 +31,7 @@ def random_factors(count: int) -> Factors:
 
 
 def distinct(commitments: Bytes) -> tuple[IndexArray, IndexArray]:
-    """Where each distinct commitment stands first, in that order, and which of them each one is."""
+    """The first position of each distinct commitment, in that order, and which of them each one is."""
     keys = np.ascontiguousarray(commitments).view(f"V{BYTES_PER_COMMITMENT}").reshape(-1)
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     order = np.argsort(first)

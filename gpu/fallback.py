@@ -1,9 +1,9 @@
-"""Going on with another engine when the first breaks down while it runs.
+"""Continuing with another engine when the first breaks down while it runs.
 
 A device can disappear in the middle of a batch. By itself that fails the batch, and every one after it,
-clearly. A program that would rather be slow than stopped says so, and names the engine to go on with: the
-batch that failed is done again there, and so is everything after it, until the program starts anew. The
-change is logged, counted, and told by `describe`.
+clearly. A program that would rather be slow than stopped names the engine to continue with: the batch that
+failed is computed again there, and so is everything after it, until the program restarts. The change is
+logged, counted, and reported by `describe`.
 
 Invariants: results are those of either engine, which are the same bytes; only EngineFailed changes the
 engine, never bad input. Does not: try the first engine again, or hide that it failed.
@@ -15,27 +15,25 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-from kzg.engine import Closing, Engine
+from kzg.engine import Closing, Engine, Verifier
 from kzg.errors import EngineClosed, EngineFailed
 from kzg.types import Bytes, Indices
 
 logger = logging.getLogger("cellar.engine")
 T = TypeVar("T")
+V = TypeVar("V", bound=Verifier)
 
 
-class FallbackEngine(Closing):
-    """`first` until it fails, then the engine that `open_second` opens; see `kzg.engine.Engine`.
+class _Fallback(Closing, Generic[V]):
+    """`first` until it fails, then what `open_second` opens. Both are closed with it."""
 
-    Both are closed with it.
-    """
-
-    def __init__(self, first: Engine, open_second: Callable[[], Engine]) -> None:
+    def __init__(self, first: V, open_second: Callable[[], V]) -> None:
         self._first = first
         self._open_second = open_second
         self._process = os.getpid()
-        self._second: Engine | None = None
+        self._second: V | None = None
         self._reason = ""
         self._closed = False
         self._lock = threading.Lock()
@@ -55,23 +53,14 @@ class FallbackEngine(Closing):
             return self._first.describe()
         return {**self._second.describe(), "fallback_from": self._first.name, "fallback_reason": self._reason}
 
-    def commit(self, blobs: Bytes) -> Bytes:
-        return self._run(lambda engine: engine.commit(blobs))
-
-    def extend(self, blobs: Bytes) -> Bytes:
-        return self._run(lambda engine: engine.extend(blobs))
-
-    def prove(self, blobs: Bytes) -> tuple[Bytes, Bytes]:
-        return self._run(lambda engine: engine.prove(blobs))
-
     def verify_cells(self, commitments: Bytes, cell_indices: Indices, cells: Bytes, proofs: Bytes) -> bool:
         return self._run(lambda engine: engine.verify_cells(commitments, cell_indices, cells, proofs))
 
     def recover(self, cell_indices: Indices, cells: Bytes) -> Bytes:
         return self._run(lambda engine: engine.recover(cell_indices, cells))
 
-    def recover_with_proofs(self, cell_indices: Indices, cells: Bytes) -> tuple[Bytes, Bytes]:
-        return self._run(lambda engine: engine.recover_with_proofs(cell_indices, cells))
+    def recover_proofs(self, cell_indices: Indices, proofs: Bytes, wanted: Indices) -> Bytes:
+        return self._run(lambda engine: engine.recover_proofs(cell_indices, proofs, wanted))
 
     def parity_cells(self, cells: Bytes, parity_rows: Indices | None = None) -> Bytes:
         return self._run(lambda engine: engine.parity_cells(cells, parity_rows))
@@ -88,7 +77,7 @@ class FallbackEngine(Closing):
 
     def close(self) -> None:
         if self._process != os.getpid():
-            return  # a fork's copy: the engines are not its own, and the lock may be held for ever
+            return  # a fork's copy: the engines are not its own, and the lock may be held permanently
         with self._lock:
             self._closed = True
             second = self._second
@@ -96,7 +85,7 @@ class FallbackEngine(Closing):
         if second is not None:
             second.close()
 
-    def _run(self, call: Callable[[Engine], T]) -> T:
+    def _run(self, call: Callable[[V], T]) -> T:
         engine = self._second or self._first
         try:
             return call(engine)
@@ -105,7 +94,7 @@ class FallbackEngine(Closing):
                 raise
             return call(self._fall_back(error))
 
-    def _fall_back(self, error: EngineFailed) -> Engine:
+    def _fall_back(self, error: EngineFailed) -> V:
         """The second engine, opened by whichever call fails first."""
         if self._process != os.getpid():
             raise EngineClosed("the engine belongs to another process") from error
@@ -117,9 +106,29 @@ class FallbackEngine(Closing):
                 self._reason = str(error)
                 self._second = second
                 logger.error(
-                    "engine %s failed (%s); going on with %s until the program starts anew",
+                    "engine %s failed (%s); continuing with %s until the program restarts",
                     self._first.name,
                     error,
                     second.name,
                 )
             return self._second
+
+
+class FallbackVerifier(_Fallback[Verifier]):
+    """A verifier that continues with another when it fails; see `kzg.engine.Verifier`."""
+
+
+class FallbackEngine(_Fallback[Engine]):
+    """An engine that continues with another when it fails; see `kzg.engine.Engine`."""
+
+    def commit(self, blobs: Bytes) -> Bytes:
+        return self._run(lambda engine: engine.commit(blobs))
+
+    def extend(self, blobs: Bytes) -> Bytes:
+        return self._run(lambda engine: engine.extend(blobs))
+
+    def prove(self, blobs: Bytes) -> tuple[Bytes, Bytes]:
+        return self._run(lambda engine: engine.prove(blobs))
+
+    def recover_with_proofs(self, cell_indices: Indices, cells: Bytes) -> tuple[Bytes, Bytes]:
+        return self._run(lambda engine: engine.recover_with_proofs(cell_indices, cells))

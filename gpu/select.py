@@ -1,12 +1,16 @@
 """Which engine a program gets.
 
-`open_engine("auto")` takes the first that works here, fastest first: `cuda` (a GPU), `host` (the CPU's vector
-lanes), `ckzg` (always there). It logs its choice, and why the faster ones were passed over, once. An engine
+"auto" takes the first that works here, fastest first: `cuda` (a GPU), `host` (the CPU's vector lanes), `ckzg`
+(always there). The choice is logged once, with the reason why each faster engine was not chosen. An engine
 asked for by name is that engine or an EngineUnavailable: never a silent fallback.
 
-An engine other than ckzg is a module of this package (`gpu.cuda_engine`, `gpu.host_engine`) with a function
-`available()`, which says None or the reason why it cannot run here, and a class that implements
-`kzg.engine.Engine`. The module is imported only when it is considered, so that importing `gpu` costs nothing.
+`open_engine` opens both halves of the port, with tables for proving; `open_verifier` the verifying half,
+which has none.
+
+An engine other than ckzg is a package (`gpu.cuda`, `gpu.host`) with a function `available()`, which returns
+None or the reason why it cannot run here, and two classes that implement `kzg.engine.Engine` and
+`kzg.engine.Verifier`. The package is imported only when it is considered, so that importing `gpu` costs
+nothing.
 """
 
 from __future__ import annotations
@@ -14,74 +18,98 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
-from typing import Final
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, TypeVar
 
-from kzg.ckzg_engine import DEFAULT_PRECOMPUTE, CkzgEngine
-from kzg.engine import Engine
+from gpu.fallback import FallbackEngine, FallbackVerifier
+from gpu.options import ACCELERATED, AUTO, CKZG, EngineOptions
+from kzg.ckzg_engine import CkzgEngine, CkzgVerifier
+from kzg.engine import Engine, Opened, Verifier
 from kzg.errors import EngineUnavailable
 
 logger = logging.getLogger("cellar.engine")
+T = TypeVar("T", bound=Opened)
 
-_ACCELERATED: Final = {"cuda": ("gpu.cuda_engine", "CudaEngine"), "host": ("gpu.host_engine", "HostEngine")}
-ENGINE_NAMES: Final = ("auto", *_ACCELERATED, "ckzg")
+_DEFAULTS: Final = EngineOptions()
 
 
-def open_engine(
-    name: str = "auto", *, workers: int | None = None, proving: bool = True, table: str | None = None
-) -> Engine:
-    """Opens an engine; the caller closes it.
-
-    Args:
-        name: "auto", "cuda", "host" or "ckzg".
-        workers: processes or threads on the CPU, or CUDA devices, at most; None means one for each core, or
-            all devices.
-        proving: False for a program that proves rarely or never, and would rather have the memory of the
-            tables (about 96 MiB); it still can.
-        table: of the host engine, memory for speed: "small", "medium" or "large" (`gpu.host_engine.TABLES`);
-            None means medium to prove, else small. Other engines have no such choice.
+def open_engine(options: EngineOptions = _DEFAULTS) -> Engine:
+    """Opens an engine that commits, proves and verifies; the caller closes it.
 
     Raises:
         EngineUnavailable: the engine asked for cannot run here.
-        ValueError: a name or a table that is none of these.
     """
-    if name not in ENGINE_NAMES:
-        raise ValueError(f"engine must be one of {', '.join(ENGINE_NAMES)}; got {name!r}")
-    passed_over: list[str] = []
-    candidates = tuple(_ACCELERATED) if name == "auto" else () if name == "ckzg" else (name,)
-    for candidate in candidates:
-        try:
-            return _logged(
-                _open(candidate, workers, table or ("medium" if proving else "small")), passed_over
-            )
-        except EngineUnavailable as error:
-            if name != "auto":
-                hint = f"{error.reason}; choose another engine, or 'auto'"
-                raise EngineUnavailable(name, hint) from error
-            passed_over.append(f"{candidate}: {error.reason}")
-    return _logged(CkzgEngine(workers=workers, precompute=DEFAULT_PRECOMPUTE if proving else 0), passed_over)
+    first = _open(options, _engine)
+    if options.fallback is None:
+        return first
+    second = replace(options, name=options.fallback, fallback=None)
+    return FallbackEngine(first, lambda: _open(second, _engine))
+
+
+def open_verifier(options: EngineOptions = _DEFAULTS) -> Verifier:
+    """Opens the verifying half of an engine, without tables for proving; the caller closes it.
+
+    Raises:
+        EngineUnavailable: the engine asked for cannot run here.
+    """
+    first = _open(options, _verifier)
+    if options.fallback is None:
+        return first
+    second = replace(options, name=options.fallback, fallback=None)
+    return FallbackVerifier(first, lambda: _open(second, _verifier))
 
 
 def why_not(name: str) -> str | None:
     """None when the accelerated engine (`cuda` or `host`) can run here, else the reason."""
-    module_name, _ = _ACCELERATED[name]
-    if importlib.util.find_spec(module_name) is None:
+    if importlib.util.find_spec(f"gpu.{name}") is None:
         return f"this installation has no {name} engine"
-    reason: str | None = importlib.import_module(module_name).available()
+    reason: str | None = importlib.import_module(f"gpu.{name}").available()
     return reason
 
 
-def _open(name: str, workers: int | None, table: str) -> Engine:
-    reason = why_not(name)
-    if reason is not None:
-        raise EngineUnavailable(name, reason)
-    module_name, class_name = _ACCELERATED[name]
-    options = {"table": table} if name == "host" else {}
-    engine: Engine = getattr(importlib.import_module(module_name), class_name)(workers=workers, **options)
+def _engine(name: str, options: EngineOptions) -> Engine:
+    if name == CKZG:
+        return CkzgEngine(workers=options.workers)
+    executor = importlib.import_module(f"gpu.{name}")
+    engine: Engine = (
+        executor.HostEngine(workers=options.workers, table=options.table)
+        if name == "host"
+        else executor.CudaEngine(workers=options.workers)
+    )
     return engine
 
 
-def _logged(engine: Engine, passed_over: list[str]) -> Engine:
+def _verifier(name: str, options: EngineOptions) -> Verifier:
+    if name == CKZG:
+        return CkzgVerifier(workers=options.workers)
+    executor = importlib.import_module(f"gpu.{name}")
+    verifier: Verifier = (executor.HostVerifier if name == "host" else executor.CudaVerifier)(
+        workers=options.workers
+    )
+    return verifier
+
+
+def _open(options: EngineOptions, make: Callable[[str, EngineOptions], T]) -> T:
+    """The first engine that can be opened, of all with "auto", else the one asked for."""
+    passed_over: list[str] = []
+    for name in (*ACCELERATED, CKZG) if options.name == AUTO else (options.name,):
+        reason = why_not(name) if name in ACCELERATED else None
+        if reason is None:
+            try:
+                opened = make(name, options)
+            except EngineUnavailable as error:
+                reason = error.reason
+            else:
+                _log(opened, passed_over)
+                return opened
+        if options.name != AUTO:
+            raise EngineUnavailable(name, f"{reason}; choose another engine, or 'auto'")
+        passed_over.append(f"{name}: {reason}")
+    raise EngineUnavailable(AUTO, "; ".join(passed_over))
+
+
+def _log(engine: Opened, passed_over: list[str]) -> None:
     details = ", ".join(f"{key}={value}" for key, value in engine.describe().items() if key != "engine")
     reasons = f" (not {'; not '.join(passed_over)})" if passed_over else ""
     logger.info("engine %s: %s%s", engine.name, details, reasons)
-    return engine

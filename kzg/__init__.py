@@ -1,13 +1,13 @@
 """KZG commitments to rows, proofs of cells, and the Engine port that computes them in batches.
 
-The field and the code are `erasure`'s; networks are nobody's here. Start at `engine` (what can be computed),
-`verification` (cells of a whole matrix), `openings` (single points, for L1) and `errors`.
+The field and the code are `erasure`'s; this package does no networking. Start at `engine` (what can be
+computed), `verification` (cells of a whole matrix), `openings` (single points, for L1) and `errors`.
 """
 
 from __future__ import annotations
 
-from kzg.ckzg_engine import CkzgEngine
-from kzg.engine import Engine
+from kzg.ckzg_engine import CkzgEngine, CkzgVerifier
+from kzg.engine import Engine, Prover, Verifier
 from kzg.errors import (
     EngineClosed,
     EngineError,
@@ -39,6 +39,7 @@ from kzg.verification import find_invalid, verify_matrix_cells
 
 __all__ = [
     "CkzgEngine",
+    "CkzgVerifier",
     "Engine",
     "EngineClosed",
     "EngineError",
@@ -57,7 +58,9 @@ __all__ = [
     "LengthMismatch",
     "NotEnoughCells",
     "Opening",
+    "Prover",
     "TrustedSetupError",
+    "Verifier",
     "VersionedHash",
     "find_invalid",
     "kzg_commitment_to_versioned_hash",

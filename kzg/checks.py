@@ -1,9 +1,9 @@
-"""What malformed input is: the checks that every engine makes before any work starts.
+"""Validation of arguments: the checks that every engine makes before any work starts.
 
 Written once, so that all engines refuse the same inputs with the same errors. An array that passes comes back
 C-contiguous, indices as int64. That elements are below the modulus may be left to an engine that finds out
-as it reads them; the function here then says which one is not. Whether points are points only their
-decompression can tell.
+as it reads them; the function here then reports which one is not. Whether points are valid is known only
+after decompression.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def check_indices(name: str, indices: Indices) -> IndexArray:
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise InvalidArray(name, "int[n]", f"{array.dtype}{list(array.shape)}")
     if array.dtype == np.uint64 and int(array.max()) >= 2**63:
-        raise InvalidArray(name, "int[n]", "an integer beyond 63 bits")
+        raise InvalidArray(name, "int[n]", "an integer above 2^63 - 1")
     return array.astype(np.int64)
 
 
@@ -113,14 +113,14 @@ def check_cell_indices(cell_indices: Indices) -> IndexArray:
 def check_verification(
     commitments: Bytes, cell_indices: Indices, cells: Bytes, proofs: Bytes
 ) -> tuple[Bytes, IndexArray, Bytes, Bytes]:
-    """The arguments of `verify_cells`, checked but for the points (only decompression can tell).
+    """The arguments of `verify_cells`, except for elements and points.
 
     Raises:
-        InvalidArray, InvalidCellIndex, LengthMismatch, InvalidCell.
+        InvalidArray, InvalidCellIndex, LengthMismatch.
     """
     commitments = check_bytes("commitments", commitments, (None, BYTES_PER_COMMITMENT))
     indices = check_cell_indices(cell_indices)
-    cells = check_cells(cells)
+    cells = check_bytes("cells", cells, (None, BYTES_PER_CELL))
     proofs = check_bytes("proofs", proofs, (None, BYTES_PER_PROOF))
     for name, actual in (("commitments", commitments), ("cells", cells), ("proofs", proofs)):
         if len(actual) != len(indices):
@@ -135,13 +135,7 @@ def check_recovery(cell_indices: Indices, cells: Bytes) -> tuple[IndexArray, Byt
         InvalidArray, InvalidCellIndex, NotEnoughCells, LengthMismatch, InvalidCell: its position counts the
             cells of all rows, row after row.
     """
-    indices = check_cell_indices(cell_indices)
-    unordered = np.flatnonzero(np.diff(indices) <= 0)
-    if unordered.size:
-        position = int(unordered[0]) + 1
-        raise InvalidCellIndex(position, int(indices[position]), "does not follow the one before it")
-    if len(indices) < CELLS_PER_BLOB:
-        raise NotEnoughCells(len(indices), CELLS_PER_BLOB)
+    indices = _check_known(cell_indices)
     cells = check_bytes("cells", cells, (None, None, BYTES_PER_CELL))
     if cells.shape[1] != len(indices):
         raise LengthMismatch("cells", cells.shape[1], len(indices))
@@ -149,6 +143,33 @@ def check_recovery(cell_indices: Indices, cells: Bytes) -> tuple[IndexArray, Byt
     if bad is not None:
         raise InvalidCell(*divmod(bad, BYTES_PER_CELL // BYTES_PER_FIELD_ELEMENT))
     return indices, cells
+
+
+def check_proof_recovery(
+    cell_indices: Indices, proofs: Bytes, wanted: Indices
+) -> tuple[IndexArray, Bytes, IndexArray]:
+    """The arguments of `recover_proofs`; that the proofs are points is not checked.
+
+    Raises:
+        InvalidArray, InvalidCellIndex, NotEnoughCells, LengthMismatch.
+    """
+    indices = _check_known(cell_indices)
+    proofs = check_bytes("proofs", proofs, (None, None, BYTES_PER_PROOF))
+    if proofs.shape[1] != len(indices):
+        raise LengthMismatch("proofs", proofs.shape[1], len(indices))
+    return indices, proofs, check_cell_indices(wanted)
+
+
+def _check_known(cell_indices: Indices) -> IndexArray:
+    """int64[m], the columns that a recovery starts from: strictly ascending, 64 of them at least."""
+    indices = check_cell_indices(cell_indices)
+    unordered = np.flatnonzero(np.diff(indices) <= 0)
+    if unordered.size:
+        position = int(unordered[0]) + 1
+        raise InvalidCellIndex(position, int(indices[position]), "is not greater than the index before it")
+    if len(indices) < CELLS_PER_BLOB:
+        raise NotEnoughCells(len(indices), CELLS_PER_BLOB)
+    return indices
 
 
 def check_points(name: str, points: Bytes) -> Bytes:
@@ -192,7 +213,7 @@ def check_parity_rows(parity_rows: Indices | None, count: int) -> IndexArray:
 def check_matrix_verification(
     commitments: Bytes, row_indices: Indices, cell_indices: Indices, cells: Bytes, proofs: Bytes
 ) -> tuple[Bytes, IndexArray, IndexArray, Bytes, Bytes]:
-    """The arguments of `verify_matrix_cells`, but for elements and points.
+    """The arguments of `verify_matrix_cells`, except for elements and points.
 
     Raises:
         InvalidArray, InvalidRowIndex, InvalidCellIndex, LengthMismatch.

@@ -3,12 +3,12 @@
 Rows (or cells to verify) are split into tasks for the processes of a `WorkerPool`; a task is small enough
 that concurrent calls share the workers fairly, and large enough that its fixed cost is small.
 
-Some answers are computed in the calling thread: recovery without proofs, by the Reed-Solomon code of
-`erasure` (c-kzg would always compute the proofs too, a full `prove`), and all that has to do with parity
-rows, of which c-kzg knows nothing, by `kzg.parity` and `kzg.folded`.
+Some answers are computed in the calling thread: recovery of cells, by the Reed-Solomon code of `erasure`, and
+of proofs from proofs, by `kzg.recovery` (c-kzg would always compute both, a full `prove`); and all that has
+to do with parity rows, which c-kzg does not have, by `kzg.parity` and `kzg.folded`.
 
 `precompute` trades memory for speed of `prove`: the fixed-base table holds 2^(precompute-1) multiples of 8192
-points, 96 MiB at 8, shared by all workers; 0 means none, right for a node that only verifies.
+points, 96 MiB at 8, shared by all workers. A verifier has no such table.
 
 Source: https://github.com/ethereum/c-kzg-4844/tree/b7e40988/bindings/python
 """
@@ -22,12 +22,13 @@ from typing import Final
 
 import numpy as np
 
-from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB, FIELD_ELEMENTS_PER_EXT_BLOB
+from erasure.constants import FIELD_ELEMENTS_PER_EXT_BLOB
 from erasure.rows import recover_rows
-from kzg import parity, verification
-from kzg.checks import check_blobs, check_recovery, check_verification
+from kzg import parity, recovery, verification
+from kzg.arrays import empty_cells, empty_proofs
+from kzg.checks import check_blobs, check_cells, check_recovery, check_verification
 from kzg.ckzg_worker import COMMIT, EXTEND, PROVE, RECOVER, VERIFY
-from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
+from kzg.constants import BYTES_PER_COMMITMENT
 from kzg.engine import Closing
 from kzg.errors import InvalidPoint
 from kzg.memory import fails_without_memory
@@ -51,77 +52,40 @@ _BYTES_PER_AFFINE_POINT: Final = 96
 
 
 @fails_without_memory
-class CkzgEngine(Closing):
-    """c-kzg on all cores; see `kzg.engine.Engine` for what each method does.
+class CkzgVerifier(Closing):
+    """c-kzg on all cores, without its table; see `kzg.engine.Verifier` for what each method does.
 
     Args:
         workers: processes, 1..256; None means one for each core this process may use.
-        precompute: 0..15, the window of c-kzg's fixed-base table.
     """
 
     name: Final = "ckzg"
 
-    def __init__(self, *, workers: int | None = None, precompute: int = DEFAULT_PRECOMPUTE) -> None:
+    def __init__(self, *, workers: int | None = None) -> None:
+        self._start(workers, precompute=0)
+
+    def _start(self, workers: int | None, precompute: int) -> None:
         if workers is None:
             workers = min(usable_cores(), MAX_WORKERS)
         if not 1 <= workers <= MAX_WORKERS:
             raise ValueError(f"workers must be in 1..{MAX_WORKERS}, got {workers}")
-        if not 0 <= precompute <= MAX_PRECOMPUTE:
-            raise ValueError(f"precompute must be in 0..{MAX_PRECOMPUTE}, got {precompute}")
+        multiples = 2 ** (precompute - 1) if precompute else 0
+        self._description: dict[str, object] = {
+            "engine": self.name,
+            "ckzg": metadata.version("ckzg"),
+            "workers": workers,
+            "precompute": precompute,
+            "table_bytes": multiples * FIELD_ELEMENTS_PER_EXT_BLOB * _BYTES_PER_AFFINE_POINT,
+        }
         self._workers = workers
-        self._precompute = precompute
         self._pool = WorkerPool(workers=workers, precompute=precompute)
 
     def describe(self) -> dict[str, object]:
-        multiples = 2 ** (self._precompute - 1) if self._precompute else 0
-        return {
-            "engine": self.name,
-            "ckzg": metadata.version("ckzg"),
-            "workers": self._workers,
-            "precompute": self._precompute,
-            "table_bytes": multiples * FIELD_ELEMENTS_PER_EXT_BLOB * _BYTES_PER_AFFINE_POINT,
-        }
-
-    def commit(self, blobs: Bytes) -> Bytes:
-        blobs = check_blobs(blobs)
-        commitments = np.empty((len(blobs), BYTES_PER_COMMITMENT), dtype=np.uint8)
-        self._pool.run(
-            [
-                Task(COMMIT, part.stop - part.start, [_view(blobs[part])], [_view(commitments[part])])
-                for part in self._split(len(blobs), 1, _ROWS_TO_COMMIT)
-            ]
-        )
-        return commitments
-
-    def extend(self, blobs: Bytes) -> Bytes:
-        blobs = check_blobs(blobs)
-        cells = _empty_cells(len(blobs))
-        self._pool.run(
-            [
-                Task(EXTEND, part.stop - part.start, [_view(blobs[part])], [_view(cells[part])])
-                for part in self._split(len(blobs), 1, _ROWS_TO_EXTEND)
-            ]
-        )
-        return cells
-
-    def prove(self, blobs: Bytes) -> tuple[Bytes, Bytes]:
-        blobs = check_blobs(blobs)
-        cells, proofs = _empty_cells(len(blobs)), _empty_proofs(len(blobs))
-        self._pool.run(
-            [
-                Task(
-                    PROVE,
-                    part.stop - part.start,
-                    [_view(blobs[part])],
-                    [_view(cells[part]), _view(proofs[part])],
-                )
-                for part in self._split(len(blobs), 1, _ROWS_TO_PROVE)
-            ]
-        )
-        return cells, proofs
+        return dict(self._description)
 
     def verify_cells(self, commitments: Bytes, cell_indices: Indices, cells: Bytes, proofs: Bytes) -> bool:
         commitments, indices, cells, proofs = check_verification(commitments, cell_indices, cells, proofs)
+        cells = check_cells(cells)
         columns = indices.astype(np.uint8)
         parts = list(self._split(len(columns), _CELLS_WORTH_A_TASK, _CELLS_TO_VERIFY))
         answers = np.zeros(len(parts), dtype=np.uint8)
@@ -137,7 +101,7 @@ class CkzgEngine(Closing):
         try:
             self._pool.run(tasks)
         except TaskRefused as refusal:
-            # All else was checked: a point must be at fault. c-kzg does not say which.
+            # All else was checked, so a point is malformed. c-kzg does not report which.
             start = parts[tasks.index(refusal.task)].start
             for name, points in (("commitment", commitments), ("proof", proofs)):
                 position = first_invalid_point(points[start : start + refusal.task.count])
@@ -151,23 +115,9 @@ class CkzgEngine(Closing):
         self._check_open()
         return recover_rows(indices, cells)
 
-    def recover_with_proofs(self, cell_indices: Indices, cells: Bytes) -> tuple[Bytes, Bytes]:
-        indices, cells = check_recovery(cell_indices, cells)
-        columns = indices.astype(np.uint8)
-        all_cells, proofs = _empty_cells(len(cells)), _empty_proofs(len(cells))
-        self._pool.run(
-            [
-                Task(
-                    RECOVER,
-                    part.stop - part.start,
-                    [_view(columns), _view(cells[part])],
-                    [_view(all_cells[part]), _view(proofs[part])],
-                    known=len(columns),
-                )
-                for part in self._split(len(cells), 1, _ROWS_TO_PROVE)
-            ]
-        )
-        return all_cells, proofs
+    def recover_proofs(self, cell_indices: Indices, proofs: Bytes, wanted: Indices) -> Bytes:
+        self._check_open()
+        return recovery.recover_proofs(cell_indices, proofs, wanted)
 
     def parity_cells(self, cells: Bytes, parity_rows: Indices | None = None) -> Bytes:
         self._check_open()
@@ -190,9 +140,80 @@ class CkzgEngine(Closing):
         self._pool.run([])
 
     def _split(self, count: int, least: int, most: int) -> Iterator[slice]:
-        """Slices of 0..count that keep all workers busy: `least` to `most` items each, but for the last."""
+        """Slices of 0..count that keep all workers busy: `least` to `most` items each, except the last."""
         size = min(max(-(-count // self._workers), least), most)
         return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+@fails_without_memory
+class CkzgEngine(CkzgVerifier):
+    """c-kzg on all cores; see `kzg.engine.Engine` for what each method does.
+
+    Args:
+        workers: processes, 1..256; None means one for each core this process may use.
+        precompute: 0..15, the window of c-kzg's fixed-base table; 0 means no table.
+    """
+
+    def __init__(self, *, workers: int | None = None, precompute: int = DEFAULT_PRECOMPUTE) -> None:
+        if not 0 <= precompute <= MAX_PRECOMPUTE:
+            raise ValueError(f"precompute must be in 0..{MAX_PRECOMPUTE}, got {precompute}")
+        self._start(workers, precompute)
+
+    def commit(self, blobs: Bytes) -> Bytes:
+        blobs = check_blobs(blobs)
+        commitments = np.empty((len(blobs), BYTES_PER_COMMITMENT), dtype=np.uint8)
+        self._pool.run(
+            [
+                Task(COMMIT, part.stop - part.start, [_view(blobs[part])], [_view(commitments[part])])
+                for part in self._split(len(blobs), 1, _ROWS_TO_COMMIT)
+            ]
+        )
+        return commitments
+
+    def extend(self, blobs: Bytes) -> Bytes:
+        blobs = check_blobs(blobs)
+        cells = empty_cells(len(blobs))
+        self._pool.run(
+            [
+                Task(EXTEND, part.stop - part.start, [_view(blobs[part])], [_view(cells[part])])
+                for part in self._split(len(blobs), 1, _ROWS_TO_EXTEND)
+            ]
+        )
+        return cells
+
+    def prove(self, blobs: Bytes) -> tuple[Bytes, Bytes]:
+        blobs = check_blobs(blobs)
+        cells, proofs = empty_cells(len(blobs)), empty_proofs(len(blobs))
+        self._pool.run(
+            [
+                Task(
+                    PROVE,
+                    part.stop - part.start,
+                    [_view(blobs[part])],
+                    [_view(cells[part]), _view(proofs[part])],
+                )
+                for part in self._split(len(blobs), 1, _ROWS_TO_PROVE)
+            ]
+        )
+        return cells, proofs
+
+    def recover_with_proofs(self, cell_indices: Indices, cells: Bytes) -> tuple[Bytes, Bytes]:
+        indices, cells = check_recovery(cell_indices, cells)
+        columns = indices.astype(np.uint8)
+        all_cells, proofs = empty_cells(len(cells)), empty_proofs(len(cells))
+        self._pool.run(
+            [
+                Task(
+                    RECOVER,
+                    part.stop - part.start,
+                    [_view(columns), _view(cells[part])],
+                    [_view(all_cells[part]), _view(proofs[part])],
+                    known=len(columns),
+                )
+                for part in self._split(len(cells), 1, _ROWS_TO_PROVE)
+            ]
+        )
+        return all_cells, proofs
 
 
 def usable_cores() -> int:
@@ -200,14 +221,6 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _empty_cells(rows: int) -> Bytes:
-    return np.empty((rows, CELLS_PER_EXT_BLOB, BYTES_PER_CELL), dtype=np.uint8)
-
-
-def _empty_proofs(rows: int) -> Bytes:
-    return np.empty((rows, CELLS_PER_EXT_BLOB, BYTES_PER_PROOF), dtype=np.uint8)
 
 
 def _view(array: Bytes) -> memoryview:

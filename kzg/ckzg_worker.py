@@ -1,17 +1,18 @@
-"""The process in which c-kzg runs: a nursery that loads the setup once and forks workers.
+"""The process in which c-kzg runs: a fork server that loads the setup once and forks workers.
 
 It runs as a file (`python -P ckzg_worker.py SETUP_FD CONTROL_FD PRECOMPUTE`) and needs only the standard
 library and ckzg, so that a worker stays small and starts fast. `worker_pool` imports the wire format from it.
 
 Flow:
-- The nursery loads the setup: 1.4 to 2 s, and with PRECOMPUTE = 8 a table of 96 MiB.
-- It says READY on the control socket, or why it could not.
+- The fork server loads the setup: 1.4 to 2 s, and with PRECOMPUTE = 8 a table of 96 MiB.
+- It sends READY on the control socket, or the reason why it could not load it.
 - For each socket that arrives over the control socket, it forks a worker that serves it. Workers share the
-  setup's memory with the nursery (copy on write), and start in a millisecond.
+  setup's memory with the fork server (copy on write), and start in a millisecond.
 - A worker answers one request after another until its socket ends.
 
 Nothing outlives the program: when the control socket ends (the program closed the engine, or was killed) the
-nursery exits, and the kernel kills its workers (PR_SET_PDEATHSIG; elsewhere they see their socket end).
+fork server exits, and the kernel kills its workers (PR_SET_PDEATHSIG; on other systems they exit when their
+socket closes).
 
 Requests come from the program that started it, already validated.
 """
@@ -45,7 +46,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def receive_exactly(connection: socket.socket, view: memoryview) -> bool:
-    """Fills the view; False when the peer has gone."""
+    """Fills the view; False when the peer has closed the connection."""
     while view:
         received = connection.recv_into(view, 0, socket.MSG_WAITALL)
         if received == 0:
@@ -102,7 +103,7 @@ _OPERATIONS: dict[int, Callable[[object, int, int, memoryview], list[bytes]]] = 
 
 
 def serve(connection: socket.socket, setup: object) -> None:
-    """Answers requests until the socket ends."""
+    """Answers requests until the socket is closed."""
     header = bytearray(REQUEST.size)
     while receive_exactly(connection, memoryview(header)):
         operation, count, known, length = REQUEST.unpack(header)
@@ -119,7 +120,7 @@ def serve(connection: socket.socket, setup: object) -> None:
 
 
 def _die_with(parent: int) -> None:
-    """Has the kernel kill this process when the nursery ends; without Linux, the socket's end must do."""
+    """Asks Linux to kill this process when the fork server exits; elsewhere the closed socket ends it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it ended before the call above
@@ -127,25 +128,25 @@ def _die_with(parent: int) -> None:
 
 
 def _fork_worker(connection: socket.socket, control: socket.socket, setup: object) -> None:
-    nursery = os.getpid()
+    fork_server = os.getpid()
     if os.fork() != 0:
         return
     code = 1
     try:
-        _die_with(nursery)
+        _die_with(fork_server)
         control.close()
         serve(connection, setup)
         code = 0
-    except ConnectionError:  # the program has gone
+    except ConnectionError:  # the program has exited
         code = 0
     except (OSError, MemoryError) as error:
-        print(f"cellar: a c-kzg worker ends: {error!r}", file=sys.stderr)
+        print(f"cellar: c-kzg worker exits: {error!r}", file=sys.stderr)
     finally:
         os._exit(code)
 
 
-def _tend(control: socket.socket, setup: object) -> None:
-    """Forks a worker for each socket that arrives, until the program has gone."""
+def _fork_on_request(control: socket.socket, setup: object) -> None:
+    """Forks a worker for each socket that arrives, until the program exits."""
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not message:
@@ -155,7 +156,7 @@ def _tend(control: socket.socket, setup: object) -> None:
                 try:
                     _fork_worker(connection, control, setup)
                 except OSError as error:  # the machine is full: the program sees the socket end
-                    print(f"cellar: no c-kzg worker could be started: {error}", file=sys.stderr)
+                    print(f"cellar: cannot fork a c-kzg worker: {error}", file=sys.stderr)
 
 
 def main() -> None:
@@ -173,8 +174,8 @@ def main() -> None:
         os.close(setup_fd)
         gc.freeze()
         control.sendall(READY)
-        _tend(control, setup)
-    except ConnectionError:  # the program has gone
+        _fork_on_request(control, setup)
+    except ConnectionError:  # the program has exited
         return
 
 

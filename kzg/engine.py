@@ -1,14 +1,19 @@
-"""The Engine port: the operations on whole matrices.
+"""The Engine port: the operations on whole matrices, in two halves.
 
-An engine turns rows into commitments, cells and proofs, verifies cells, and gets lost cells back. The unit of
-work is a batch of rows, never one cell, so that an engine can fill all cores or a whole device with one call.
+A verifier checks cells, gets lost cells and proofs back, and derives parity; it needs 64 points of the
+trusted setup. A prover turns rows into commitments, cells and proofs; it needs tables of tens or hundreds of
+MiB. A consumer asks for the half it uses, so that a node that proves nothing has no tables, and the two may
+be in different places. An `Engine` is both in one. The unit of work is a batch of rows, never one cell, so
+that one call can fill all cores or a whole device.
 
 Invariants, for every engine:
 - All engines give the same bytes.
 - Calls are synchronous and thread-safe, and never touch an event loop: wrap them in `asyncio.to_thread`.
 - Malformed input raises a `KzgError` before any work starts; a well-formed wrong proof is `False`.
-- An engine that breaks down, or lacks memory, raises `EngineFailed`; after `close` every call raises
+- An engine that breaks down, or lacks memory, raises `EngineFailed`; after `close` every operation raises
   `EngineClosed`.
+- `name` and `describe` answer from what was known at opening: no I/O, no lock, no call to a worker or a
+  device, so that an event loop may call them; also after `close`.
 - Zero rows and zero cells are fine: the answer is empty, or True.
 
 What malformed means is written once, in `kzg.checks`.
@@ -25,9 +30,8 @@ from typing import Protocol, Self, runtime_checkable
 from kzg.types import Bytes, Indices
 
 
-@runtime_checkable
-class Engine(Protocol):
-    """Computes on batches of rows; see the module for what all engines promise."""
+class Opened(Protocol):
+    """What verifiers and provers have in common."""
 
     @property
     def name(self) -> str:
@@ -36,14 +40,22 @@ class Engine(Protocol):
     def describe(self) -> dict[str, object]:
         """What it is, for logs, metrics and `/v1/node`: engine, versions, workers, table bytes."""
 
-    def commit(self, blobs: Bytes) -> Bytes:
-        """KZG commitments. blobs: u8[n, 131072]. Returns u8[n, 48]."""
+    def close(self) -> None:
+        """Ends it; calls that wait or run raise EngineClosed. Closing twice is fine."""
 
-    def extend(self, blobs: Bytes) -> Bytes:
-        """The 128 cells of each row. blobs: u8[n, 131072]. Returns u8[n, 128, 2048]."""
+    def __enter__(self) -> Self: ...
 
-    def prove(self, blobs: Bytes) -> tuple[Bytes, Bytes]:
-        """Cells and their proofs. blobs: u8[n, 131072]. Returns u8[n, 128, 2048] and u8[n, 128, 48]."""
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+@runtime_checkable
+class Verifier(Opened, Protocol):
+    """Verifies cells, recovers lost ones and derives parity; see the module for what all engines promise."""
 
     def verify_cells(self, commitments: Bytes, cell_indices: Indices, cells: Bytes, proofs: Bytes) -> bool:
         """Whether all k cells are right, as one batch.
@@ -68,8 +80,25 @@ class Engine(Protocol):
             u8[n, 128, 2048].
         """
 
-    def recover_with_proofs(self, cell_indices: Indices, cells: Bytes) -> tuple[Bytes, Bytes]:
-        """`recover`, and the proofs of all cells: u8[n, 128, 2048] and u8[n, 128, 48]."""
+    def recover_proofs(self, cell_indices: Indices, proofs: Bytes, wanted: Indices) -> Bytes:
+        """Proofs of any columns of rows of which the proofs of m columns are known.
+
+        The 128 proofs of a row are the values of one polynomial of degree < 64 over points of the curve, so
+        any 64 of them give the others. The proofs are taken to be right: verify them first, with their cells.
+        The first 64 columns decide; the others are not looked at.
+
+        Args:
+            cell_indices: m integers in 0..127, strictly ascending, 64 <= m <= 128.
+            proofs: u8[n, m, 48].
+            wanted: k integers in 0..127, in any order.
+
+        Returns:
+            u8[n, k, 48].
+
+        Raises:
+            InvalidArray, InvalidCellIndex, NotEnoughCells, LengthMismatch, InvalidPoint: its position counts
+                the proofs of all rows, row after row.
+        """
 
     def parity_cells(self, cells: Bytes, parity_rows: Indices | None = None) -> Bytes:
         """Cells of parity rows, from the data cells of the same columns.
@@ -122,17 +151,27 @@ class Engine(Protocol):
                 commitments may go unchecked.
         """
 
-    def close(self) -> None:
-        """Ends it; calls that wait or run raise EngineClosed. Closing twice is fine."""
 
-    def __enter__(self) -> Self: ...
+@runtime_checkable
+class Prover(Opened, Protocol):
+    """Commits, extends and proves; see the module for what all engines promise."""
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+    def commit(self, blobs: Bytes) -> Bytes:
+        """KZG commitments. blobs: u8[n, 131072]. Returns u8[n, 48]."""
+
+    def extend(self, blobs: Bytes) -> Bytes:
+        """The 128 cells of each row. blobs: u8[n, 131072]. Returns u8[n, 128, 2048]."""
+
+    def prove(self, blobs: Bytes) -> tuple[Bytes, Bytes]:
+        """Cells and their proofs. blobs: u8[n, 131072]. Returns u8[n, 128, 2048] and u8[n, 128, 48]."""
+
+    def recover_with_proofs(self, cell_indices: Indices, cells: Bytes) -> tuple[Bytes, Bytes]:
+        """`Verifier.recover`, and the proofs of all cells: u8[n, 128, 2048] and u8[n, 128, 48]."""
+
+
+@runtime_checkable
+class Engine(Verifier, Prover, Protocol):
+    """A verifier and a prover in one."""
 
 
 class Closing(ABC):
@@ -140,7 +179,7 @@ class Closing(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """As `Engine.close`."""
+        """As `Opened.close`."""
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@
     |- InvalidPoint                   not a point of the group         .name .position
     |- InvalidScalar                  not a canonical field element    .name
     EngineError(RuntimeError)         the input may be fine
-    |- EngineUnavailable              the engine asked for is not here .engine .reason
+    |- EngineUnavailable              the engine cannot run here        .engine .reason
     |- EngineFailed                   it broke down during this call: try again
     |- EngineClosed                   it was closed, or belongs to another process
     TrustedSetupError(RuntimeError)   the packaged setup is damaged
@@ -34,7 +34,7 @@ class InvalidArray(KzgError):
 
 class LengthMismatch(KzgError):
     def __init__(self, name: str, actual: int, expected: int) -> None:
-        super().__init__(f"{name} holds {actual} items where {expected} are expected")
+        super().__init__(f"{name}: expected {expected} items, got {actual}")
         self.name, self.actual, self.expected = name, actual, expected
 
 
@@ -64,7 +64,7 @@ class InvalidRowIndex(KzgError):
 
 class NotEnoughCells(KzgError):
     def __init__(self, actual: int, required: int) -> None:
-        super().__init__(f"{actual} cells of a row are given, {required} are needed to recover it")
+        super().__init__(f"recovering a row needs {required} cells, got {actual}")
         self.actual, self.required = actual, required
 
 
@@ -91,7 +91,7 @@ class EngineUnavailable(EngineError):
 
 
 class EngineFailed(EngineError):
-    """The engine broke down during the call; the next call starts it afresh."""
+    """The engine broke down during the call; the next call starts it again."""
 
 
 class EngineClosed(EngineError):

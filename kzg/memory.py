@@ -1,4 +1,4 @@
-"""Lack of memory as an engine's failure: whatever array could not be made, the call says EngineFailed.
+"""Lack of memory as an engine's failure: a call that cannot allocate an array raises EngineFailed.
 
 Without this, more rows than memory would come out as a MemoryError of numpy, which is no error of the port.
 What has been allocated is given back with the call; the next, smaller one may succeed.
@@ -16,22 +16,24 @@ OPERATIONS: Final = (
     "commit",
     "extend",
     "prove",
+    "recover_with_proofs",
     "verify_cells",
     "recover",
-    "recover_with_proofs",
+    "recover_proofs",
     "parity_cells",
     "parity_proofs",
     "verify_matrix_cells",
 )
-"""What an engine computes (`kzg.engine.Engine`)."""
+"""What provers and verifiers compute (`kzg.engine`)."""
 
 E = TypeVar("E")
 
 
 def fails_without_memory(engine: type[E]) -> type[E]:
-    """A class decorator: each operation raises EngineFailed in place of a MemoryError."""
+    """A class decorator: each operation that it defines raises EngineFailed in place of a MemoryError."""
     for name in OPERATIONS:
-        setattr(engine, name, _failing(getattr(engine, name)))
+        if name in vars(engine):
+            setattr(engine, name, _failing(getattr(engine, name)))
     return engine
 
 
@@ -41,6 +43,6 @@ def _failing(operation: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return operation(*arguments, **named)
         except MemoryError as error:
-            raise EngineFailed(f"there is not enough memory for this call: {error}") from error
+            raise EngineFailed(f"not enough memory for this call: {error}") from error
 
     return call

@@ -137,7 +137,7 @@ def verify_opening(opening: Opening) -> bool:
 def _element(name: str, scalar: int | bytes) -> int:
     if isinstance(scalar, bytes):
         if len(scalar) != BYTES_PER_FIELD_ELEMENT:
-            raise InvalidScalar(name, f"has {len(scalar)} bytes, not {BYTES_PER_FIELD_ELEMENT}")
+            raise InvalidScalar(name, f"must have {BYTES_PER_FIELD_ELEMENT} bytes, got {len(scalar)}")
         scalar = int.from_bytes(scalar, "big")
     if not 0 <= scalar < BLS_MODULUS:
         raise InvalidScalar(name)

@@ -1,8 +1,8 @@
 """G1 points as py_arkworks_bls12381 keeps them: decoding, encoding and sums.
 
 Points come from outside compressed (48 bytes, ZCash format). A point is accepted only if its encoding is the
-canonical one, it is on the curve and in the prime-order group. The library checks that, but for one thing: it
-takes any bytes with the infinity bit for infinity. The long operations release the interpreter's lock.
+canonical one, it is on the curve and in the prime-order group. The library checks that, with one exception:
+it takes any bytes with the infinity bit for infinity. The long operations release the interpreter's lock.
 """
 
 from __future__ import annotations

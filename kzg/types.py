@@ -1,6 +1,6 @@
 """Names for bytes that were checked, and for the matrices that the Engine moves.
 
-A `NewType` here says "this was validated": right length, canonical, in the group. Bytes from outside are
+A `NewType` here means "this was validated": right length, canonical, in the group. Bytes from outside are
 plain `bytes` (parameter names end in `_bytes`) until a function of this package has looked at them.
 """
 

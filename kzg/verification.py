@@ -11,24 +11,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kzg.checks import check_cells, check_matrix_verification
-from kzg.engine import Engine
+from kzg.engine import Verifier
 from kzg.errors import InvalidCell, InvalidPoint
 from kzg.folded import FoldedVerifier
 from kzg.types import Bytes, Indices
 
 
 def verify_matrix_cells(
-    engine: Engine | None,
+    verifier: Verifier | None,
     commitments: Bytes,
     row_indices: Indices,
     cell_indices: Indices,
     cells: Bytes,
     proofs: Bytes,
 ) -> bool:
-    """Whether all k cells belong where they are said to be, as one batch.
+    """Whether all k cells belong at their claimed positions, as one batch.
 
     Args:
-        engine: what computes; None means this process, without an engine.
+        verifier: what computes; None means this process, without an engine.
         commitments: u8[R, 48] of the data rows.
         row_indices: k integers in 0..2R-1; R and above are parity rows.
         cell_indices: k integers in 0..127.
@@ -40,11 +40,11 @@ def verify_matrix_cells(
             position for a proof. A commitment that no cell depends on may go unchecked.
         EngineError: the engine broke down or is closed.
     """
-    return _verifier(engine, commitments, row_indices, cell_indices, cells, proofs)(slice(None))
+    return _checked(verifier, commitments, row_indices, cell_indices, cells, proofs)(slice(None))
 
 
 def find_invalid(
-    engine: Engine | None,
+    verifier: Verifier | None,
     commitments: Bytes,
     row_indices: Indices,
     cell_indices: Indices,
@@ -63,7 +63,7 @@ def find_invalid(
         KzgError: shapes, indices or commitments are malformed.
         EngineError: the engine broke down or is closed.
     """
-    verify = _verifier(engine, commitments, row_indices, cell_indices, cells, proofs)
+    verify = _checked(verifier, commitments, row_indices, cell_indices, cells, proofs)
 
     def right(start: int, stop: int) -> bool:
         try:
@@ -87,8 +87,8 @@ def find_invalid(
     return search(0, len(cells), known_wrong=False)
 
 
-def _verifier(
-    engine: Engine | None,
+def _checked(
+    verifier: Verifier | None,
     commitments: Bytes,
     row_indices: Indices,
     cell_indices: Indices,
@@ -99,8 +99,8 @@ def _verifier(
     commitments, rows, columns, cells, proofs = check_matrix_verification(
         commitments, row_indices, cell_indices, cells, proofs
     )
-    if engine is not None:
-        verify = engine.verify_matrix_cells
+    if verifier is not None:
+        verify = verifier.verify_matrix_cells
         return lambda part: verify(commitments, rows[part], columns[part], cells[part], proofs[part])
 
     folded = FoldedVerifier(commitments)

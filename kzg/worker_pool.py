@@ -6,15 +6,15 @@ threads take tasks from all waiting calls in turn, so that verifying a few cells
 matrix to be proved.
 
 Flow:
-- The nursery process (see `ckzg_worker`) starts at once, in the background: nobody waits for its 2 seconds
-  but the first call.
-- A thread that has a task and no worker asks the nursery to fork one, sends the task, reads the answer
+- The fork server process (see `ckzg_worker`) starts at once, in the background: only the first call waits
+  for its 2 seconds.
+- A thread that has a task and no worker asks the fork server to fork one, sends the task, reads the answer
   straight into the caller's array.
-- A worker or nursery that dies while idle is replaced unnoticed; while busy, it fails the one call with
+- A worker or fork server that dies while idle is replaced silently; while busy, it fails only that call, with
   EngineFailed, and the next task gets a new one.
 - `close` ends everything at once; calls that wait or run raise EngineClosed.
 
-The nursery is in a process group of its own, so Ctrl-C reaches this program alone.
+The fork server is in its own process group, so Ctrl-C reaches only this program.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Task:
 
 
 class TaskRefused(EngineFailed):
-    """The library refused a task; it never says why."""
+    """The library refused a task; it never reports why."""
 
     def __init__(self, task: Task, message: str) -> None:
         super().__init__(message)
@@ -77,13 +77,15 @@ class _Call:
         self.finished.set()
 
 
-class _Nursery:
+class _ForkServer:
     """The process that forks workers."""
 
     def __init__(self, precompute: int) -> None:
         if not sys.executable:
-            raise EngineUnavailable("ckzg", "worker processes need sys.executable, and it is empty")
-        self._said = b""
+            raise EngineUnavailable(
+                "ckzg", "worker processes need a Python interpreter, but sys.executable is empty"
+            )
+        self._message = b""
         self._control, theirs = socket.socketpair()
         # c-kzg's binding reads the setup from a path only; this file has no name and ends with its readers.
         with theirs, tempfile.TemporaryFile() as setup:
@@ -100,13 +102,13 @@ class _Nursery:
                 )
             except OSError as error:
                 self._control.close()
-                raise EngineUnavailable("ckzg", f"its process cannot be started: {error}") from error
+                raise EngineUnavailable("ckzg", f"its worker process cannot be started: {error}") from error
 
     def alive(self) -> bool:
         """Whether it can fork workers, now or when the setup is loaded."""
         try:
-            while heard := self._control.recv(_MAX_REASON_BYTES, socket.MSG_DONTWAIT):
-                self._said += heard
+            while received := self._control.recv(_MAX_REASON_BYTES, socket.MSG_DONTWAIT):
+                self._message += received
         except BlockingIOError:
             return True
         except OSError:
@@ -117,7 +119,7 @@ class _Nursery:
         """A socket to a new worker; what is sent before the setup is loaded waits in the socket.
 
         Raises:
-            OSError: the nursery has ended.
+            OSError: the fork server has ended.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -128,13 +130,13 @@ class _Nursery:
                 raise
         return ours
 
-    def obituary(self) -> str:
+    def exit_reason(self) -> str:
         """Why it ended, if it has, else that only a worker did."""
         if self.alive():
             return "a c-kzg worker process died"
-        if self._said and self._said != ckzg_worker.READY:
-            return self._said.decode("utf-8", "replace")
-        return f"the process of the c-kzg workers ended with status {self._process.wait()}"
+        if self._message and self._message != ckzg_worker.READY:
+            return self._message.decode("utf-8", "replace")
+        return f"the c-kzg fork server exited with status {self._process.wait()}"
 
     def stop(self) -> None:
         """Kills it, and with it the workers."""
@@ -152,8 +154,8 @@ class WorkerPool:
         self._wake = threading.Condition()
         self._calls: deque[_Call] = deque()  # those with pending tasks, the next to be served first
         self._closed = False
-        self._nursery_lock = threading.Lock()
-        self._nursery = _Nursery(precompute)
+        self._fork_server_lock = threading.Lock()
+        self._fork_server = _ForkServer(precompute)
         self._threads = [
             threading.Thread(target=self._serve, args=(slot,), name=f"ckzg-{slot}", daemon=True)
             for slot in range(workers)
@@ -180,7 +182,7 @@ class WorkerPool:
             self._wake.notify(len(tasks))
         try:
             call.finished.wait()
-        finally:  # also on KeyboardInterrupt: what has not started shall not start
+        finally:  # also on KeyboardInterrupt: tasks that have not started must not start
             with self._wake:
                 self._forget(call)
         if call.error is not None:
@@ -198,8 +200,8 @@ class WorkerPool:
                 call.fail(EngineClosed("the engine was closed while this call waited"))
             self._calls.clear()
             self._wake.notify_all()
-        with self._nursery_lock:
-            self._nursery.stop()
+        with self._fork_server_lock:
+            self._fork_server.stop()
         for thread in self._threads:  # a thread that waited for a worker now reads the end of its socket
             thread.join()
 
@@ -222,7 +224,7 @@ class WorkerPool:
             return call, task
 
     def _serve(self, slot: int) -> None:
-        """The life of one thread: its worker process is its own."""
+        """The loop of one thread, which has a worker process of its own."""
         connection: socket.socket | None = None
         while (item := self._next()) is not None:
             call, task = item
@@ -230,7 +232,7 @@ class WorkerPool:
             try:
                 connection = self._connected(connection)
                 _exchange(connection, task)
-            except EngineError as failure:  # refused, or closed meanwhile: the connection is in order
+            except EngineError as failure:  # refused, or closed meanwhile: the connection is still good
                 error = failure
             except OSError as broken:
                 error = self._explain(broken)
@@ -253,24 +255,24 @@ class WorkerPool:
             if not _ended(connection):
                 return connection
             connection.close()
-        with self._nursery_lock:
+        with self._fork_server_lock:
             if self._closed:
                 raise EngineClosed("the engine was closed during this call")
-            if not self._nursery.alive():
-                self._nursery.stop()
-                self._nursery = _Nursery(self._precompute)
-            return self._nursery.fork_worker()
+            if not self._fork_server.alive():
+                self._fork_server.stop()
+                self._fork_server = _ForkServer(self._precompute)
+            return self._fork_server.fork_worker()
 
     def _explain(self, broken: OSError) -> EngineError:
         if self._closed:
             return EngineClosed("the engine was closed during this call")
-        with self._nursery_lock:
-            reason = self._nursery.obituary()
+        with self._fork_server_lock:
+            reason = self._fork_server.exit_reason()
         return EngineFailed(f"{reason} during this call ({broken})")
 
 
 def _ended(connection: socket.socket) -> bool:
-    """Whether the worker has gone: an idle one has nothing to say but the end of its socket."""
+    """Whether the worker has exited: an idle one sends nothing, so a readable socket is a closed one."""
     try:
         return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
@@ -284,7 +286,7 @@ def _exchange(connection: socket.socket, task: Task) -> None:
 
     Raises:
         TaskRefused: the worker answered that the library refused it.
-        OSError: the worker has gone, or does not speak the protocol.
+        OSError: the worker has exited, or its answer is not of the protocol.
     """
     length = sum(len(part) for part in task.inputs)
     connection.sendall(ckzg_worker.REQUEST.pack(task.operation, task.count, task.known, length))
@@ -300,11 +302,11 @@ def _exchange(connection: socket.socket, task: Task) -> None:
         raise TaskRefused(task, reason.decode("utf-8", "replace"))
     expected = sum(len(view) for view in task.outputs)
     if length != expected:
-        raise ConnectionAbortedError(f"it answered {length} bytes instead of {expected}")
+        raise ConnectionAbortedError(f"the worker sent {length} bytes, expected {expected}")
     for view in task.outputs:
         _receive(connection, view)
 
 
 def _receive(connection: socket.socket, view: memoryview) -> None:
     if not ckzg_worker.receive_exactly(connection, view):
-        raise ConnectionResetError("its socket ended")
+        raise ConnectionResetError("the worker closed its socket")

@@ -21,8 +21,8 @@ from rich.console import Console
 from da.console.version import Version
 from da.protocol.committee import Committee
 from da.protocol.errors import ProtocolError
-from gpu import open_engine
-from kzg.engine import Engine
+from gpu import EngineOptions, open_verifier
+from kzg.engine import Verifier
 from kzg.errors import EngineUnavailable
 from light_client.client import LightClient
 from light_client.display import LiveDisplay, print_history, print_report, print_round
@@ -209,8 +209,8 @@ def _run(
     async def put_together() -> T:
         _cancel_on_signals()
         async with Members(committee, batch_bytes_max=settings.batch_bytes_max) as members:
-            with HeaderLog(settings.state_dir) as log, _engine(settings) as engine:
-                return await work(LightClient(committee, settings, log, members, engine))
+            with HeaderLog(settings.state_dir) as log, _verifier(settings) as verifier:
+                return await work(LightClient(committee, settings, log, members, verifier))
 
     try:
         return asyncio.run(put_together())
@@ -218,10 +218,10 @@ def _run(
         raise typer.Exit(interrupted) from None
 
 
-def _engine(settings: LightClientSettings) -> Engine:
-    """The engine that verifies cells: it proves nothing, and for some dozens of cells one core is enough."""
+def _verifier(settings: LightClientSettings) -> Verifier:
+    """What verifies cells: for some dozens of cells one core is enough."""
     try:
-        return open_engine(settings.engine, workers=1, proving=False)
+        return open_verifier(EngineOptions(settings.engine, workers=1))
     except (EngineUnavailable, ValueError) as error:
         raise SettingsError(f"engine: {error}") from None
 

@@ -23,7 +23,7 @@ from random import Random, SystemRandom
 
 from da.clock import Clock, system_clock
 from da.protocol.committee import Committee
-from kzg.engine import Engine
+from kzg.engine import Verifier
 from light_client.batch import VerifiedBatch
 from light_client.chain import keep_header
 from light_client.describe import (
@@ -85,7 +85,7 @@ class LightClient:
         committee, settings: who and how.
         log: the state directory, opened; closed by the caller.
         members: clients of the members; closed by the caller.
-        engine: verifies cells; closed by the caller.
+        verifier: verifies cells; closed by the caller.
         rng: coordinates, order and jitter: the system's generator unless a test replays.
         clock: Unix milliseconds. monotonic: seconds. pause: waits.
     """
@@ -96,7 +96,7 @@ class LightClient:
         settings: LightClientSettings,
         log: HeaderLog,
         members: Members,
-        engine: Engine,
+        verifier: Verifier,
         *,
         rng: Random | None = None,
         clock: Clock = system_clock,
@@ -107,7 +107,7 @@ class LightClient:
         self.settings = settings
         self.log = log
         self.members = members
-        self.engine = engine
+        self.verifier = verifier
         self.clock = clock
         self.rng = rng or SystemRandom()
         self.pause = pause
@@ -176,7 +176,7 @@ class LightClient:
             self.members,
             witness,
             self.settings,
-            self.engine,
+            self.verifier,
             self.rng,
             retention_over=self.retention_over(batch.header.timestamp_ms),
             pause=self.pause,

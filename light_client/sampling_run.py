@@ -29,7 +29,7 @@ import numpy as np
 from da.protocol.custody import holders_of
 from da.protocol.push import RECORD_BYTES
 from erasure.constants import BYTES_PER_CELL
-from kzg.engine import Engine
+from kzg.engine import Verifier
 from kzg.errors import InvalidCell, InvalidPoint
 from kzg.verification import find_invalid, verify_matrix_cells
 from light_client.batch import VerifiedBatch
@@ -61,7 +61,7 @@ class SamplingRun:
         batch: verified.
         cells: its coordinates, durable already.
         members, witness, settings: of the run.
-        engine: verifies the cells.
+        verifier: verifies the cells.
         rng: order of holders, and jitter.
         retention_over: whether the members may have dropped the batch rightly.
         pause: waits for a number of seconds.
@@ -75,7 +75,7 @@ class SamplingRun:
         members: Members,
         witness: Witness,
         settings: LightClientSettings,
-        engine: Engine,
+        verifier: Verifier,
         rng: Random,
         *,
         retention_over: bool = False,
@@ -86,7 +86,7 @@ class SamplingRun:
         self._members = members
         self._witness = witness
         self._settings = settings
-        self._engine = engine
+        self._verifier = verifier
         self._rng = rng
         self._pause = pause
         self._on_change = on_change
@@ -206,11 +206,11 @@ class SamplingRun:
             np.ascontiguousarray(records[:, BYTES_PER_CELL:]),
         )
         try:
-            if verify_matrix_cells(self._engine, *batch):
+            if verify_matrix_cells(self._verifier, *batch):
                 return set()
         except (InvalidCell, InvalidPoint) as error:
             # A cell that is not canonical or a proof that is no point: find_invalid says which. A commitment
             # that is no point is the committee's fault, who signed for it, and no member's alone.
             if isinstance(error, InvalidPoint) and error.name != "proof":
                 raise UnverifiedBatch("commitments", str(error)) from None
-        return {positions[index] for index in find_invalid(self._engine, *batch)}
+        return {positions[index] for index in find_invalid(self._verifier, *batch)}

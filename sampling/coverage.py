@@ -1,6 +1,6 @@
 """How many clients make sure, together, that the data can be rebuilt from what they sampled.
 
-One client that the adversary recognises can be served cells that nobody else gets. Many cannot: N clients
+One client that the adversary recognises can be served cells that no other client gets. Many cannot: N clients
 with s cells each hold all but U cells of the matrix between them, and as soon as U < (R + 1) x 65 they can
 rebuild the rest. Each cell is missed by all with probability p = (1 - s/M)^N.
 

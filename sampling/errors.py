@@ -4,7 +4,7 @@ SamplingError(ValueError)
 ├── InvalidRows(rows)                    a batch has 1..MAX_ROWS rows
 ├── InvalidConfidence(confidence)        a confidence lies strictly between 0 and 1
 ├── InvalidSampleCount(samples, total)   more cells than the matrix has, or fewer than one
-├── InvalidHolders(position)             a cell that nobody is said to hold
+├── InvalidHolders(position)             a cell without a holder
 └── InvalidEvent(position, reason)       an event for a request that the sampler never made
 """
 
@@ -19,7 +19,7 @@ class InvalidRows(SamplingError):
     """The number of data rows is outside 1..MAX_ROWS."""
 
     def __init__(self, rows: int) -> None:
-        super().__init__(f"a batch of {rows} rows does not exist")
+        super().__init__(f"a batch cannot have {rows} rows")
         self.rows = rows
 
 
@@ -41,10 +41,10 @@ class InvalidSampleCount(SamplingError):
 
 
 class InvalidHolders(SamplingError):
-    """A sampled cell with no holder to ask: a committee assigns every column to somebody."""
+    """A sampled cell without a holder: a committee assigns every column to a member."""
 
     def __init__(self, position: int) -> None:
-        super().__init__(f"nobody is said to hold sampled cell number {position}")
+        super().__init__(f"sampled cell {position} has no holder")
         self.position = position
 
 
@@ -52,6 +52,6 @@ class InvalidEvent(SamplingError):
     """An event that does not answer a request which the sampler has in flight."""
 
     def __init__(self, position: int, reason: str) -> None:
-        super().__init__(f"cell number {position}: {reason}")
+        super().__init__(f"sampled cell {position}: {reason}")
         self.position = position
         self.reason = reason

@@ -2,8 +2,8 @@
 
 Flow:
 - it is given the cells to sample and, for each, the members that hold its column;
-- `requests()` says whom to ask for which cells now: one request a member, each cell at one member at a
-  time, holders in random order and every holder once before any is asked again;
+- `requests()` returns which members to ask for which cells now: one request a member, each cell at one member
+  at a time, holders in random order and every holder once before any is asked again;
 - events report what came of it; a cell that arrived waits, unverified, for `to_verify()`, which hands out
   all that arrived once nothing is in flight, so that one batch verification does for all;
 - `verdict` is AVAILABLE when every cell is valid, UNAVAILABLE when for some cell every holder was asked
@@ -14,10 +14,11 @@ was invalid is not asked for it again; the number of requests is bounded by
 cells x holders x max(refusals_max, attempts_max).
 
 What counts as an answer: an invalid cell; "not held" and "corrupt", after asking `refusals_max` times (a
-member may be about to repair the column); "expired" likewise, unless the retention is over, when nobody owes
-the cell any more. Silence, refused connections and server errors never count: they leave UNDECIDED.
+member may be about to repair the column); "expired" likewise, unless the retention is over, when no member
+has to hold the cell any more. Silence, refused connections and server errors never count: they leave
+UNDECIDED.
 
-No I/O, no clock: whoever drives it waits `Request.attempt` rounds of backoff, and calls `give_up` at its
+No I/O, no clock: its driver waits `Request.attempt` rounds of backoff, and calls `give_up` at its
 deadline.
 """
 
@@ -34,7 +35,7 @@ from sampling.selection import Coordinates
 
 
 class Verdict(StrEnum):
-    """What the samples say about the batch."""
+    """What the samples show about the batch."""
 
     AVAILABLE = "available"
     UNAVAILABLE = "unavailable"
@@ -42,7 +43,7 @@ class Verdict(StrEnum):
 
 
 class CellState(StrEnum):
-    """Where one sampled cell stands."""
+    """The state of one sampled cell."""
 
     WAITING = "waiting"
     IN_FLIGHT = "in-flight"
@@ -76,7 +77,7 @@ class Request:
 
 @dataclass(slots=True)
 class Attempts:
-    """What one holder said about one cell."""
+    """What one holder answered about one cell."""
 
     asked: int = 0
     answers: list[Answer] = field(default_factory=list)
@@ -91,7 +92,7 @@ class Sampler:
         cells: the distinct cells to sample, in the order they were drawn.
         holders: for each cell, the members that hold its column.
         rng: order in which holders are asked.
-        refusals_max: how often a holder is asked that says it has no cell.
+        refusals_max: how often a holder is asked that answers without a cell.
         attempts_max: how often a holder is asked while it gives no answer.
         retention_over: true when the members no longer owe the batch: "expired" is then no refusal.
 
@@ -133,16 +134,16 @@ class Sampler:
     # --- what to do next ---------------------------------------------------------------------------
 
     def requests(self) -> list[Request]:
-        """Whom to ask now. Every cell that waits is put in flight; an empty list asks for nothing."""
+        """Which members to ask now; may be empty. Every cell that waits is put in flight."""
         known_lost = self.verdict is Verdict.UNAVAILABLE
         grouped: dict[tuple[int, int], list[int]] = defaultdict(list)
         for position, state in enumerate(self._states):
             if state is not CellState.WAITING:
                 continue
             member = self._next_holder(position)
-            assert member is not None, "a waiting cell has somebody left to ask"
+            assert member is not None, "a waiting cell has a holder left to ask"
             attempts = self._attempts[position][member]
-            if known_lost and attempts.asked:  # the verdict stands: first answers only, for the record
+            if known_lost and attempts.asked:  # the verdict is final: only first answers, for the report
                 continue
             grouped[member, attempts.asked].append(position)
             attempts.asked += 1
@@ -208,7 +209,7 @@ class Sampler:
         self._answer(position, answer, reason)
 
     def give_up(self) -> None:
-        """The end, at a deadline or because the verdict stands: nobody is asked any more.
+        """The end, at a deadline or because the verdict is final: no member is asked any more.
 
         What is in flight stays unanswered; each cell is settled by the answers that there are. Cells that
         arrived can still be verified.
@@ -246,7 +247,7 @@ class Sampler:
         )
 
     def state(self, position: int) -> CellState:
-        """Where the cell stands."""
+        """The state of the cell."""
         return self._states[position]
 
     def sender(self, position: int) -> int | None:
@@ -254,7 +255,7 @@ class Sampler:
         return self._asked[position]
 
     def attempts(self, position: int) -> dict[int, Attempts]:
-        """What each holder of the cell said, in the order in which holders are asked."""
+        """What each holder of the cell answered, in the order in which holders are asked."""
         return self._attempts[position]
 
     def count(self, state: CellState) -> int:
@@ -272,7 +273,7 @@ class Sampler:
         if self._states[position] is not state:
             raise InvalidEvent(position, f"is {self._states[position]}, not {state}")
         if member is not None and self._asked[position] != member:
-            raise InvalidEvent(position, f"was asked of member {self._asked[position]}, not {member}")
+            raise InvalidEvent(position, f"was requested from member {self._asked[position]}, not {member}")
 
     def _answer(self, position: int, answer: Answer, reason: str) -> None:
         member = self._asked[position]
@@ -285,7 +286,7 @@ class Sampler:
             self._settle(position)
 
     def _settle(self, position: int) -> None:
-        """Nobody is left to ask for the cell: what their answers amount to."""
+        """No holder is left to ask for the cell: the result of their answers."""
         refused = all(self._refused(attempts) for attempts in self._attempts[position].values())
         self._states[position] = CellState.WITHHELD if refused else CellState.UNREACHED
 

@@ -1,7 +1,7 @@
 """Which cells a client samples: distinct, uniform over the whole 2R x 128 matrix, unpredictable.
 
 The generator is an argument. A client that decides anything passes `random.SystemRandom()`; a simulation
-passes a seeded `random.Random`. Order matters to nobody but is random as well, so a prefix of the draw is
+passes a seeded `random.Random`. Order does not matter but is random as well, so a prefix of the draw is
 itself a uniform draw.
 
 Invariants: coordinates are distinct; each set of that size is equally likely.

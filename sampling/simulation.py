@@ -61,7 +61,7 @@ def withhold_columns(rows: int, columns: int, rng: np.random.Generator) -> BoolM
 
 
 def withhold_cells(rows: int, cells: int, rng: np.random.Generator) -> BoolMatrix:
-    """A failure without a plan: `cells` random cells are gone."""
+    """A failure without a plan: `cells` random cells are lost."""
     total = total_cells(rows)
     withheld = np.zeros(total, dtype=np.bool_)
     withheld[rng.choice(total, cells, replace=False)] = True

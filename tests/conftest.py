@@ -8,7 +8,12 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A loaded machine must not fail a test: no example has a deadline by the clock.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SHARED_DATA = Path(os.environ.get("CELLAR_TEST_DATA", _ROOT.parent / "shared" / "data"))

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from da.disperser.outbox import Outbox
     from da.runtime.context import NodeContext
-    from kzg.engine import Engine
+    from kzg.engine import Prover, Verifier
 
 log = logging.getLogger("cellar.disperser.batcher")
 
@@ -109,6 +109,11 @@ class Batcher:
         self._encoded: asyncio.Queue[EncodedBatch] = asyncio.Queue()
         self._closed_at: float | None = None  # event loop's time when the last batch closed
         self.encoding: frozenset[Key] = frozenset()  # until the batch is taken
+
+    @property
+    def _prover(self) -> Prover:
+        assert self._context.prover is not None, "only a disperser makes batches"
+        return self._context.prover
 
     @property
     def waiting(self) -> int:
@@ -194,7 +199,9 @@ class Batcher:
                 parts, failed = await context.workers.io(self._read, ordered)
             if not failed:
                 with context.metrics.encode_seconds.time():
-                    batch = await context.workers.compute(encode, context.engine, _entries(ordered), parts)
+                    batch = await context.workers.compute(
+                        encode, self._prover, context.verifier, _entries(ordered), parts
+                    )
                 if batch is not None:
                     self._drop(chosen)
                     return batch
@@ -223,7 +230,7 @@ class Batcher:
 
     def _damaged(self, ordered: list[Waiting], parts: list[Parts]) -> list[tuple[Waiting, str]]:
         """Payloads whose bytes have other commitments than their posters were told."""
-        right = self._context.engine.commit(np.concatenate([blobs for blobs, _ in parts]))
+        right = self._prover.commit(np.concatenate([blobs for blobs, _ in parts]))
         first_row, damaged = 0, []
         for payload, (_, told) in zip(ordered, parts, strict=True):
             if not np.array_equal(right[first_row : first_row + payload.rows], told):
@@ -248,18 +255,20 @@ class Batcher:
         self._context.metrics.waiting.set(len(self._waiting))
 
 
-def encode(engine: Engine, entries: tuple[PayloadEntry, ...], parts: list[Parts]) -> EncodedBatch | None:
+def encode(
+    prover: Prover, verifier: Verifier, entries: tuple[PayloadEntry, ...], parts: list[Parts]
+) -> EncodedBatch | None:
     """The encoded batch of payloads in this order; None when blobs and commitments do not agree.
 
     Raises EngineError.
     """
-    cells, proofs = engine.prove(
+    cells, proofs = prover.prove(
         parts[0][0] if len(parts) == 1 else np.concatenate([rows for rows, _ in parts])
     )
     commitments = np.concatenate([told for _, told in parts])
     batch = EncodedBatch(PayloadList(entries), commitments, cells, proofs)
     checked = np.stack([batch.column(column) for column in _CHECKED_COLUMNS])
-    return None if bad_columns(engine, batch.commitments, _CHECKED_COLUMNS, checked) else batch
+    return None if bad_columns(verifier, batch.commitments, _CHECKED_COLUMNS, checked) else batch
 
 
 def _entries(ordered: list[Waiting]) -> tuple[PayloadEntry, ...]:

@@ -39,10 +39,15 @@ class Remaker:
     async def remake(self, lost: BatchRecord) -> bool:
         """Whether the batch, all of its columns, is stored again. Raises ReadOnly, EngineError."""
         context, header, entries = self._context, lost.header, lost.payload_list.entries
+        if context.prover is None:
+            log.warning(
+                "height %d is lost and cannot be made again: the disperser role is off", header.height
+            )
+            return False
         parts = await context.workers.io(self._read, entries)
         if parts is None:
             return False
-        batch = await context.workers.compute(encode, context.engine, entries, parts)
+        batch = await context.workers.compute(encode, context.prover, context.verifier, entries, parts)
         if batch is None:
             log.warning("height %d cannot be made again: the bytes are not its commitments'", header.height)
             return False

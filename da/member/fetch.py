@@ -73,7 +73,7 @@ class ColumnFetcher:
                 continue
             bad = await self._context.workers.compute(
                 bad_columns,
-                self._context.engine,
+                self._context.verifier,
                 record.commitments[rows.first : rows.first + rows.count],
                 [column for column, _, _ in came],
                 np.stack([records for _, _, records in came]),

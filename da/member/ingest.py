@@ -205,7 +205,7 @@ class Ingest:
         columns = [push.columns[position] for position in positions]
         records = push.records if len(positions) == len(push.columns) else push.records[positions]
         bad = await context.workers.compute(
-            bad_columns, context.engine, push.commitments, columns, records, first_only=True
+            bad_columns, context.verifier, push.commitments, columns, records, first_only=True
         )
         if bad:
             column = min(bad)

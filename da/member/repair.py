@@ -3,7 +3,8 @@
 Flow for one batch:
 - when its file or certificate is lost, learn it again (see relearn);
 - ask the other holders for exactly these columns;
-- for what nobody has, fetch any columns until there are 64 (those held here count) and rebuild the rows;
+- for what nobody has, fetch any columns until there are 64 (those held here count) and rebuild from them the
+  cells and the proofs: both are linear combinations, which need no prover;
 - verify, then store. What was rebuilt is checked like what was received.
 
 A batch may be certified, and so learnt from the log, while its push to this node is still under way; what is
@@ -183,7 +184,7 @@ class Repair:
         rebuilt = await context.workers.compute(_recover_columns, context, known, lacking)
         bad = await context.workers.compute(
             bad_columns,
-            context.engine,
+            context.verifier,
             record.commitments,
             lacking,
             np.stack([rebuilt[column] for column in lacking]),
@@ -202,12 +203,10 @@ class Repair:
 
 def _recover_columns(context: NodeContext, known: Columns, wanted: list[int]) -> Columns:
     indices = sorted(known)[:CELLS_PER_BLOB]
-    cells = np.stack([known[column][:, :BYTES_PER_CELL] for column in indices], axis=1)
-    all_cells, all_proofs = context.engine.recover_with_proofs(indices, cells)
+    records = np.stack([known[column] for column in indices], axis=1)
+    cells = context.verifier.recover(indices, np.ascontiguousarray(records[:, :, :BYTES_PER_CELL]))
+    proofs = context.verifier.recover_proofs(indices, records[:, :, BYTES_PER_CELL:], wanted)
     rebuilt: Columns = {}
-    for column in wanted:
-        records = np.empty((cells.shape[0], RECORD_BYTES), dtype=np.uint8)
-        records[:, :BYTES_PER_CELL] = all_cells[:, column]
-        records[:, BYTES_PER_CELL:] = all_proofs[:, column]
-        rebuilt[column] = records
+    for position, column in enumerate(wanted):
+        rebuilt[column] = np.concatenate([cells[:, column], proofs[:, position]], axis=1)
     return rebuilt

@@ -49,13 +49,13 @@ class Operation:
     async def run(self) -> None:
         """Measure, for ever."""
         context = self._context
-        engine = context.engine.describe()
+        engine = context.verifier.describe()
         context.metrics.node.info(
             {
                 "name": context.member.name,
                 "member_id": context.member.id.hex(),
                 "chain_id": str(context.committee.chain_id),
-                "engine": context.engine.name,
+                "engine": context.verifier.name,
                 "engine_detail": ", ".join(f"{key}={value}" for key, value in sorted(engine.items())),
                 "version": _version(),
             }
@@ -95,7 +95,7 @@ class Operation:
             "members": len(context.committee.members),
             "columns": list(context.custody),
             "retention_s": context.committee.retention_s,
-            "engine": context.engine.describe(),
+            "engine": context.verifier.describe(),
             "bls": bls.describe(),
             "logs": heights,
             "payloads_waiting": self._batcher.waiting,

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from da.node.lookup import PayloadLookup
     from da.runtime.context import NodeContext
     from da.store.base import StoreHealth
-    from kzg.engine import Engine
+    from kzg.engine import Prover
 
 
-def _commit(engine: Engine, parts: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    return engine.commit(parts[0] if len(parts) == 1 else np.concatenate(parts))
+def _commit(prover: Prover, parts: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    return prover.commit(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
 
 class CommitQueue:
@@ -69,9 +69,11 @@ class CommitQueue:
             self._draining = None
 
     async def _serve(self, batch: list[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.uint8]]]]) -> None:
+        prover = self._context.prover
+        assert prover is not None, "only a disperser takes posts"
         try:
             parts = [blobs for blobs, _ in batch]
-            commitments = await self._context.workers.compute(_commit, self._context.engine, parts)
+            commitments = await self._context.workers.compute(_commit, prover, parts)
         except Exception as error:  # whatever it is, each poster gets it
             for _, result in batch:
                 if not result.done():

@@ -129,5 +129,5 @@ class PayloadReader:
         indices = sorted(known)[:CELLS_PER_BLOB]
         cells = np.stack([known[column][:, :BYTES_PER_CELL] for column in indices], axis=1)
         if indices != list(range(CELLS_PER_BLOB)):
-            cells = self._context.engine.recover(indices, cells)[:, :CELLS_PER_BLOB]
+            cells = self._context.verifier.recover(indices, cells)[:, :CELLS_PER_BLOB]
         return np.ascontiguousarray(cells).reshape(len(cells), BYTES_PER_BLOB)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from da.runtime.context import NodeContext
-    from kzg.engine import Engine
+    from kzg.engine import Verifier
 
 Pair = tuple[int, int]
 # Cells of a column derived in one turn, 0.15 s at most: who asks for a thousand does not hold up the others.
@@ -131,7 +131,7 @@ class RecordReader:
             part = parity_rows[start : start + DERIVED_AT_ONCE]
             async with self._slots:
                 derived = await self._context.workers.compute(
-                    derive_parity, self._context.engine, records, part
+                    derive_parity, self._context.verifier, records, part
                 )
             for row, data in zip(part, derived, strict=True):
                 answers[rows + row, column] = data
@@ -146,11 +146,11 @@ class RecordReader:
         counter.labels("missing").inc(len(pairs) - data - parity)
 
 
-def derive_parity(engine: Engine, records: NDArray[np.uint8], parity_rows: Sequence[int]) -> list[bytes]:
+def derive_parity(verifier: Verifier, records: NDArray[np.uint8], parity_rows: Sequence[int]) -> list[bytes]:
     """Records of parity cells of a column, from its data records u8[R,2096]; parity_rows each in 0..R-1.
 
     Raises EngineError when the engine breaks down.
     """
-    cells = engine.parity_cells(records[:, np.newaxis, :BYTES_PER_CELL], parity_rows)[:, 0]
-    proofs = engine.parity_proofs(records[:, BYTES_PER_CELL:], parity_rows)
+    cells = verifier.parity_cells(records[:, np.newaxis, :BYTES_PER_CELL], parity_rows)[:, 0]
+    proofs = verifier.parity_proofs(records[:, BYTES_PER_CELL:], parity_rows)
     return [record.tobytes() for record in np.concatenate([cells, proofs], axis=1)]

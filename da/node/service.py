@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from da.runtime.config import NodeConfig
     from da.store.base import BatchRecord, BatchStore
     from da.transport.port import PeerTransport
-    from kzg.engine import Engine
+    from kzg.engine import Prover, Verifier
 
 T = TypeVar("T")
 
@@ -93,16 +93,18 @@ class Node:
         config: NodeConfig,
         committee: Committee,
         secret: bytes,
-        engine: Engine,
+        verifier: Verifier,
         store: BatchStore,
         outbox: Outbox,
         transport: PeerTransport,
         *,
         clock: Clock,
+        prover: Prover | None = None,
         name: str = "",
         seed: int | None = None,
     ) -> None:
-        """`secret` is the BLS secret key of a member; `seed` fixes jitter and peer order (tests).
+        """`secret` is the BLS secret key of a member; `seed` fixes jitter and peer order (tests). A disperser
+        needs a prover, which may be the same engine as the verifier.
 
         Raises InvalidRequest when the key is no member's, or the disperser role is on and not its.
         """
@@ -116,6 +118,7 @@ class Node:
         member = committee.members[index]
         if config.disperses and not member.disperser:
             raise InvalidRequest(f"the committee does not let {member.name} disperse")
+        assert prover is not None or not config.disperses, "a disperser needs a prover"
         self.is_disperser = config.disperses
         self.name = name or member.name
         self._workers = Workers(config.threads.compute_threads, config.threads.io_threads)
@@ -133,7 +136,8 @@ class Node:
             committee=committee,
             index=index,
             secret=secret,
-            engine=engine,
+            verifier=verifier,
+            prover=prover,
             store=AsyncStore(store, self._workers, self._on_corrupt, self._on_lost, self._on_corrupt_index),
             transport=transport,
             workers=self._workers,

@@ -146,13 +146,13 @@ class EngineConfig(Section):
     )
     table: Literal["small", "medium", "large"] | None = Field(
         default=None,
-        description="Tables of the host engine, memory for speed: about 20, 90 or 150 MiB; unset: medium for "
-        "a disperser, small for others.",
+        description="Tables for proving of a disperser's host engine, memory for speed: about 20, 90 or "
+        "150 MiB; unset: medium. Nodes that only verify have none.",
     )
     fallback: str | None = Field(
         default=None,
-        description="Engine to go on with when the first breaks down while it runs; unset: the work of that "
-        "moment fails with 503, and the first is tried again.",
+        description="Engine to continue with when the first breaks down while it runs; unset: the work in "
+        "progress fails with 503, and the first is tried again.",
     )
     workers: int | None = Field(
         default=None,

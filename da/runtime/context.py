@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from da.runtime.metrics import NodeMetrics
     from da.runtime.workers import Workers
     from da.transport.port import PeerTransport
-    from kzg.engine import Engine
+    from kzg.engine import Prover, Verifier
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -33,7 +33,8 @@ class NodeContext:
     committee: Committee
     index: int  # of this node in committee.members
     secret: bytes = field(repr=False)
-    engine: Engine
+    verifier: Verifier
+    prover: Prover | None  # of a disperser
     store: AsyncStore
     transport: PeerTransport
     workers: Workers

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from da.protocol.committee import Committee
     from da.protocol.header import Header
     from da.transport.port import RemoteBatch
-    from kzg.engine import Engine
+    from kzg.engine import Verifier
 
 BadColumns = dict[int, tuple[int, str]]
 
@@ -77,7 +77,7 @@ def check_batch(committee: Committee, batch: RemoteBatch) -> None:
 
 
 def bad_columns(
-    engine: Engine,
+    verifier: Verifier,
     commitments: NDArray[np.uint8],
     columns: Sequence[int],
     records: NDArray[np.uint8],
@@ -93,7 +93,7 @@ def bad_columns(
     Args: commitments u8[n,48], of the rows in `records`; records u8[len(columns),n,2096], cell || proof.
     Raises EngineError when the engine breaks down.
     """
-    search = _Search(engine, commitments, columns, records, first_only)
+    search = _Search(verifier, commitments, columns, records, first_only)
     search.among(0, len(columns), known_bad=False)
     return search.found
 
@@ -103,13 +103,13 @@ class _Search:
 
     def __init__(
         self,
-        engine: Engine,
+        verifier: Verifier,
         commitments: NDArray[np.uint8],
         columns: Sequence[int],
         records: NDArray[np.uint8],
         first_only: bool,
     ) -> None:
-        self._engine = engine
+        self._verifier = verifier
         self._commitments = commitments
         self._columns = columns
         self._records = records
@@ -150,7 +150,7 @@ class _Search:
         count, height = records.shape[:2]
         flat = records.reshape(count * height, -1)
         try:
-            right = self._engine.verify_cells(
+            right = self._verifier.verify_cells(
                 np.tile(self._commitments[rows], (count, 1)),
                 np.repeat(np.asarray(self._columns[columns], dtype=np.int64), height),
                 np.ascontiguousarray(flat[:, :BYTES_PER_CELL]),

@@ -1,4 +1,4 @@
-// The C interface of the host engine: what gpu/host_engine.py calls through ctypes (which releases the GIL).
+// The C interface of the host engine: what gpu/host/engine.py calls through ctypes (which releases the GIL).
 //
 // Arguments were checked by the caller: shapes, contiguity, indices. No exception leaves a function; a status of
 // Engine::Status is returned instead.
@@ -29,7 +29,7 @@ int guarded(const Call& call) {
 CELLAR_EXPORT void* cellar_open(const EngineSetup* setup, int threads) {
   if (!cellar::can_throw()) return nullptr;
   try {
-    auto engine = std::make_unique<Engine>(setup->t, setup->b, setup->commitment_b, setup->matrix_digits, threads);
+    auto engine = std::make_unique<Engine>(threads);
     return engine->build(*setup, threads) ? engine.release() : nullptr;
   } catch (const std::bad_alloc&) {
     return nullptr;

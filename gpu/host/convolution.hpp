@@ -1,4 +1,4 @@
-// The constant convolution that ends FK20, on points in lanes; gpu/folding.py derives it.
+// The constant convolution that ends FK20, on points in lanes; gpu/host/folding.py derives it.
 //
 // Sums and differences of the 128 inputs (in the order of columns: even ones first) split each parity into a cyclic
 // part of size 2 and negacyclic ones, and fold the negacyclic ones in two. What is left is to multiply six small
@@ -10,7 +10,7 @@
 // powers of two come at the end, with the endomorphism applied once to the sums of the second halves.
 //
 // The additions are incomplete and the inputs depend on the caller's data: blinding makes collisions
-// impossible to bring about (see prover.hpp). `run` answers false if one happens all the same.
+// impossible to provoke (see prover.hpp). `run` returns false if one happens nevertheless.
 #pragma once
 #include <algorithm>
 
@@ -58,7 +58,7 @@ class Convolution {
     BatchMemory batch;
   };
 
-  // digits: [344 constants][2 halves][19], as gpu.folding.matrix_digits gives them.
+  // digits: [344 constants][2 halves][19], as gpu.host.folding.matrix_digits gives them.
   explicit Convolution(const i16* digits) : digit(size_t(CONSTANTS) * SUMS), taps(size_t(TAP_VECTORS) * SUMS) {
     for (size_t i = 0; i < digit.size(); i++) digit[i] = digits[i];
     make_steps();

@@ -1,7 +1,7 @@
-// What this library is made of, and what the processor and the operating system lack for it. Compiled without vector
-// flags, so that it can be asked anywhere.
+// What this library was built from, and what the processor and the operating system lack for it. Compiled without
+// vector flags, so that it can be called anywhere.
 
-// The digest of the sources that this library was made of, in hex (CMakeLists.txt).
+// The digest of the sources that this library was built from, in hex (CMakeLists.txt).
 extern "C" __attribute__((visibility("default"))) const char* cellar_sources() { return CELLAR_SOURCES; }
 
 // The first missing feature, or null. __builtin_cpu_supports looks at cpuid and at what the system saves (XCR0).

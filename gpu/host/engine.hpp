@@ -1,4 +1,5 @@
-// The engine as C++ objects: tables from the trusted setup, and the five operations on batches of rows.
+// The engine as C++ objects: tables from the trusted setup, and the operations on batches of rows. An engine verifies,
+// recovers and derives parity; with a prover, which has the large tables, it also commits, extends and proves.
 #pragma once
 #include <memory>
 #include <mutex>
@@ -24,17 +25,27 @@ inline Xyzz<Fp> multiply_generator(const u8* scalars) {
   return total;
 }
 
-struct EngineSetup {
-  const u8* lagrange;             // [4096][48] in the order of a blob's elements
-  const u8* monomial;             // [4096][48]
-  const i16* matrix_digits;       // gpu.folding.matrix_digits
-  const i16* root_digits;         // gpu.convolution.root_digits
-  const u8* blinding;             // [128][32] random scalars in the order of columns
-  const u8* blinding_image;       // [128][32] what the proofs' transform makes of them
-  const u8* random;               // [8][32] random scalars
-  const u8* lines;                // gpu.pairing.line_bytes of [s^64] and [1]
-  const u8* frobenius;            // gpu.pairing.frobenius_bytes
+struct ProverSetup {
+  const u8* lagrange;        // [4096][48] in the order of a blob's elements
+  const u8* monomial;        // [4096][48]
+  const i16* matrix_digits;  // gpu.host.folding.matrix_digits
+  const i16* root_digits;    // gpu.convolution.root_digits
+  const u8* blinding;        // [128][32] random scalars in the order of columns
+  const u8* blinding_image;  // [128][32] what the proofs' transform makes of them
   int t, b, commitment_b;
+};
+
+struct EngineSetup {
+  const u8* monomial;         // [64][48]
+  const u8* random;           // [8][32] random scalars
+  const u8* lines;            // gpu.host.pairing.line_bytes of [s^64] and [1]
+  const u8* frobenius;        // gpu.host.pairing.frobenius_bytes
+  const ProverSetup* prover;  // null for an engine that does not prove
+};
+
+// What one thread needs to extend or recover a row: 0.3 MiB.
+struct RemainderMemory {
+  Array<Remainder> row{CELLS};
 };
 
 // Memory of threads and groups, kept for the next call.
@@ -83,8 +94,10 @@ class Pool {
 };
 
 class Engine {
-  Prover prover;
-  Verifier verifier;
+  const Domain domain;
+  Verifier verifier{domain};
+  std::unique_ptr<Prover> prover;
+  Pool<RemainderMemory> remainder_memory;
   Pool<RowMemory> row_memory;
   Pool<GroupMemory> group_memory;
   std::atomic<bool> stopped{false};
@@ -92,54 +105,20 @@ class Engine {
  public:
   enum Status { OK = 0, INVALID = 1, STOPPED = 2, NO_MEMORY = 3, COLLISION = 4, BAD_COMMITMENT = 5, BAD_PROOF = 6 };
 
-  Engine(int t, int b, int commitment_b, const i16* digits, int threads)
-      : prover(t, b, commitment_b, digits), verifier(prover.domain), row_memory(threads), group_memory(threads) {}
+  explicit Engine(int threads) : remainder_memory(threads), row_memory(threads), group_memory(threads) {}
 
   size_t table_bytes() const {
-    return prover.commitment_table.bytes() + prover.proof_table.bytes() + verifier.bytes();
+    return verifier.bytes() + (prover ? prover->commitment_table.bytes() + prover->proof_table.bytes() : 0);
   }
-  u64 rows_redone() const { return prover.redone; }
+  u64 rows_redone() const { return prover ? u64(prover->redone) : 0; }
   void stop() { stopped = true; }
 
   // False if the setup is not made of points in general position: it is not the ceremony's.
   bool build(const EngineSetup& setup, int threads) {
-    constexpr int VECTORS = BLOB_ELEMENTS / LANES;
-    Array<Affine<Fp>> lagrange(VECTORS), monomial(VECTORS), columns(size_t(CELLS) * CELL_VECTORS);
-    bool ok = run_tasks(threads, 2 * VECTORS, [&](int i, int) {
-      const u8* in[LANES];
-      Fp::Mask infinite;
-      const u8* from = i < VECTORS ? setup.lagrange : setup.monomial;
-      for (int lane = 0; lane < LANES; lane++) in[lane] = from + size_t(i % VECTORS * LANES + lane) * BYTES_PER_POINT;
-      return !decompress(in, LANES, i < VECTORS ? lagrange[i] : monomial[i - VECTORS], infinite) && !infinite;
-    });
-    if (!ok) return false;
-    run_tasks(threads, CELL_VECTORS, [&](int v, int) {
-      column_points(&columns[size_t(v) * CELLS], monomial.get(), v, setup.root_digits);
-      return true;
-    });
-    draw_blinding(setup);
-    return run_tasks(threads, PROOF_VECTORS + 2, [&](int task, int) {
-      if (task == 0) return prover.commitment_table.build(0, lagrange.get());
-      if (task == 1) {
-        Xyzz<Fp> random = multiply_generator(setup.random);
-        Affine<Fp> affine;
-        Fp scratch;
-        to_affine(&affine, &random, 1, &scratch, static_cast<Fp::Mask*>(nullptr));
-        return verifier.build(monomial.get(), affine, setup.lines, setup.frobenius);
-      }
-      Affine<Fp> group[CELL_ELEMENTS];
-      for (int i = 0; i < CELL_ELEMENTS; i++) {
-        for (int lane = 0; lane < LANES; lane++) {
-          const Affine<Fp>& from = columns[size_t(i / LANES) * CELLS + (task - 2) * LANES + lane];
-          u64 limbs[Fp::LIMBS];
-          from.x.lane(i % LANES, limbs), group[i].x.set_lane(lane, limbs);
-          from.y.lane(i % LANES, limbs), group[i].y.set_lane(lane, limbs);
-        }
-      }
-      return prover.proof_table.build(task - 2, group);
-    });
+    return build_verifier(setup) && (!setup.prover || build_prover(*setup.prover, threads));
   }
 
+  // The next three need a prover.
   int commit(const u8* blobs, int n, u8* commitments, int threads) {
     const int grouped = n / LANES * LANES;
     const int status = commit_groups(blobs, n / LANES, commitments, threads);
@@ -148,27 +127,28 @@ class Engine {
   }
 
   int extend(const u8* blobs, int n, u8* cells, int threads) {
-    return each_task(n, threads, [&](int i, RowMemory& memory) {
-      return prover.extend(blobs + size_t(i) * BLOB_BYTES, cells + size_t(i) * 2 * BLOB_BYTES, memory.row.get());
+    return each_remainder_task(n, threads, [&](int i, RemainderMemory& memory) {
+      return prover->extend(blobs + size_t(i) * BLOB_BYTES, cells + size_t(i) * 2 * BLOB_BYTES, memory.row.get());
     });
   }
 
   int prove(const u8* blobs, int n, u8* cells, u8* proofs, int threads) {
-    return prove_rows(n, proofs, prover.domain.half_inverse64, threads, [&](int i, Remainder* row) {
-      return prover.extend(blobs + size_t(i) * BLOB_BYTES, cells + size_t(i) * 2 * BLOB_BYTES, row);
+    return prove_rows(n, proofs, domain.half_inverse64, threads, [&](int i, Remainder* row) {
+      return prover->extend(blobs + size_t(i) * BLOB_BYTES, cells + size_t(i) * 2 * BLOB_BYTES, row);
     });
   }
 
-  // known: `count` ascending indices; cells: [n][count]; proofs may be null.
+  // known: `count` ascending indices; cells: [n][count]; proofs may be null, and are without a prover.
   int recover(const int* known, int count, const u8* cells, int n, u8* all_cells, u8* proofs, int threads) {
-    const Recovery recovery(prover.domain, known, count);
+    const Recovery recovery(domain, known, count);
     const auto recover_row = [&](int i, Remainder* row) {
       const u8* from = cells + size_t(i) * count * BYTES_PER_CELL;
       const bool good = recovery.run(from, all_cells + size_t(i) * 2 * BLOB_BYTES, row, proofs != nullptr);
       return good ? RowResult::done : RowResult::bad_element;
     };
-    if (proofs) return prove_rows(n, proofs, prover.domain.half, threads, recover_row);
-    return each_task(n, threads, [&](int i, RowMemory& memory) { return recover_row(i, memory.row.get()); });
+    if (proofs) return prove_rows(n, proofs, domain.half, threads, recover_row);
+    return each_remainder_task(
+        n, threads, [&](int i, RemainderMemory& memory) { return recover_row(i, memory.row.get()); });
   }
 
   int verify(const CellBatch& batch, int threads, int* valid, int* position) {
@@ -206,7 +186,7 @@ class Engine {
     constexpr int STEP = LANES * BYTES_PER_ELEMENT;
     const bool ok = run_tasks(threads, int(row_bytes / STEP), [&](int i, int slot) {
       const size_t at = size_t(i) * STEP;
-      return prover.domain.parity(cells + at, out + at, row_bytes, rows, n, inverse_n, columns[slot].get());
+      return domain.parity(cells + at, out + at, row_bytes, rows, n, inverse_n, columns[slot].get());
     });
     return ok ? OK : INVALID;
   }
@@ -214,9 +194,57 @@ class Engine {
  private:
   static constexpr size_t BLOB_BYTES = size_t(BLOB_ELEMENTS) * BYTES_PER_ELEMENT;
 
+  bool build_verifier(const EngineSetup& setup) {
+    Affine<Fp> monomial[CELL_VECTORS], random;
+    for (int v = 0; v < CELL_VECTORS; v++)
+      if (!load_points(setup.monomial, v, monomial[v])) return false;
+    const Xyzz<Fp> multiple = multiply_generator(setup.random);
+    Fp scratch;
+    to_affine(&random, &multiple, 1, &scratch, static_cast<Fp::Mask*>(nullptr));
+    return verifier.build(monomial, random, setup.lines, setup.frobenius);
+  }
+
+  bool build_prover(const ProverSetup& setup, int threads) {
+    prover = std::make_unique<Prover>(domain, setup.t, setup.b, setup.commitment_b, setup.matrix_digits);
+    constexpr int VECTORS = BLOB_ELEMENTS / LANES;
+    Array<Affine<Fp>> lagrange(VECTORS), monomial(VECTORS), columns(size_t(CELLS) * CELL_VECTORS);
+    const bool ok = run_tasks(threads, 2 * VECTORS, [&](int i, int) {
+      return i < VECTORS ? load_points(setup.lagrange, i, lagrange[i])
+                         : load_points(setup.monomial, i - VECTORS, monomial[i - VECTORS]);
+    });
+    if (!ok) return false;
+    run_tasks(threads, CELL_VECTORS, [&](int v, int) {
+      column_points(&columns[size_t(v) * CELLS], monomial.get(), v, setup.root_digits);
+      return true;
+    });
+    draw_blinding(setup);
+    return run_tasks(threads, PROOF_VECTORS + 1, [&](int task, int) {
+      if (task == 0) return prover->commitment_table.build(0, lagrange.get());
+      const int v = task - 1;
+      Affine<Fp> group[CELL_ELEMENTS];
+      for (int i = 0; i < CELL_ELEMENTS; i++) {
+        for (int lane = 0; lane < LANES; lane++) {
+          const Affine<Fp>& from = columns[size_t(i / LANES) * CELLS + v * LANES + lane];
+          u64 limbs[Fp::LIMBS];
+          from.x.lane(i % LANES, limbs), group[i].x.set_lane(lane, limbs);
+          from.y.lane(i % LANES, limbs), group[i].y.set_lane(lane, limbs);
+        }
+      }
+      return prover->proof_table.build(v, group);
+    });
+  }
+
+  // Points LANES v and on of the setup. False if one is no point or infinity.
+  static bool load_points(const u8* points, int v, Affine<Fp>& out) {
+    const u8* in[LANES];
+    for (int lane = 0; lane < LANES; lane++) in[lane] = points + size_t(v * LANES + lane) * BYTES_PER_POINT;
+    Fp::Mask infinite;
+    return !decompress(in, LANES, out, infinite) && !infinite;
+  }
+
   Pool<RowMemory>::Lease lease_rows(int count) {
     return {row_memory, count, [this] {
-              return std::make_unique<RowMemory>(prover.commitment_table.shape, prover.proof_table.shape);
+              return std::make_unique<RowMemory>(prover->commitment_table.shape, prover->proof_table.shape);
             }};
   }
 
@@ -244,6 +272,13 @@ class Engine {
     return each(threads, count, [&](int i, int slot) { return task(i, *lease.memory[slot]); });
   }
 
+  template <class Task>
+  int each_remainder_task(int count, int threads, const Task& task) {
+    const Pool<RemainderMemory>::Lease lease(remainder_memory, count < threads ? count : threads,
+                                             [] { return std::make_unique<RemainderMemory>(); });
+    return each(threads, count, [&](int i, int slot) { return task(i, *lease.memory[slot]); });
+  }
+
   // row(i, crew) for each of n rows, from as many crews as there are threads for; `memory` has one for each thread.
   template <class Row>
   int each_row(int n, int threads, RowMemory* const* memory, const Row& row) {
@@ -261,21 +296,21 @@ class Engine {
       const u8* rows[LANES];
       for (int lane = 0; lane < LANES; lane++) rows[lane] = blobs + (size_t(i / parts) * LANES + lane) * BLOB_BYTES;
       const int part = i % parts;
-      return prover.commit_group_part(rows, part * columns, (part + 1) * columns, sums[i], memory);
+      return prover->commit_group_part(rows, part * columns, (part + 1) * columns, sums[i], memory);
     });
     for (int group = 0; group < groups && status == OK; group++)
       store_commitments(commitments + size_t(group) * LANES * BYTES_PER_POINT, LANES, sum(&sums[group * parts], parts));
     return status;
   }
   int commit_rows(const u8* blobs, int n, u8* commitments, int threads) {
-    const int windows = prover.commitment_table.windows();
+    const int windows = prover->commitment_table.windows();
     int parts = n > 0 && n < threads ? (threads + n - 1) / n : 1;
     if (parts > LANES) parts = LANES;
     Array<Xyzz<Fp>> sums(size_t(n) * parts);
     const int status = each_task(n * parts, threads, [&](int i, RowMemory& memory) {
       const u8* blob = blobs + size_t(i / parts) * BLOB_BYTES;
       const int part = i % parts;
-      return prover.commit_part(blob, windows * part / parts, windows * (part + 1) / parts, sums[i], memory);
+      return prover->commit_part(blob, windows * part / parts, windows * (part + 1) / parts, sums[i], memory);
     });
     for (int row = 0; row < n && status == OK; row++)
       store_commitments(commitments + size_t(row) * BYTES_PER_POINT, 1, sum_of_lanes(sum(&sums[row * parts], parts)));
@@ -315,23 +350,23 @@ class Engine {
       const int start = first * LANES, rows = some * LANES;
       int status = each(threads, rows, [&](int i, int) { return load(start + i, group_of(i / LANES).row(i % LANES)); });
       if (status != OK) return status;
-      const int tasks = prover.sum_tasks();
+      const int tasks = prover->sum_tasks();
       status = each(threads, some * tasks, [&](int i, int slot) {
-        return prover.sum_columns(group_of(i / tasks), i % tasks, upper_half, *memory[slot]);
+        return prover->sum_columns(group_of(i / tasks), i % tasks, upper_half, *memory[slot]);
       });
       if (status != OK) return status;
       status = each_row(rows, threads, memory, [&](int i, const Crew& crew) {
-        return prover.prove_from_sums(group_of(i / LANES), i % LANES, proofs_of(start + i), crew);
+        return prover->prove_from_sums(group_of(i / LANES), i % LANES, proofs_of(start + i), crew);
       });
       if (status != OK) return status;
     }
     return each_row(n - grouped, threads, memory, [&](int i, const Crew& crew) {
       const RowResult loaded = load(grouped + i, crew.own().row.get());
-      return loaded == RowResult::done ? prover.prove(proofs_of(grouped + i), upper_half, crew) : loaded;
+      return loaded == RowResult::done ? prover->prove(proofs_of(grouped + i), upper_half, crew) : loaded;
     });
   }
 
-  void draw_blinding(const EngineSetup& setup) {
+  void draw_blinding(const ProverSetup& setup) {
     Xyzz<Fp> points[2 * PROOF_VECTORS];
     Affine<Fp> affine[2 * PROOF_VECTORS];
     Fp scratch[2 * PROOF_VECTORS];
@@ -341,8 +376,8 @@ class Engine {
     }
     to_affine(affine, points, 2 * PROOF_VECTORS, scratch, static_cast<Fp::Mask*>(nullptr));
     for (int v = 0; v < PROOF_VECTORS; v++) {
-      prover.blinding[v] = affine[v];
-      prover.blinding_image[v] = affine[PROOF_VECTORS + v];
+      prover->blinding[v] = affine[v];
+      prover->blinding_image[v] = affine[PROOF_VECTORS + v];
     }
   }
 };

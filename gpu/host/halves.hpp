@@ -3,7 +3,7 @@
 // lambda is an eigenvalue of the endomorphism phi(x, y) = (beta x, y), so s P = first P + second phi(P): a table of
 // the multiples of P serves both halves, and phi is applied once, to the sums of all second halves. Division by
 // lambda gives 0 <= first < lambda, 0 <= second <= lambda + 1; a vector of the lattice of zeros, first + lambda second
-// = 0 mod r, then makes both odd, and both stay below 2^128 in size (asserted in gpu/loader.py).
+// = 0 mod r, then makes both odd, and both stay below 2^128 in size (asserted in gpu/constants.py).
 //
 // Source: Gallant, Lambert and Vanstone, "Faster point multiplication on elliptic curves with efficient endomorphisms"
 #pragma once

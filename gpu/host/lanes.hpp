@@ -2,7 +2,7 @@
 //
 // Invariants of a stored value: every limb is in [0, 2^52), the value is below BOUND m (3p or 4r). IFMA reads
 // only the low 52 bits of a factor, so every sum is carry-normalised before it may be a factor. Differences
-// that only become factors ('lazy') skip the reduction and stay below 2 BOUND m; gpu/loader.py asserts that
+// that only become factors ('lazy') skip the reduction and stay below 2 BOUND m; gpu/constants.py asserts that
 // products of them still come out below BOUND m.
 //
 // Products: LIMBS steps add x[i] y and q N/2^52, where N = m (-1/m mod 2^52) = -1 mod 2^52 is the 'friendly'
@@ -240,7 +240,7 @@ struct alignas(64) Lanes {
 
   // The value of a sum of at most 64 products, as a stored value: of x below 2.5 m and canonical y, or, in the base
   // field, of any stored values. That it stays below the 8 * 2^bits(m) that `reduced` takes is asserted in
-  // gpu/loader.py.
+  // gpu/constants.py.
   static CELLAR_HD Lanes reduce_sum(const Sum& sum) {
     Lanes out;
     reduce_sum_call(&out, &sum);
@@ -270,7 +270,7 @@ struct alignas(64) Lanes {
   }
 
   // Subtracts floor(v / 2^bits(m)) times m, estimated from the top limb before the carries below it arrive:
-  // v < 8 * 2^bits(m) leaves less than BOUND m (asserted in gpu/loader.py). A borrow may have made the top
+  // v < 8 * 2^bits(m) leaves less than BOUND m (asserted in gpu/constants.py). A borrow may have made the top
   // limb of a tiny value -1.
   static CELLAR_HD Lanes reduced(const Lanes& s) {
     V q = _mm512_max_epi64(_mm512_srai_epi64(s.v[LIMBS - 1], P::TOP_SHIFT), _mm512_setzero_si512());

@@ -29,7 +29,7 @@ class Pairing {
   };
 
  public:
-  // line_bytes: [2 points][68][4][48] as gpu.pairing.line_bytes gives them; frobenius: [6][3][48] of frobenius_bytes.
+  // line_bytes: [2 points][68][4][48] as gpu.host.pairing.line_bytes gives them; frobenius: [6][3][48] of frobenius_bytes.
   Pairing(const u8* line_bytes, const u8* frobenius) {
     for (int point = 0; point < 2; point++)
       for (int number = 0; number < LINE; number++)

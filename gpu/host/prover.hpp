@@ -8,8 +8,8 @@
 //
 // Blinding. The convolution adds points that depend on the caller's data with incomplete formulas, and a zero or
 // constant row makes many of them equal. So random points R, drawn when the engine starts, are added to its
-// inputs, and their image is taken off its outputs: whoever does not know R cannot make two points meet but by a
-// chance of about 2^-240. Both additions are complete. Should points meet all the same, the batch's product of
+// inputs, and their image is taken off its outputs: without knowing R nobody can make two points meet except with a
+// chance of about 2^-240. Both additions are complete. Should points meet nevertheless, the batch's product of
 // differences is zero, and the row is done again with complete formulas and without blinding.
 #pragma once
 #include <atomic>
@@ -58,20 +58,23 @@ struct Crew {
   RowMemory& own() const { return *memory[0]; }
 };
 
-// What became of a row. `collision` is for sums that cannot meet and did: a damaged table, say. Sums of independent
-// points of the setup never meet: see kernels/comb.cuh.
+// What became of a row. `collision` is for sums that cannot meet and did, because of a damaged table for example. Sums
+// of independent points of the setup never meet: see kernels/comb.cuh.
 enum class RowResult { done, bad_element, collision };
 
 class Prover {
  public:
-  const Domain domain;
+  const Domain& domain;
   CombTable commitment_table, proof_table;
   Convolution convolution;
   Array<Affine<Fp>> blinding{PROOF_VECTORS}, blinding_image{PROOF_VECTORS};
   mutable std::atomic<u64> redone{0};  // rows whose points met in spite of blinding
 
-  Prover(int t, int b, int commitment_b, const i16* matrix_digits)
-      : commitment_table(commitment_shape(commitment_b)), proof_table(proof_shape(t, b)), convolution(matrix_digits) {}
+  Prover(const Domain& d, int t, int b, int commitment_b, const i16* matrix_digits)
+      : domain(d),
+        commitment_table(commitment_shape(commitment_b)),
+        proof_table(proof_shape(t, b)),
+        convolution(matrix_digits) {}
 
   // A row's commitment is the sum of these parts, from one to all windows to a part, in all lanes together.
   RowResult commit_part(const u8* blob, int from, int to, Xyzz<Fp>& sum, RowMemory& m) const {

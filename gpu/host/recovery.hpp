@@ -5,7 +5,7 @@
 // missing x known, serves every j and every row of a batch; it is made once, with one inversion. A sum of 64
 // products is reduced once, which makes the matrix cheaper than transforms of size 128 would be.
 //
-// With more than 64 cells given the first 64 are used; the others are taken to be right, as the port says.
+// With more than 64 cells given the first 64 are used; the others are assumed right, as the port states.
 #pragma once
 #include "rows.hpp"
 

@@ -20,8 +20,8 @@ inline bool can_throw() {
   return there && std::uncaught_exceptions() >= 0;
 }
 
-// Calls task(i, slot) for i in 0..count-1, each once, from at most `threads` threads; slot < threads tells them
-// apart. A task that returns false ends the run early. False if one did. A task that finds no memory (bad_alloc, the
+// Calls task(i, slot) for i in 0..count-1, each once, from at most `threads` threads; slot < threads distinguishes
+// them. A task that returns false ends the run early. False if one did. A task that finds no memory (bad_alloc, the
 // only thing it may throw) ends the run in the same way, and the caller gets its bad_alloc when all threads are done.
 template <class Task>
 bool run_tasks(int threads, int count, const Task& task) {

@@ -1,11 +1,12 @@
 // Verification of many cells as one equation.
 //
-// With random r_k, all cells k (of column i, z = z_i, of row c) are right, but for a chance of 2^-127, if and only if
+// With random r_k, all cells k (of column i, z = z_i, of row c) are right, except with a chance of 2^-127, if and only
+// if
 //
 //   e(sum r_k proof_k, [s^64]) = e(sum w_c C_c + sum r_k z proof_k - [sum r_k I_k(s)], [1])
 //
 // where w_c is the sum of the r_k of commitment c's cells, and I_k interpolates cell k. This file computes the two
-// points, pairing.hpp compares. The r_k are odd numbers below 2^128, drawn by the caller anew for each call.
+// points, pairing.hpp compares. The r_k are odd numbers below 2^128, drawn by the caller for each call.
 //
 // Membership in G1. A few points are tested one by one, exactly, by the endomorphism. Of many, 48 sums with random
 // signs (+, -, or left out) are tested instead: a point outside of G1 has an order of 3 or more there, so at most one
@@ -82,7 +83,7 @@ class Verifier {
     return table.build(0, monomial);
   }
 
-  // `valid` if the equation holds. `position` tells which input is bad.
+  // `valid` if the equation holds. `position` is that of a bad input.
   Verdict run(const CellBatch& batch, int threads, bool& valid, int& position) const {
     const int proof_vectors = (batch.count + LANES - 1) / LANES;
     const int commitment_vectors = (batch.commitment_count + LANES - 1) / LANES;
@@ -206,7 +207,7 @@ class Verifier {
   };
   using States = std::vector<std::unique_ptr<State>>;
 
-  // The states of a call's threads. They stay for the next call: to get them from the system anew costs a twelfth of
+  // The states of a call's threads. They stay for the next call: allocating them again costs a twelfth of
   // the time for 128 cells.
   class Lease {
     const Verifier& verifier;

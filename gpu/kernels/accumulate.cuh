@@ -7,7 +7,7 @@
 // processor looks about one multiplication ahead, and finds in it what does not wait for anything.
 //
 // The formulas are incomplete. They are right unless some difference is 0 (the points are equal or opposite;
-// infinity has no affine form), and then the product of all is 0 in that lane: accumulate() says so, and has
+// infinity has no affine form), and then the product of all is 0 in that lane: accumulate() then returns false, and has
 // changed nothing. What makes that impossible, or what is done about it, is the caller's to state.
 //
 // A source has:   F x(int i);   void y(int i, F& y, Mask& negate);   void prefetch(int i);

@@ -1,4 +1,4 @@
-// How fast the device multiplies: nothing but 32 x 32 + 64 bit multiplies, for benchmarks.
+// How fast the device multiplies: only 32 x 32 + 64 bit multiplies, for benchmarks.
 //
 // A thread makes 16 x `rounds` of them in 16 independent chains. out: [count], so that nothing is optimised away.
 #include "launch.cuh"

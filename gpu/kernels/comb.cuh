@@ -11,7 +11,7 @@
 // one addition for each position. Sums of points of the setup never meet: that would be a relation between
 // powers of the setup's secret.
 //
-// `b` is a largest size: windows are of equal size but for one point. `bits` is 256, or less where a scalar is cut in
+// `b` is a largest size: windows differ in size by one point at most. `bits` is 256, or less where a scalar is cut in
 // parts (host/halves.hpp).
 #pragma once
 #include "base.cuh"

@@ -100,7 +100,7 @@ Xyzz<F> repaired(typename F::Mask failed, const Xyzz<F>& sum, const Xyzz<F>& p, 
 }  // namespace detail
 
 // p + q. COMPLETE = false is for sums known not to meet infinity or p = +-q: its result is then wrong where
-// they do, and is_infinity() of it tells.
+// they do, which is_infinity() detects.
 template <bool COMPLETE = true, class F>
 CELLAR_HD Xyzz<F> madd(const Xyzz<F>& p, const Affine<F>& q) {
   Xyzz<F> sum = detail::chord(p.x, p.y, F::mul(q.x, p.zz), F::mul(q.y, p.zzz), p.zz, p.zzz);

@@ -6,7 +6,7 @@
 //   phase(f)         f(thread) for every thread of the block, then a barrier; nothing but shared memory passes from
 //                    one phase to the next, so a loop over the threads runs it as well
 //
-// On the host a kernel is a function that does one block, `cellar_block` says which. The field is the thread's
+// On the host a kernel is a function that does one block, whose number is `cellar_block`. The field is the thread's
 // words32.cuh on a device (and in a host build with -DPTX_EMU), the plain words of words.cuh in other host builds:
 // in memory both look the same.
 #pragma once
@@ -132,7 +132,7 @@ CELLAR_HD int reversed_bits7(int i) {
   for (int k = 0; k < 7; k++) out |= (i >> k & 1) << (6 - k);
   return out;
 }
-// The cell whose proof belongs to a column (host/setup.hpp says the same for lanes).
+// The cell whose proof belongs to a column (as in host/setup.hpp for lanes).
 CELLAR_HD int cell_of_column(int column) {
   return reversed_bits7(2 * (column % (CELLS / 2)) + column / (CELLS / 2));
 }

@@ -1,4 +1,4 @@
-// One level of the transform over points that makes the columns of FK20 (host/setup.hpp says what they are).
+// One level of the transform over points that makes the columns of FK20 (described in host/setup.hpp).
 //
 // A thread owns one butterfly: (x, y) to (x + zeta y, x - zeta y). values: [2 trees][64 nodes][inner]; tree k is at node k
 // of its depth; roots: [64][8], zeta as integers; half: how far apart the pairs are; count: 64 x inner.

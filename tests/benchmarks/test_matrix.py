@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import peer
 from benchmarks.matrix import Matrix, check, column_operations, row_operations
-from gpu import open_engine
+from gpu import EngineOptions, open_engine
 from kzg.engine import Engine
 
 OPERATIONS = (
@@ -52,7 +52,7 @@ class Wrong:
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
     peer.load_setup(0)
-    with open_engine(workers=1, proving=False) as opened:
+    with open_engine(EngineOptions(workers=1, table="small")) as opened:
         yield opened
 
 

@@ -29,7 +29,8 @@ from da.bootstrap import (
 from da.console.logs import JsonFormatter
 from da.protocol.committee import Committee, Member
 from da.settings import Settings
-from gpu import FallbackEngine
+from gpu import EngineOptions, FallbackVerifier
+from kzg.engine import Prover
 from tests.da.support import nested
 
 SECRET = bytes([0] * 31 + [7])
@@ -130,19 +131,40 @@ def test_a_forced_engine_that_is_missing_or_unknown_is_refused(settings_of: Call
 def test_the_engine_is_opened_as_the_settings_say(
     settings_of: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, role: str
 ) -> None:
-    opened: dict[str, object] = {}
-    monkeypatch.setattr(bootstrap, "open_engine", lambda name, **options: opened.update(options, name=name))
-    open_node_engine(settings_of(engine="host", engine_workers=3, engine_table="large", roles=[role]))
-    assert opened == {"name": "host", "workers": 3, "proving": role == "disperser", "table": "large"}
+    opened: list[tuple[str, EngineOptions]] = []
+
+    def open_as(part: str) -> Callable[[EngineOptions], str]:
+        return lambda options: opened.append((part, options)) or part
+
+    monkeypatch.setattr(bootstrap, "open_engine", open_as("engine"))
+    monkeypatch.setattr(bootstrap, "open_verifier", open_as("verifier"))
+    settings = settings_of(
+        engine="host", engine_workers=3, engine_table="large", engine_fallback="ckzg", roles=[role]
+    )
+    part = "engine" if role == "disperser" else "verifier"
+    assert open_node_engine(settings) == (part, part if role == "disperser" else None)
+    assert opened == [(part, EngineOptions("host", workers=3, table="large", fallback="ckzg"))]
+
+
+def test_a_node_that_only_verifies_has_no_tables_for_proving(
+    settings_of: Callable[..., Settings],
+) -> None:
+    verifier, prover = open_node_engine(settings_of(engine_workers=1, engine_table="large", roles=["member"]))
+    with verifier:
+        assert prover is None
+        assert not isinstance(verifier, Prover)
+        assert verifier.describe()["table_bytes"] < 1 << 20
 
 
 def test_an_engine_to_fall_back_to_is_checked_and_counted(settings_of: Callable[..., Settings]) -> None:
-    with pytest.raises(StartupError, match=r"engine\.fallback"):
+    with pytest.raises(StartupError, match="fallback must be one of auto, cuda, host, ckzg; got 'nonsense'"):
         open_node_engine(settings_of(engine="ckzg", engine_fallback="nonsense"))
-    with open_node_engine(settings_of(engine="ckzg", engine_workers=1, engine_fallback="ckzg")) as engine:
-        assert isinstance(engine, FallbackEngine)
+    settings = settings_of(engine="ckzg", engine_workers=1, engine_fallback="ckzg", roles=["member"])
+    verifier, _ = open_node_engine(settings)
+    with verifier:
+        assert isinstance(verifier, FallbackVerifier)
         registry = CollectorRegistry()
-        count_fallbacks(engine, registry)
+        count_fallbacks(verifier, registry)
         assert registry.get_sample_value("cellar_engine_fallbacks") == 0
 
 

@@ -125,7 +125,7 @@ def test_a_character_too_many(secret: bytes, seed: int) -> None:
 
 @settings(deadline=None, max_examples=15)
 @given(SECRETS, SEEDS, st.sampled_from([(-1, -1), (-1, 1), (1, -1), (1, 1)]))
-def test_two_slips_anywhere(secret: bytes, seed: int, slips: tuple[int, int]) -> None:
+def test_two_dropped_or_doubled_characters_anywhere(secret: bytes, seed: int, slips: tuple[int, int]) -> None:
     rng = random.Random(seed)
     letters = list(flat(encode_backup(secret)))
     # The later first, so that the position of the earlier still holds.
@@ -203,7 +203,7 @@ def test_another_version_is_named() -> None:
     message = b"\x02" + SECRET
     codeword = RSCodec(22).encode(message + hashlib.sha256(b"cellar/backup/v1" + message).digest()[:5])
     bits = int.from_bytes(codeword, "big")
-    with pytest.raises(InvalidBackup, match="version 2, known is 1"):
+    with pytest.raises(InvalidBackup, match="version 2 is not supported, only version 1"):
         decode_backup("".join(ALPHABET[bits >> shift & 31] for shift in range(475, -1, -5)))
 
 
@@ -217,6 +217,6 @@ def test_secrets_of_another_length(length: int) -> None:
         encode_backup(bytes(length))
 
 
-def test_endless_text() -> None:
+def test_text_above_the_limit_is_refused() -> None:
     with pytest.raises(InvalidBackup, match="longer than"):
         decode_backup("0" * (MAX_TEXT + 1))

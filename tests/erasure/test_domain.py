@@ -22,7 +22,7 @@ def test_the_root_is_primitive() -> None:
         assert pow(root, 1 << (log2_order - 1), BLS_MODULUS) == BLS_MODULUS - 1
 
 
-def test_the_generator_seen_elsewhere_is_no_generator() -> None:
+def test_the_generator_5_used_elsewhere_is_not_primitive() -> None:
     """5 is printed as the primitive root in an old script; its roots differ, and nothing interoperates."""
     assert pow(5, (BLS_MODULUS - 1) // 3, BLS_MODULUS) == 1
     assert pow(5, (BLS_MODULUS - 1) >> 13, BLS_MODULUS) != root_of_unity(13)

@@ -59,6 +59,6 @@ def test_batch_inverse(elements: list[int]) -> None:
     assert [e * i % BLS_MODULUS for e, i in zip(elements, inverses, strict=True)] == [1] * len(elements)
 
 
-def test_batch_inverse_of_zero_is_our_fault() -> None:
+def test_batch_inverse_of_zero_is_an_assertion() -> None:
     with pytest.raises(AssertionError):
         batch_inverse([1, 0])

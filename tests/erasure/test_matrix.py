@@ -1,4 +1,4 @@
-"""Repair in two dimensions: random patterns, the smallest hopeless one, and what is said about it."""
+"""Repair in two dimensions: random patterns, the smallest unrecoverable one, and the error for it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_random_patterns(matrices: dict[int, Bytes], rows: int, missing: float, 
 
 @settings(max_examples=20, deadline=None)
 @given(st.sampled_from(ROWS), st.integers(0, 2**32))
-def test_smallest_hopeless_pattern(matrices: dict[int, Bytes], rows: int, seed: int) -> None:
+def test_smallest_unrecoverable_pattern(matrices: dict[int, Bytes], rows: int, seed: int) -> None:
     """(R + 1) x 65 missing cells are refused and named; with any one of them back, all comes back."""
     rng = np.random.default_rng(seed)
     matrix = matrices[rows]
@@ -112,7 +112,7 @@ def test_rows_and_columns_must_take_turns(matrices: dict[int, Bytes]) -> None:
         repair_matrix(damaged(matrix, present), present)
 
 
-def test_one_quarter_is_enough(matrices: dict[int, Bytes]) -> None:
+def test_one_quarter_of_the_matrix_is_enough(matrices: dict[int, Bytes]) -> None:
     for rows, matrix in matrices.items():
         present = np.zeros((2 * rows, 128), dtype=np.bool_)
         present[rows:, 64:] = True
@@ -126,7 +126,7 @@ def test_a_complete_matrix_is_copied(matrices: dict[int, Bytes]) -> None:
     assert not np.shares_memory(repaired, matrix)
 
 
-def test_nothing_at_all(matrices: dict[int, Bytes]) -> None:
+def test_an_empty_matrix_is_unrecoverable(matrices: dict[int, Bytes]) -> None:
     with pytest.raises(UnrecoverableMatrix) as caught:
         repair_matrix(matrices[3], np.zeros((6, 128), dtype=np.bool_))
     assert caught.value.rows == tuple(range(6))

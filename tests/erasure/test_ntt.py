@@ -22,7 +22,7 @@ def plain(residues: Residues) -> list[int]:
 
 
 @pytest.mark.parametrize("cell_indices", [[0], [127], [3, 64, 65, 126], list(range(128))])
-def test_there_and_back(cell_indices: list[int]) -> None:
+def test_round_trip_of_cells_and_lanes(cell_indices: list[int]) -> None:
     rng = random.Random(len(cell_indices))
     indices = np.array(cell_indices)
     elements = [rng.randrange(BLS_MODULUS) for _ in range(64 * len(cell_indices))]

@@ -104,7 +104,7 @@ def changed(payload: bytes, position: int, value: int) -> Bytes:
         (changed(b"abc", 1, 0), "version 0"),
         (changed(b"abc", 5, 0), "length 0"),
         (changed(b"abc", 2, 255), "length 4278190083"),
-        (changed(b"abc", 3, 4), "take 3 rows, not 1"),
+        (changed(b"abc", 3, 4), "need 3 rows, got 1"),
         (changed(b"abc", 5, 2), "after the payload"),
         (changed(b"abc", 0, 1), "beside the payload"),
         (changed(b"abc", 6, 1), "beside the payload"),
@@ -114,8 +114,8 @@ def changed(payload: bytes, position: int, value: int) -> Bytes:
         (changed(b"abc", BYTES_PER_BLOB - 32, 1), "beside the payload"),
         (changed(b"abc", BYTES_PER_BLOB - 1, 1), "after the payload"),
         (changed(bytes(ONE_ROW + 1), 2 * BYTES_PER_BLOB - 1, 1), "after the payload"),
-        (np.concatenate([pack(b"abc"), np.zeros((1, BYTES_PER_BLOB), np.uint8)]), "take 1 rows, not 2"),
-        (pack(bytes(ONE_ROW + 1))[:1], "take 2 rows, not 1"),
+        (np.concatenate([pack(b"abc"), np.zeros((1, BYTES_PER_BLOB), np.uint8)]), "need 1 rows, got 2"),
+        (pack(bytes(ONE_ROW + 1))[:1], "need 2 rows, got 1"),
     ],
 )
 def test_rows_that_are_no_payload(blobs: Bytes, reason: str) -> None:

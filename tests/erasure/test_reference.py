@@ -1,4 +1,4 @@
-"""The reference itself, against c-kzg: an oracle nobody checked is none."""
+"""The reference itself, against c-kzg: an oracle must be checked itself."""
 
 from __future__ import annotations
 

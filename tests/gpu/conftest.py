@@ -10,7 +10,7 @@ import ckzg
 import numpy as np
 import pytest
 
-from gpu import host_engine
+from gpu.host import library as host_library
 from kzg import trusted_setup
 from kzg.types import Bytes
 from tests.gpu.host_device import Kernels, compile_kernels
@@ -20,10 +20,10 @@ from tests.kzg.conftest import structured_blobs
 @pytest.fixture(scope="session")
 def library() -> ctypes.CDLL:
     """The loaded library with its probes; skips, with the reason, where the host engine cannot run."""
-    reason = host_engine.available()
+    reason = host_library.available()
     if reason is not None:
         pytest.skip(f"no host engine here: {reason}")
-    return host_engine._library()
+    return host_library.load()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import re
 import struct
 from dataclasses import asdict, dataclass
 
-from gpu.nvrtc import Compiled
+from gpu.cuda.nvrtc import Compiled
 
 IMAD, IMAD_WIDE, IMAD_HI = 0x24, 0x25, 0x27
 

@@ -15,9 +15,12 @@ import threading
 import numpy as np
 from py_arkworks_bls12381 import G1Point, G2Point
 
-import gpu
-from gpu import host_engine, pairing
-from gpu.host_engine import HostEngine
+import gpu.host
+from gpu.host import engine as host_engine
+from gpu.host import library as host_library
+from gpu.host import pairing
+from gpu.host.engine import HostEngine
+from gpu.host.verifier import HostVerifier
 from kzg.errors import EngineClosed, KzgError
 
 
@@ -41,6 +44,10 @@ def exercise(engine: HostEngine, rng: np.random.Generator) -> None:
         known = np.sort(rng.permutation(128)[:known_count])
         assert np.array_equal(engine.recover(known, cells[:, known]), cells)
         assert np.array_equal(engine.recover_with_proofs(known, cells[:, known])[1], proofs)
+
+    assert np.array_equal(
+        engine.recover_proofs(range(64, 128), proofs[:, 64:], [0, 63, 127]), proofs[:, [0, 63, 127]]
+    )
 
     for count in (1, 7, 8, 9, 88, 89, 128, 129, 384):
         rows, columns = np.divmod(rng.permutation(384)[:count], 128)
@@ -93,6 +100,20 @@ def send_garbage(engine: HostEngine, rng: np.random.Generator) -> None:
             engine.parity_cells(np.zeros((height, width, 2048), dtype=np.uint8))
 
 
+def verify_without_tables() -> None:
+    """A row of zeros: its commitment and all of its proofs are the point at infinity."""
+    infinity = np.zeros((128, 48), dtype=np.uint8)
+    infinity[:, 0] = 0xC0
+    cells = np.zeros((1, 128, 2048), dtype=np.uint8)
+    with HostVerifier(workers=2) as verifier:
+        assert verifier.verify_cells(infinity, range(128), cells[0], infinity)
+        assert np.array_equal(verifier.recover(range(64), cells[:, :64]), cells)
+        assert np.array_equal(
+            verifier.recover_proofs(range(64), infinity[np.newaxis, :64], [99])[0], infinity[:1]
+        )
+        assert np.array_equal(verifier.parity_cells(cells), cells)
+
+
 def prove_the_complete_way(rows: int) -> None:
     """Blinding that is no blinding: points meet, and rows are done again."""
     drawn = host_engine._blinding_scalars
@@ -100,7 +121,7 @@ def prove_the_complete_way(rows: int) -> None:
     try:
         with HostEngine(workers=2, table="small") as engine:
             engine.prove(np.zeros((rows, 131072), dtype=np.uint8))
-            assert engine.describe()["rows_redone"] == rows
+            assert engine.rows_redone == rows
     finally:
         host_engine._blinding_scalars = drawn
 
@@ -161,13 +182,14 @@ class Watched:
 
 
 def main(directory: str) -> None:
-    gpu.__path__ = [directory]
-    watched = Watched(host_engine._library())
-    host_engine._library = lambda: watched
+    gpu.host.__path__ = [directory]
+    watched = Watched(host_library.load())
+    host_library.load = lambda: watched
     for table in ("small", "medium"):
         with HostEngine(workers=2, table=table) as opened:
             exercise(opened, np.random.default_rng(7))
             send_garbage(opened, np.random.default_rng(8))
+    verify_without_tables()
     prove_the_complete_way(2)
     close_while_busy(np.random.default_rng(9))
     probe(watched, np.random.default_rng(10))

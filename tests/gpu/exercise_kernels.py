@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpu import kernel_engine, tables
-from gpu.device import Arena, Device, Queue, Region
-from gpu.kernel_engine import KernelEngine
-from gpu.operations import CompleteRows
-from gpu.source import kernels
-from gpu.tables import each
+from gpu.cuda import tables, workers
+from gpu.cuda.device import Arena, Device, Queue, Region
+from gpu.cuda.kernel_engine import KernelEngine
+from gpu.cuda.operations import CompleteRows
+from gpu.cuda.source import kernels
+from gpu.cuda.tables import each
 
 WINDOWS = (6, 6)
 
@@ -50,6 +50,7 @@ def exercise(engine: KernelEngine, *, pairings: bool = True) -> None:
         rows, columns = np.divmod(np.arange(0, 384, 19), 128)
         batch = commitments[rows], columns, cells[rows, columns], proofs[rows, columns]
         assert engine.verify_cells(*batch)
+    assert (engine.recover_proofs(range(64), proofs[:, :64], [64, 127]) == proofs[:, [64, 127]]).all()
     engine.parity_cells(cells[:, :5])
     engine.parity_proofs(proofs[:, 5])
     _ceilings(engine)
@@ -89,12 +90,12 @@ def main() -> None:
         device: Device = HostDevice(Kernels(ctypes.CDLL(sys.argv[1])))
         launched = note_launches(HostQueue)
     else:
-        from gpu.cuda_device import CudaDevice, CudaQueue
+        from gpu.cuda.cupy_device import CudaDevice, CudaQueue
 
         device = CudaDevice(0)
         launched = note_launches(CudaQueue)
     ScatteredArena.device = device
-    kernel_engine.Arena = tables.Arena = ScatteredArena  # type: ignore[misc]
+    workers.Arena = tables.Arena = ScatteredArena  # type: ignore[misc]
     with KernelEngine("exercised", [device], windows=WINDOWS) as engine:
         exercise(engine, pairings=not getattr(py_arkworks_bls12381, "STAND_IN", False))
     print(

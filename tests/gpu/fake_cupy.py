@@ -33,8 +33,8 @@ from collections.abc import Callable
 import numpy as np
 from cupy_backends.cuda.api.runtime import CUDARuntimeError
 
-from gpu.device import ALIGNMENT
-from gpu.source import device_source, kernels
+from gpu.cuda.device import ALIGNMENT
+from gpu.cuda.source import device_source, kernels
 from tests.gpu.host_device import Kernels
 
 MEMORY_ALLOCATION, DEVICES_UNAVAILABLE, ILLEGAL_ADDRESS = 2, 46, 700

@@ -1,6 +1,6 @@
 """A device made of this machine: the kernels compiled by g++ and run thread by thread, at once.
 
-It implements `gpu.device.Device`, so whatever runs on it is what a GPU would run: the same source, the same
+It implements `gpu.cuda.device.Device`, so what runs on it is what a GPU would run: the same source, the same
 launches, the same arrays in memory. With emulation (`-DPTX_EMU`) the field is that of a CUDA thread too,
 carry flag and all; without, it is plain 64-bit words, which compute the same and are ten times faster.
 
@@ -19,8 +19,8 @@ from typing import Protocol
 
 import numpy as np
 
-from gpu.device import ALIGNMENT, Argument, Array, DeviceMemoryError, Region
-from gpu.source import device_source, kernels
+from gpu.cuda.device import ALIGNMENT, Argument, Array, DeviceMemoryError, Region
+from gpu.cuda.source import device_source, kernels
 
 _LIBC = ctypes.CDLL(None)
 _EXTRA = """

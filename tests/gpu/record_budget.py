@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from gpu.nvrtc import compile_source
-from gpu.source import device_source
+from gpu.cuda.nvrtc import compile_source
+from gpu.cuda.source import device_source
 from tests.gpu.cubin import costs
 
 ARCHITECTURES = (80, 90)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpu import convolution, folding
-from gpu.loader import LAMBDA, SCALAR_MODULUS
+from gpu import convolution
+from gpu.constants import LAMBDA, SCALAR_MODULUS
+from gpu.host import folding
 
 R = SCALAR_MODULUS
 EDGES = [

@@ -19,12 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-cuda_device = pytest.importorskip("gpu.cuda_device", reason="CuPy is not installed", exc_type=ImportError)
+cupy_device = pytest.importorskip(
+    "gpu.cuda.cupy_device", reason="CuPy is not installed", exc_type=ImportError
+)
 
 import cupy  # noqa: E402 (after the check that it can be imported)
 
-from gpu import cuda_engine, kernel_engine  # noqa: E402
-from gpu.device import DeviceError, DeviceMemoryError, Region  # noqa: E402
+from gpu.cuda import engine as cuda_engine  # noqa: E402
+from gpu.cuda import operations  # noqa: E402
+from gpu.cuda.device import DeviceError, DeviceMemoryError, Region  # noqa: E402
 from gpu.fallback import FallbackEngine  # noqa: E402
 from kzg import parity  # noqa: E402
 from kzg.errors import EngineFailed, EngineUnavailable  # noqa: E402
@@ -41,17 +44,17 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """A function that puts a FakeCupy in CuPy's place."""
 
     def put(fake: FakeCupy) -> FakeCupy:
-        monkeypatch.setattr(cuda_device, "cupy", fake)
+        monkeypatch.setattr(cupy_device, "cupy", fake)
         return fake
 
-    monkeypatch.setattr(cuda_device.nvrtc, "cached_cubin", lambda source, architecture: b"cubin")
+    monkeypatch.setattr(cupy_device.nvrtc, "cached_cubin", lambda source, architecture: b"cubin")
     return put
 
 
 # --- the device
 
 
-def test_the_stand_in_has_nothing_that_cupy_has_not() -> None:
+def test_the_stand_in_has_only_what_cupy_has() -> None:
     fake = FakeCupy(None)
     for name, function in vars(fake.cuda.runtime).items():
         real = getattr(cupy.cuda.runtime, name)
@@ -77,14 +80,14 @@ def test_cupy_takes_the_arguments_of_kernels_as_they_are() -> None:
     function = cupy.cuda.function.Function.__new__(cupy.cuda.function.Function)
     stream = types.SimpleNamespace(ptr=0)
     with pytest.raises(cupy.cuda.runtime.CUDARuntimeError):
-        function((1,), (64,), tuple(map(cuda_device._value, (5, None, Region(1 << 40, 8)))), 0, stream)
+        function((1,), (64,), tuple(map(cupy_device._value, (5, None, Region(1 << 40, 8)))), 0, stream)
     with pytest.raises(TypeError):
         function((1,), (64,), (object(),), 0, stream)
 
 
-def test_what_goes_up_comes_down(install: Install) -> None:
+def test_uploads_are_downloaded_unchanged(install: Install) -> None:
     install(FakeCupy(None))
-    device = cuda_device.CudaDevice(0)
+    device = cupy_device.CudaDevice(0)
     assert device.name == "Fake GPU (0)"
     region, other = device.allocate(1024), device.allocate(1024)
     queue = device.queue()
@@ -107,7 +110,7 @@ def test_what_goes_up_comes_down(install: Install) -> None:
 
 def test_kernels_get_typed_arguments(install: Install) -> None:
     fake = install(FakeCupy(None))
-    device = cuda_device.CudaDevice(0)
+    device = cupy_device.CudaDevice(0)
     region = device.allocate(64)
     queue = device.queue()
     queue.launch("normalise", 3, region, region, 5, 5, None, 1)
@@ -117,9 +120,9 @@ def test_kernels_get_typed_arguments(install: Install) -> None:
         queue.launch("normalise", 1, region, region, 1 << 31, 5, None, 1)
 
 
-def test_errors_are_told_apart(install: Install) -> None:
+def test_errors_are_distinguished(install: Install) -> None:
     fake = install(FakeCupy(None))
-    device = cuda_device.CudaDevice(0)
+    device = cupy_device.CudaDevice(0)
     with pytest.raises(DeviceMemoryError):
         device.allocate(1 << 33)
     queue, region = device.queue(), device.allocate(1)
@@ -135,7 +138,7 @@ def test_errors_are_told_apart(install: Install) -> None:
 def test_each_thread_finds_its_current_device_unchanged(install: Install) -> None:
     """Two threads on two devices, each step of one between two steps of the other."""
     fake = install(FakeCupy(None, devices=3))
-    devices = [cuda_device.CudaDevice(index) for index in (1, 2)]
+    devices = [cupy_device.CudaDevice(index) for index in (1, 2)]
     turns = threading.Barrier(2)
 
     def work(index: int) -> int:
@@ -160,7 +163,7 @@ def test_each_thread_finds_its_current_device_unchanged(install: Install) -> Non
 # --- opening
 
 
-def test_a_machine_without_a_gpu_says_why(install: Install) -> None:
+def test_a_machine_without_a_gpu_reports_why(install: Install) -> None:
     fake = install(FakeCupy(None))
     assert cuda_engine.available() is None
     fake.devices[0].capability = "52"
@@ -179,13 +182,13 @@ def test_devices_that_no_kernel_can_be_compiled_for_are_left_out(
     fake.devices[0].capability = "52"
     with cuda_engine.CudaEngine(windows=WINDOWS) as engine:
         assert engine.describe()["devices"] == ["Fake GPU (1)", "Fake GPU (2)"]
-    assert "leaves out device 0: NVRTC does not compile" in caplog.text
+    assert "does not use device 0: NVRTC does not compile" in caplog.text
     with cuda_engine.CudaEngine(workers=1, windows=WINDOWS) as engine:
         assert engine.describe()["devices"] == ["Fake GPU (1)"]
 
 
 @pytest.mark.parametrize("lasting", [True, False])
-def test_an_engine_that_cannot_open_says_why_and_keeps_nothing(install: Install, lasting: bool) -> None:
+def test_an_engine_that_cannot_open_reports_why_and_keeps_nothing(install: Install, lasting: bool) -> None:
     """Every kind of call fails, at its first time, its second, its tenth and its last."""
     opened = install(FakeCupy(None, devices=2))
     with cuda_engine.CudaEngine(windows=WINDOWS):
@@ -210,16 +213,16 @@ def test_an_engine_that_cannot_open_says_why_and_keeps_nothing(install: Install,
             assert not any(device.memory for device in fake.devices if not device.broken), (call, after)
 
 
-def test_too_little_memory_for_tables_is_said(install: Install) -> None:
+def test_too_little_memory_for_tables_is_reported(install: Install) -> None:
     fake = install(FakeCupy(None, memory=1 << 20))
     with pytest.raises(EngineUnavailable, match="not enough device memory"):
         cuda_engine.CudaEngine()
     assert fake.allocated == 0
 
 
-def test_without_cupy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "gpu.cuda_device")
-    monkeypatch.delattr("gpu.cuda_device")
+def test_without_cupy_it_reports_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "gpu.cuda.cupy_device")
+    monkeypatch.delattr("gpu.cuda.cupy_device")
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert "pip install '.[cuda]'" in cuda_engine.available()
 
@@ -235,12 +238,12 @@ def _working(library: Kernels, devices: int) -> Iterator[Working]:
     """The engine with its kernels. Who uses it puts its FakeCupy in CuPy's place."""
     fake = FakeCupy(library, devices)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cuda_device, "cupy", fake)
-        patch.setattr(cuda_device.nvrtc, "cached_cubin", lambda source, architecture: b"cubin")
+        patch.setattr(cupy_device, "cupy", fake)
+        patch.setattr(cupy_device.nvrtc, "cached_cubin", lambda source, architecture: b"cubin")
         engine = cuda_engine.CudaEngine(windows=WINDOWS)
     yield fake, engine
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cuda_device, "cupy", fake)
+        patch.setattr(cupy_device, "cupy", fake)
         engine.close()
     assert fake.allocated == 0
 
@@ -274,8 +277,8 @@ def test_every_operation_gives_the_bytes_of_ckzg(
 ) -> None:
     """In chunks of two rows, so that two streams alternate."""
     _fake, engine = one_device
-    monkeypatch.setattr(kernel_engine, "MOST_ROWS", 2)
-    monkeypatch.setattr(kernel_engine, "MOST_CELLS", 8)
+    monkeypatch.setattr(operations, "MOST_ROWS", 2)
+    monkeypatch.setattr(operations, "MOST_CELLS", 8)
     assert (engine.commit(batch.blobs) == batch.commitments).all()
     cells, proofs = engine.prove(batch.blobs[4:])
     assert (cells == batch.cells[4:]).all()
@@ -317,7 +320,7 @@ def test_threads_share_two_devices(two_devices: Working, batch: Batch) -> None:
         assert all(threads.map(work, range(9)))
 
 
-def test_memory_that_is_gone_halves_the_chunks(one_device: Working, batch: Batch) -> None:
+def test_memory_that_was_taken_halves_the_chunks(one_device: Working, batch: Batch) -> None:
     """Whichever call it is that finds no memory: of the device, of pinned memory, or a launch."""
     fake, engine = one_device
     for call, after in (("malloc", 0), ("malloc", 1), ("pinned", 2), ("launch", 3), ("launch", 7)):
@@ -346,7 +349,7 @@ def test_rows_go_one_by_one_where_no_more_fit_and_not_even_one_is_an_error(insta
         assert len(device.memory) == 2
         slots[0].release()
         device.size -= of_one_row
-        with pytest.raises(EngineFailed, match="no memory for a single item"):
+        with pytest.raises(EngineFailed, match="lacks memory for a single item"):
             engine.prove(blobs)
         device.size += of_one_row
         engine.prove(blobs)
@@ -363,7 +366,7 @@ def test_a_device_that_disappears_at_any_call_fails_that_batch(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a batch of two chunks; later calls fail too, and closing is quiet."""
-    monkeypatch.setattr(kernel_engine, "MOST_ROWS", 2)
+    monkeypatch.setattr(operations, "MOST_ROWS", 2)
     fake = install(FakeCupy(None))
     with cuda_engine.CudaEngine(windows=WINDOWS) as engine:
         before = fake.calls.copy()
@@ -401,7 +404,7 @@ def test_the_other_device_is_as_it_was(install: Install) -> None:
     assert len(fake.devices[0].memory) == 0
 
 
-def test_a_program_that_said_so_goes_on_without_the_device(
+def test_a_program_with_a_fallback_continues_without_the_device(
     install: Install, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake = install(FakeCupy(None))

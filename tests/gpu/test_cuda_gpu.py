@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpu import cuda_engine
-from gpu.kernel_engine import KernelEngine
-from gpu.loader import BASE_MODULUS
-from gpu.tables import each
+from gpu.constants import BASE_MODULUS
+from gpu.cuda import engine as cuda_engine
+from gpu.cuda.kernel_engine import KernelEngine
+from gpu.cuda.tables import each
 
 pytestmark = pytest.mark.gpu
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,7 +91,7 @@ def test_a_device_that_is_nearly_full_does_few_rows_at_a_time(cuda: KernelEngine
 
 _BREAKDOWN = """
 import numpy as np
-from gpu.cuda_engine import CudaEngine
+from gpu.cuda.engine import CudaEngine
 from kzg.errors import EngineFailed
 
 engine = CudaEngine(workers=1, windows=(6, 6))
@@ -105,7 +105,7 @@ engine.close()
 """
 
 
-def test_a_device_that_breaks_down_says_so_ever_after(cuda: KernelEngine) -> None:
+def test_a_device_that_broke_down_fails_every_later_call(cuda: KernelEngine) -> None:
     """A kernel that reads address 0, in a process of its own: CUDA refuses that process all that follows."""
     done = subprocess.run(
         [sys.executable, "-c", _BREAKDOWN], capture_output=True, text=True, check=False, cwd=ROOT

@@ -18,15 +18,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpu import kernel_engine
-from gpu.device import Arena, DeviceError, DeviceMemoryError
-from gpu.kernel_engine import KernelEngine
-from gpu.operations import CompleteRows
-from gpu.pipeline import Prove, Rows
-from gpu.source import KERNEL_DIRECTORY, device_source, kernels
-from gpu.verification import VerifyCells
+from gpu.cuda import operations
+from gpu.cuda.device import Arena, DeviceError, DeviceMemoryError
+from gpu.cuda.kernel_engine import KernelEngine
+from gpu.cuda.kernel_verifier import KernelVerifier
+from gpu.cuda.operations import CompleteRows
+from gpu.cuda.pipeline import Prove, Rows
+from gpu.cuda.source import KERNEL_DIRECTORY, device_source, kernels
+from gpu.cuda.verification import VerifyCells
 from kzg import parity
-from kzg.engine import Engine
+from kzg.engine import Engine, Prover, Verifier
 from kzg.errors import (
     EngineClosed,
     EngineFailed,
@@ -54,7 +55,7 @@ def engine(host_kernels: Kernels) -> Iterator[KernelEngine]:
         yield opened
 
 
-def test_it_is_an_engine_and_says_what_it_is(engine: KernelEngine) -> None:
+def test_it_is_an_engine_and_describes_itself(engine: KernelEngine) -> None:
     assert isinstance(engine, Engine)
     description = engine.describe()
     assert description["engine"] == "kernels"
@@ -72,7 +73,7 @@ def test_rows_of_every_kind_give_the_bytes_of_ckzg(engine: KernelEngine, batch: 
 def test_rows_that_are_on_the_device_are_extended_and_proved_there(
     engine: KernelEngine, batch: Batch
 ) -> None:
-    """Nothing but the blobs' bytes goes up, and nothing but what is asked for comes down."""
+    """Only the blobs' bytes are uploaded, and only the results are downloaded."""
     worker = engine._workers[0]
     sizes = Arena()
     Rows(sizes, worker.tables, 2, 64, 64)
@@ -106,12 +107,42 @@ def test_recovery_with_proofs(engine: KernelEngine, batch: Batch) -> None:
     assert (proofs == batch.proofs[-2:]).all()
 
 
+def test_proofs_of_lost_columns_from_those_of_others(engine: KernelEngine, batch: Batch) -> None:
+    known, wanted = list(range(1, 128, 2)), [0, 64, 3]
+    assert (engine.recover_proofs(known, batch.proofs[:, known], wanted) == batch.proofs[:, wanted]).all()
+    proofs = batch.proofs[:2, known].copy()
+    proofs[1, 5] = 0xFF
+    with pytest.raises(InvalidPoint) as caught:
+        engine.recover_proofs(known, proofs, wanted)
+    assert (caught.value.name, caught.value.position) == ("proof", 64 + 5)
+
+
+def test_a_verifier_needs_no_tables(host_kernels: Kernels, batch: Batch) -> None:
+    device = HostDevice(host_kernels)
+    with KernelVerifier("kernels", [device]) as verifier:
+        assert isinstance(verifier, Verifier)
+        assert not isinstance(verifier, Prover)
+        assert verifier.describe()["table_bytes"] == 0
+        assert verifier._workers[0]._resident.size < 1 << 20
+        commitments, columns, cells, proofs = (array.copy() for array in _sample(batch))
+        assert verifier.verify_cells(commitments, columns, cells, proofs) is True
+        assert verifier.verify_cells(commitments, columns, cells, proofs[::-1]) is False
+        known = list(range(30, 94))
+        assert (verifier.recover(known, batch.cells[:2, known]) == batch.cells[:2]).all()
+        recovered = verifier.recover_proofs(known, batch.proofs[-2:, known], [0, 127])
+        assert (recovered == batch.proofs[-2:, [0, 127]]).all()
+        assert verifier.parity_cells(batch.cells[:3, :2]).shape == (3, 2, 2048)
+        assert verifier.parity_proofs(batch.proofs[:3, 5], [1]).shape == (1, 48)
+    assert not any(kernel.startswith("comb_") for kernel in device.launched)
+
+
 def test_rows_in_which_points_meet_are_proved_again(engine: KernelEngine, batch: Batch) -> None:
     """Unblinded, a row of zeros is infinity everywhere: the incomplete formulas must notice."""
     worker = engine._workers[0]
     blinded = worker.tables
     device = worker.device
-    worker.tables = dataclasses.replace(blinded, blinding=None, blinding_image=None)
+    unblinded = dataclasses.replace(blinded.proving, blinding=None, blinding_image=None)
+    worker.tables = dataclasses.replace(blinded, prover=unblinded)
     device.launched.clear()
     try:
         rows = [0, 1, 8]  # zero, constant, random
@@ -148,7 +179,7 @@ def test_little_memory_makes_chunks_not_errors(engine: KernelEngine, batch: Batc
         assert device.launched["comb_sums"] > 1
         _release(engine)
         device.limit -= 7 * 2**20
-        with pytest.raises(EngineFailed, match="no memory"):
+        with pytest.raises(EngineFailed, match="lacks memory for a single item"):
             engine.prove(batch.blobs[:1])
     finally:
         device.limit = limit
@@ -160,7 +191,7 @@ def _release(engine: KernelEngine) -> None:
         slot.release()
 
 
-def test_memory_that_is_gone_when_it_is_asked_for_halves_the_chunks(
+def test_memory_that_was_taken_meanwhile_halves_the_chunks(
     engine: KernelEngine, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = engine._workers[0].device
@@ -297,7 +328,7 @@ def test_malformed_cells_are_refused(engine: KernelEngine, batch: Batch) -> None
 def test_cells_are_verified_in_chunks(
     engine: KernelEngine, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernel_engine, "MOST_CELLS", 16)
+    monkeypatch.setattr(operations, "MOST_CELLS", 16)
     commitments, columns, cells, proofs = (array.copy() for array in _sample(batch))
     assert engine.verify_cells(commitments, columns, cells, proofs) is True
     cells[17, 31] ^= 1
@@ -392,7 +423,7 @@ def test_threads_share_an_engine(engine: KernelEngine, batch: Batch) -> None:
 def test_closing_ends_a_call_between_chunks(
     engine: KernelEngine, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernel_engine, "MOST_ROWS", 2)
+    monkeypatch.setattr(operations, "MOST_ROWS", 2)
     worker = engine._workers[0]
     closed = threading.Event()
     monkeypatch.setattr(worker, "_closed", closed)
@@ -421,7 +452,7 @@ def _twin(worker: object) -> object:
     return twin
 
 
-def test_a_closed_engine_says_so(host_kernels: Kernels, engine: KernelEngine, batch: Batch) -> None:
+def test_a_closed_engine_raises(host_kernels: Kernels, engine: KernelEngine, batch: Batch) -> None:
     closed = object.__new__(KernelEngine)
     closed.__dict__.update(engine.__dict__, _closed=threading.Event(), _workers=[])
     closed.close()
@@ -430,7 +461,7 @@ def test_a_closed_engine_says_so(host_kernels: Kernels, engine: KernelEngine, ba
         closed.commit(batch.blobs)
 
 
-def test_an_engine_of_another_process_says_so(engine: KernelEngine, batch: Batch) -> None:
+def test_an_engine_of_another_process_raises(engine: KernelEngine, batch: Batch) -> None:
     foreign = object.__new__(KernelEngine)
     foreign.__dict__.update(engine.__dict__, _process=0)
     with pytest.raises(EngineClosed, match="another process"):
@@ -514,7 +545,7 @@ extern "C" unsigned long long cellar_products() {
 
 
 @pytest.mark.slow
-def test_the_benchmark_counts_products_as_they_are_made(tmp_path: Path, batch: Batch) -> None:
+def test_the_benchmark_counts_products_as_they_are_computed(tmp_path: Path, batch: Batch) -> None:
     """The fraction of the device's bound is computed from these counts."""
     benchmark = pytest.importorskip("benchmarks.gpu", reason="CuPy is not installed", exc_type=ImportError)
     struct, product = (
@@ -539,6 +570,6 @@ def test_the_benchmark_counts_products_as_they_are_made(tmp_path: Path, batch: B
         for rows in (1, 3):
             made.clear()
             engine.prove(batch.blobs[-rows:])
-            expected = benchmark.products_of_a_proof(engine._workers[0].tables.proof, rows)
+            expected = benchmark.products_of_a_proof(engine._workers[0].tables.proving.proof, rows)
             del made["compress_points"]  # two a point: not worth a line
             assert {kernel: count / rows for kernel, count in made.items() if count} == expected

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from gpu.fallback import FallbackEngine
+from gpu.fallback import FallbackEngine, FallbackVerifier
+from kzg.engine import Verifier
 from kzg.errors import EngineClosed, EngineFailed, EngineUnavailable, InvalidBlob
 
 BLOBS = np.zeros((1, 4), dtype=np.uint8)
@@ -47,6 +48,7 @@ OPERATIONS = [
     ("prove", 1),
     ("verify_cells", 4),
     ("recover", 2),
+    ("recover_proofs", 3),
     ("recover_with_proofs", 2),
     ("parity_cells", 2),
     ("parity_proofs", 2),
@@ -55,7 +57,7 @@ OPERATIONS = [
 
 
 @pytest.mark.parametrize(("operation", "count"), OPERATIONS)
-def test_a_failed_batch_is_done_again_on_the_second(
+def test_a_failed_batch_is_computed_again_on_the_second(
     operation: str, count: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = Fake("cuda", [EngineFailed("the device is gone")]), Fake("host")
@@ -63,7 +65,7 @@ def test_a_failed_batch_is_done_again_on_the_second(
     assert engine.describe() == {"engine": "cuda"}
     with caplog.at_level(logging.ERROR, "cellar.engine"):
         assert getattr(engine, operation)(*[BLOBS] * count) == ("host", operation, count)
-    assert "cuda failed (the device is gone); going on with host" in caplog.text
+    assert "cuda failed (the device is gone); continuing with host" in caplog.text
     assert (engine.name, engine.fallbacks) == ("host", 1)
     assert engine.describe() == {
         "engine": "host",
@@ -72,6 +74,16 @@ def test_a_failed_batch_is_done_again_on_the_second(
     }
     getattr(engine, operation)(*[BLOBS] * count)
     assert first.calls == [operation]  # never asked again
+
+
+@pytest.mark.parametrize(("operation", "count"), OPERATIONS)
+def test_a_verifier_falls_back_in_its_operations_and_has_no_others(operation: str, count: int) -> None:
+    second = Fake("host")
+    verifier = FallbackVerifier(Fake("cuda", [EngineFailed("gone")]), lambda: second)
+    if hasattr(Verifier, operation):
+        assert getattr(verifier, operation)(*[BLOBS] * count) == ("host", operation, count)
+    else:
+        assert not hasattr(verifier, operation)
 
 
 @pytest.mark.parametrize(("operation", "count"), OPERATIONS)
@@ -97,7 +109,7 @@ def test_a_second_that_fails_too_fails_the_batch() -> None:
     assert engine.commit(BLOBS)[0] == "host"
 
 
-def test_a_second_that_cannot_be_opened_says_so_each_time() -> None:
+def test_a_second_that_cannot_be_opened_raises_each_time() -> None:
     def missing() -> Fake:
         raise EngineUnavailable("host", "not built")
 
@@ -143,7 +155,7 @@ def test_closing_closes_both_and_opens_none() -> None:
 
 @pytest.mark.parametrize("ending", ["close", "commit"])
 def test_a_child_forked_while_the_second_opens_does_not_wait_for_it(ending: str) -> None:
-    """The thread that holds the lock is not in the child, which would wait for ever."""
+    """The thread that holds the lock is not in the child, which would wait forever."""
     opening, over = threading.Event(), threading.Event()
 
     def open_second() -> Fake:

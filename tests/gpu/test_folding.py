@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from gpu import folding
+from gpu.constants import LAMBDA, SCALAR_MODULUS
 from gpu.convolution import kernels, proof_transform
-from gpu.loader import LAMBDA, SCALAR_MODULUS
+from gpu.host import folding
 
 R = SCALAR_MODULUS
 

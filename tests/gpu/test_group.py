@@ -9,7 +9,7 @@ import random
 import numpy as np
 import pytest
 
-from gpu.loader import BASE_MODULUS, GENERATOR_X, SCALAR_MODULUS
+from gpu.constants import BASE_MODULUS, GENERATOR_X, SCALAR_MODULUS
 
 P = BASE_MODULUS
 

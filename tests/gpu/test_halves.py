@@ -7,7 +7,7 @@ import random
 
 import numpy as np
 
-from gpu.loader import LAMBDA, SCALAR_MODULUS
+from gpu.constants import LAMBDA, SCALAR_MODULUS
 
 
 def awkward_scalars() -> list[int]:

@@ -21,11 +21,13 @@ import ckzg
 import numpy as np
 import pytest
 
+import gpu.host
 from erasure import columns
 from erasure.constants import BLS_MODULUS, CELLS_PER_EXT_BLOB
-from gpu import host_engine
-from gpu.host_engine import HostEngine
-from gpu.loader import LAMBDA
+from gpu.constants import LAMBDA
+from gpu.host import engine as host_engine
+from gpu.host import library as host_library
+from gpu.host.engine import HostEngine
 from kzg import parity as kzg_parity
 from kzg import trusted_setup
 from kzg.errors import (
@@ -87,9 +89,9 @@ def test_every_table_gives_the_bytes_of_ckzg(library: ctypes.CDLL, oracle: objec
     with HostEngine(workers=2, table=table) as engine:
         cells, proofs = engine.prove(blobs)
         commitments, described = engine.commit(blobs), engine.describe()
+        assert engine.rows_redone == 0
     assert (commitments.tobytes(), cells.tobytes(), proofs.tobytes()) == expected(oracle, blobs)
     assert described["table"] == table
-    assert described["rows_redone"] == 0
 
 
 def test_larger_tables_hold_more(library: ctypes.CDLL) -> None:
@@ -152,7 +154,7 @@ def test_a_row_is_the_same_alone_and_in_every_place_of_a_batch(
     got_cells, got_proofs = engine.recover_with_proofs(known, cells[:, known])
     assert np.array_equal(got_cells, cells)
     assert np.array_equal(got_proofs, proofs)
-    assert engine.describe()["rows_redone"] == 0
+    assert engine.rows_redone == 0
 
 
 @pytest.mark.parametrize("table", ["small", "medium", "large"])
@@ -180,7 +182,7 @@ def test_rows_of_few_coefficients(engine: HostEngine, oracle: object, degree: in
     commitments = engine.commit(blob)
     assert (commitments.tobytes(), cells.tobytes(), proofs.tobytes()) == expected(oracle, blob)
     assert engine.verify_cells(np.repeat(commitments, 128, axis=0), COLUMNS, cells[0], proofs[0])
-    assert engine.describe()["rows_redone"] == 0
+    assert engine.rows_redone == 0
 
 
 @pytest.mark.parametrize("others", [1, 6], ids=["alone", "in a group"])
@@ -193,7 +195,7 @@ def test_inputs_that_meet_are_noticed_and_the_row_is_redone(
     blobs = np.stack([blob_of(0), *random_blobs(others, 9), blob_of(0)])
     with HostEngine(workers=workers, table="small") as engine:
         cells, proofs = engine.prove(blobs)
-        redone = engine.describe()["rows_redone"]
+        redone = engine.rows_redone
     assert (cells.tobytes(), proofs.tobytes()) == expected(oracle, blobs)[1:]
     assert redone == 2
 
@@ -209,7 +211,7 @@ def test_outputs_at_infinity_are_noticed_and_the_row_is_redone(
     blobs = np.stack([blob_of(0), blob_of(12345), low_degree_blob(40)])
     with HostEngine(workers=1, table="small") as engine:
         cells, proofs = engine.prove(blobs)
-        redone = engine.describe()["rows_redone"]
+        redone = engine.rows_redone
     assert (cells.tobytes(), proofs.tobytes()) == expected(oracle, blobs)[1:]
     assert redone == 3
 
@@ -353,7 +355,7 @@ def test_closing_ends_a_running_call(library: ctypes.CDLL) -> None:
     thread.join(timeout=60)
     assert outcome == [EngineClosed]
     engine.close()
-    for operation in (engine.describe, lambda: engine.commit(random_blobs(1, 1))):
+    for operation in (lambda: engine.rows_redone, lambda: engine.commit(random_blobs(1, 1))):
         with pytest.raises(EngineClosed):
             operation()
 
@@ -404,49 +406,49 @@ def test_options_out_of_range_are_refused(library: ctypes.CDLL, options: dict) -
         HostEngine(**options)
 
 
-def test_without_its_library_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(host_engine.gpu, "__path__", [str(tmp_path)])
-    assert "was not built" in str(host_engine.available())
-    assert "apt-get install g++" in str(host_engine.available())
+def test_without_its_library_it_is_unavailable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(gpu.host, "__path__", [str(tmp_path)])
+    assert "was not built" in str(host_library.available())
+    assert "apt-get install g++" in str(host_library.available())
     with pytest.raises(EngineUnavailable):
         HostEngine()
 
 
-def test_on_another_processor_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_engine.platform, "machine", lambda: "aarch64")
-    assert "aarch64" in str(host_engine.available())
+def test_on_another_processor_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_library.platform, "machine", lambda: "aarch64")
+    assert "aarch64" in str(host_library.available())
 
 
 def test_on_a_processor_without_its_instructions_it_names_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the library answers there; asking it runs no vector instruction (CMakeLists.txt)."""
     old = types.SimpleNamespace(
-        cellar_missing_feature=lambda: b"AVX-512IFMA", cellar_sources=host_engine._library().cellar_sources
+        cellar_missing_feature=lambda: b"AVX-512IFMA", cellar_sources=host_library.load().cellar_sources
     )
-    monkeypatch.setattr(host_engine, "_library", lambda: old)
-    monkeypatch.setattr(host_engine, "_library_path", lambda: Path("cellar_host.so"))
-    assert host_engine.available() == "the processor or the system lacks AVX-512IFMA"
+    monkeypatch.setattr(host_library, "load", lambda: old)
+    monkeypatch.setattr(host_library, "library_path", lambda: Path("cellar_host.so"))
+    assert host_library.available() == "the processor or the system lacks AVX-512IFMA"
     with pytest.raises(EngineUnavailable, match="lacks AVX-512IFMA"):
         HostEngine()
 
 
 def test_a_library_that_is_older_than_its_sources_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a working copy; a wheel has no sources to compare with."""
-    assert host_engine.available() is None
-    monkeypatch.setattr(host_engine, "_digest_of_sources", lambda: "0" * 64)
-    with pytest.raises(EngineUnavailable, match="made of other sources than these: pip install -e"):
+    assert host_library.available() is None
+    monkeypatch.setattr(host_library, "digest_of_sources", lambda: "0" * 64)
+    with pytest.raises(EngineUnavailable, match="built from other sources; rebuild it with: pip install -e"):
         HostEngine()
-    monkeypatch.setattr(host_engine, "_digest_of_sources", lambda: None)
-    assert host_engine.available() is None
+    monkeypatch.setattr(host_library, "digest_of_sources", lambda: None)
+    assert host_library.available() is None
 
 
-def test_a_damaged_library_is_a_reason_not_a_crash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_damaged_library_is_reported_not_a_crash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "cellar_host.so").write_bytes(b"\x7fELF no more")
-    monkeypatch.setattr(host_engine.gpu, "__path__", [str(tmp_path)])
-    host_engine._library.cache_clear()
+    monkeypatch.setattr(gpu.host, "__path__", [str(tmp_path)])
+    host_library.load.cache_clear()
     try:
-        assert "cannot be loaded" in str(host_engine.available())
+        assert "cannot be loaded" in str(host_library.available())
     finally:
-        host_engine._library.cache_clear()
+        host_library.load.cache_clear()
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 8, 13])
@@ -525,7 +527,7 @@ def test_cells_of_the_whole_matrix_verify_against_the_data_commitments(engine: H
 STARVED = """
 import resource, sys
 import numpy as np
-from gpu.host_engine import HostEngine
+from gpu.host.engine import HostEngine
 from kzg.errors import EngineFailed, EngineUnavailable
 
 def address_space():
@@ -586,7 +588,7 @@ def test_a_child_forked_while_the_engine_is_busy_may_close_it(library: ctypes.CD
 BUSY = """
 import sys, threading
 import numpy as np
-from gpu.host_engine import HostEngine
+from gpu.host.engine import HostEngine
 
 engine = HostEngine(workers=2, table="small")
 blobs = np.zeros((16, 131072), dtype=np.uint8)
@@ -612,7 +614,7 @@ def test_a_program_may_end_while_the_engine_works(library: ctypes.CDLL, ending: 
 INTERRUPTED = """
 import os, signal, threading
 import numpy as np
-from gpu.host_engine import HostEngine
+from gpu.host.engine import HostEngine
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 blobs = np.zeros((64, 131072), dtype=np.uint8)
@@ -631,12 +633,12 @@ print("closed")
 
 
 def test_ctrl_c_leaves_a_whole_engine(library: ctypes.CDLL) -> None:
-    """It is felt when the call is done; the engine then works, and closes without waiting for ever."""
+    """It is felt when the call is done; the engine then works, and closes without waiting forever."""
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "interrupted\n(1, 48)\nclosed\n"), done.stderr
 
 
-def test_the_interpreter_goes_on_while_the_engine_works(library: ctypes.CDLL) -> None:
+def test_the_interpreter_runs_while_the_engine_works(library: ctypes.CDLL) -> None:
     """Threads do not take turns here but when one waits or lets go of the interpreter's lock."""
     entered, over = threading.Event(), threading.Event()
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gpu.loader import BASE_MODULUS, SCALAR_MODULUS
+from gpu.constants import BASE_MODULUS, SCALAR_MODULUS
 
 FIELDS = {"Fp": (BASE_MODULUS, 8, 3), "Fr": (SCALAR_MODULUS, 5, 4)}
 FieldOp = Callable[..., list[int]]

@@ -1,7 +1,7 @@
 """Every kernel compiled for GPUs, without one: it compiles, fits, and costs no more than was recorded.
 
 `budget.json` holds registers, stack, spills and multiplies for each kernel; `python -m
-tests.gpu.record_budget` makes it anew. Another version of the compiler may need a little more than was
+tests.gpu.record_budget` makes it again. Another version of the compiler may need a little more than was
 recorded.
 """
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-nvrtc = pytest.importorskip("gpu.nvrtc", reason="CuPy or NVRTC is not installed", exc_type=ImportError)
+nvrtc = pytest.importorskip("gpu.cuda.nvrtc", reason="CuPy or NVRTC is not installed", exc_type=ImportError)
 
-from gpu.source import device_source, kernels  # noqa: E402 (after the check that they can be compiled)
+from gpu.cuda.source import device_source, kernels  # noqa: E402 (after the check that they can be compiled)
 from tests.gpu.cubin import Cost, costs  # noqa: E402
 from tests.gpu.record_budget import ARCHITECTURES, PATH  # noqa: E402
 
@@ -61,7 +61,7 @@ def test_hot_kernels_keep_their_points_in_registers(compiled: tuple[str, dict[st
     assert cost.high_multiplies < 30
 
 
-def test_a_source_that_does_not_compile_says_why() -> None:
+def test_a_source_that_does_not_compile_reports_why() -> None:
     with pytest.raises(nvrtc.CompilationError, match="nothing_known"):
         nvrtc.compile_source('extern "C" __global__ void broken() { nothing_known(); }', 90)
 
@@ -81,7 +81,7 @@ def test_cubins_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("damage", [lambda kept: b"", lambda kept: kept[:-1], lambda kept: kept[:-1] + b"?"])
-def test_a_damaged_cubin_is_made_anew(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_a_damaged_cubin_is_compiled_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     source = 'extern "C" __global__ void nothing() {}'
     cubin = nvrtc.cached_cubin(source, 90, tmp_path)
     (path,) = tmp_path.iterdir()
@@ -100,7 +100,7 @@ def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> 
     assert nvrtc.cached_cubin('extern "C" __global__ void nothing() {}', 90)
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+def test_without_a_writable_cache_kernels_are_compiled_each_time(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     assert nvrtc.cached_cubin('extern "C" __global__ void nothing() {}', 90, blocked / "cache")

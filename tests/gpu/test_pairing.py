@@ -8,8 +8,8 @@ import random
 import pytest
 from py_arkworks_bls12381 import GT, G1Point, G2Point, Scalar
 
-from gpu import pairing
-from gpu.loader import BASE_MODULUS, BLS_X, SCALAR_MODULUS
+from gpu.constants import BASE_MODULUS, BLS_X, SCALAR_MODULUS
+from gpu.host import pairing
 
 R = SCALAR_MODULUS
 

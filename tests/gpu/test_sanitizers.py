@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu.source import kernels
+from gpu.cuda.source import kernels
 from tests.gpu.host_device import build_library
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,8 +48,8 @@ def test_all_operations_are_clean_under_sanitizers(library: ctypes.CDLL, tmp_pat
 @pytest.mark.timeout(1200)
 def test_no_kernel_reaches_beyond_its_arrays(tmp_path: Path) -> None:
     library = build_library(tmp_path, *SANITIZERS.split(), "-O1", "-Wno-error")
-    said = _run("-m", "tests.gpu.exercise_kernels", library)
-    assert said == f"{len(kernels())} of {len(kernels())} kernels; missing: none\n"
+    output = _run("-m", "tests.gpu.exercise_kernels", library)
+    assert output == f"{len(kernels())} of {len(kernels())} kernels; missing: none\n"
 
 
 def _run(*arguments: str | Path) -> str:

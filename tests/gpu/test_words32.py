@@ -10,8 +10,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from gpu.loader import BASE_MODULUS, SCALAR_MODULUS, constants_header
-from gpu.source import KERNEL_DIRECTORY
+from gpu.constants import BASE_MODULUS, SCALAR_MODULUS, constants_header
+from gpu.cuda.source import KERNEL_DIRECTORY
 
 FIELDS = {"Fp": (BASE_MODULUS, 12), "Fr": (SCALAR_MODULUS, 8)}
 

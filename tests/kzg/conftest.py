@@ -15,7 +15,8 @@ from erasure.columns import parity_cells
 from erasure.constants import BLS_MODULUS, FIELD_ELEMENTS_PER_BLOB
 from gpu.select import why_not
 from kzg import trusted_setup
-from kzg.engine import Engine
+from kzg.ckzg_engine import CkzgEngine
+from kzg.engine import Engine, Verifier
 from kzg.types import Bytes
 
 
@@ -29,8 +30,22 @@ def _engine_params() -> list[object]:
 @pytest.fixture(scope="session", params=_engine_params())
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """An engine of two workers; ckzg without its table, which takes longer to build than the tests save."""
-    with gpu.open_engine(request.param, workers=2, proving=False) as opened:
+    with opened_engine(request.param, workers=2) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session", params=_engine_params())
+def verifier(request: pytest.FixtureRequest) -> Iterator[Verifier]:
+    """The verifying half of an engine, of two workers."""
+    with gpu.open_verifier(gpu.EngineOptions(request.param, workers=2)) as opened:
+        yield opened
+
+
+def opened_engine(name: str, workers: int) -> Engine:
+    """An engine with the smallest tables it can have."""
+    if name == "ckzg":
+        return CkzgEngine(workers=workers, precompute=0)
+    return gpu.open_engine(gpu.EngineOptions(name, workers=workers, table="small"))
 
 
 @pytest.fixture(scope="session")

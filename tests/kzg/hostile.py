@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from py_arkworks_bls12381 import G1Point, Scalar
 
-from gpu.loader import BASE_MODULUS
+from gpu.constants import BASE_MODULUS
 from kzg.types import Bytes
 
 _COMPRESSED: Final = 1 << 383

@@ -44,12 +44,12 @@ def in_thread() -> Iterator[Callable[..., Future]]:
         yield threads.submit
 
 
-def nursery_of(engine: CkzgEngine) -> int:
-    return engine._pool._nursery._process.pid
+def fork_server_of(engine: CkzgEngine) -> int:
+    return engine._pool._fork_server._process.pid
 
 
 def workers_of(engine: CkzgEngine) -> list[int]:
-    return children_of(nursery_of(engine))
+    return children_of(fork_server_of(engine))
 
 
 def children_of(pid: int) -> list[int]:
@@ -107,17 +107,17 @@ def test_a_worker_that_dies_fails_its_call_and_is_replaced(fragile, one_row, mat
     assert workers_of(fragile) != [held.worker]
 
 
-def test_a_nursery_that_dies_fails_the_call_and_is_replaced(
+def test_a_fork_server_that_dies_fails_the_call_and_is_replaced(
     fragile, one_row, matrix, in_thread, held
 ) -> None:
-    nursery = nursery_of(fragile)
+    fork_server = fork_server_of(fragile)
     call = in_thread(fragile.commit, one_row)
     held.wait()
-    os.kill(nursery, signal.SIGKILL)
+    os.kill(fork_server, signal.SIGKILL)
     with pytest.raises(EngineFailed, match="during this call"):
         call.result(TIMEOUT_S)
     assert (fragile.commit(one_row) == matrix.commitments[0]).all()
-    assert nursery_of(fragile) != nursery
+    assert fork_server_of(fragile) != fork_server
     wait_for_end(held.worker)
 
 
@@ -132,17 +132,17 @@ def test_only_the_call_of_a_dead_worker_fails(fragile, matrix, in_thread, held) 
         assert (call.result(TIMEOUT_S) == matrix.commitments[row]).all()
 
 
-@pytest.mark.parametrize("victim", ["worker", "nursery"])
-def test_processes_that_die_while_idle_are_replaced_unnoticed(fragile, one_row, matrix, victim: str) -> None:
+@pytest.mark.parametrize("victim", ["worker", "fork server"])
+def test_processes_that_die_while_idle_are_replaced_silently(fragile, one_row, matrix, victim: str) -> None:
     fragile.commit(one_row)
-    nursery, [worker] = nursery_of(fragile), workers_of(fragile)
-    os.kill(nursery if victim == "nursery" else worker, signal.SIGKILL)
+    fork_server, [worker] = fork_server_of(fragile), workers_of(fragile)
+    os.kill(fork_server if victim == "fork server" else worker, signal.SIGKILL)
     wait_for_end(worker)
     assert (fragile.commit(one_row) == matrix.commitments[0]).all()
     assert workers_of(fragile) != [worker]
 
 
-def test_a_setup_that_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch, one_row: Bytes) -> None:
+def test_a_setup_that_cannot_be_loaded_is_reported(monkeypatch: pytest.MonkeyPatch, one_row: Bytes) -> None:
     monkeypatch.setattr(trusted_setup.TrustedSetup, "to_text", lambda self: b"4096\n65\n00\n")
     with CkzgEngine(workers=1, precompute=0) as engine:
         for _ in range(2):  # each call tries again
@@ -150,7 +150,7 @@ def test_a_setup_that_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch, 
                 engine.commit(one_row)
 
 
-def test_an_interpreter_that_cannot_be_started_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interpreter_that_cannot_be_started_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(EngineUnavailable, match="cannot be started"):
         CkzgEngine(workers=1)
@@ -159,7 +159,7 @@ def test_an_interpreter_that_cannot_be_started_is_told(monkeypatch: pytest.Monke
         CkzgEngine(workers=1)
 
 
-def test_a_task_that_the_library_refuses_is_a_failure_of_ours(fragile) -> None:
+def test_a_task_that_the_library_refuses_fails_the_call(fragile) -> None:
     """Validation stands before the pool, so no caller's mistake gets this far."""
     blob = np.full(131072, 0xFF, dtype=np.uint8)
     answer = np.empty(48, dtype=np.uint8)
@@ -171,7 +171,7 @@ def test_a_task_that_the_library_refuses_is_a_failure_of_ours(fragile) -> None:
 
 def test_an_answer_of_another_length_fails_the_call(fragile, one_row, matrix) -> None:
     task = worker_pool.Task(ckzg_worker.COMMIT, 1, [one_row[0].data], [np.empty(47, dtype=np.uint8).data])
-    with pytest.raises(EngineFailed, match="48 bytes instead of 47"):
+    with pytest.raises(EngineFailed, match="sent 48 bytes, expected 47"):
         fragile._pool.run([task])
     assert (fragile.commit(one_row) == matrix.commitments[0]).all()
 
@@ -182,7 +182,7 @@ def test_an_answer_of_another_length_fails_the_call(fragile, one_row, matrix) ->
 def test_closing_ends_the_processes(one_row) -> None:
     engine = CkzgEngine(workers=2, precompute=0)
     engine.commit(np.repeat(one_row, 4, axis=0))
-    processes = [nursery_of(engine), *workers_of(engine)]
+    processes = [fork_server_of(engine), *workers_of(engine)]
     engine.close()
     for process in processes:
         wait_for_end(process)
@@ -196,12 +196,12 @@ def test_closing_ends_the_processes(one_row) -> None:
 
 def test_closing_while_the_setup_loads() -> None:
     engine = CkzgEngine(workers=1, precompute=0)
-    nursery = nursery_of(engine)
+    fork_server = fork_server_of(engine)
     engine.close()
-    wait_for_end(nursery)
+    wait_for_end(fork_server)
 
 
-def test_calls_that_run_or_wait_are_told_of_the_closing(matrix, in_thread, monkeypatch) -> None:
+def test_calls_that_run_or_wait_raise_when_the_engine_closes(matrix, in_thread, monkeypatch) -> None:
     engine = CkzgEngine(workers=1, precompute=0)
     engine.commit(matrix.blobs[:1])
     gate = Gate(engine, monkeypatch)
@@ -290,10 +290,10 @@ PROGRAM = """
         signal.signal(signal.SIGINT, signal.default_int_handler)
         with CkzgEngine(workers=1, precompute=0) as engine:
             engine.commit(np.zeros((1, 131072), dtype=np.uint8))
-            nursery = engine._pool._nursery._process.pid
-            children = open(f"/proc/{nursery}/task/{nursery}/children").read()
+            fork_server = engine._pool._fork_server._process.pid
+            children = open(f"/proc/{fork_server}/task/{fork_server}/children").read()
             try:
-                print(nursery, children, flush=True)
+                print(fork_server, children, flush=True)
                 engine.prove(np.zeros((256, 131072), dtype=np.uint8))
             except KeyboardInterrupt:
                 print("interrupted", flush=True)
@@ -315,7 +315,7 @@ def program() -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
         process.kill()
 
 
-def test_ctrl_c_reaches_the_program_alone(program) -> None:
+def test_ctrl_c_reaches_only_the_program(program) -> None:
     process, processes = program
     assert os.getpgid(process.pid) not in {os.getpgid(pid) for pid in processes}
     os.killpg(process.pid, signal.SIGINT)
@@ -326,7 +326,7 @@ def test_ctrl_c_reaches_the_program_alone(program) -> None:
 
 
 @pytest.mark.parametrize("killer", [signal.SIGKILL, signal.SIGTERM])
-def test_nothing_outlives_a_killed_program(program, killer: signal.Signals) -> None:
+def test_no_process_outlives_a_killed_program(program, killer: signal.Signals) -> None:
     process, processes = program
     process.send_signal(killer)
     _, err = process.communicate(timeout=TIMEOUT_S)

@@ -30,7 +30,7 @@ MODULUS_BYTES = np.frombuffer(BLS_MODULUS.to_bytes(32, "big"), dtype=np.uint8)
 LARGEST_BYTES = np.frombuffer((BLS_MODULUS - 1).to_bytes(32, "big"), dtype=np.uint8)
 
 
-def test_it_is_an_engine_and_says_what_it_is(engine) -> None:
+def test_it_is_an_engine_and_describes_itself(engine) -> None:
     assert isinstance(engine, Engine)
     assert engine.describe()["engine"] == engine.name
 
@@ -324,9 +324,9 @@ def test_malformed_recoveries_are_refused(engine, matrix, operation: str) -> Non
     assert (few.value.actual, few.value.required) == (63, 64)
     with pytest.raises(NotEnoughCells):
         recover([], matrix.cells[:, :0])
-    with pytest.raises(InvalidCellIndex, match="does not follow"):
+    with pytest.raises(InvalidCellIndex, match="not greater than the index before it"):
         recover([*range(64), 63], matrix.cells[:, :65])
-    with pytest.raises(InvalidCellIndex, match="does not follow"):
+    with pytest.raises(InvalidCellIndex, match="not greater than the index before it"):
         recover([1, 0, *range(2, 64)], matrix.cells[:, :64])
     with pytest.raises(InvalidCellIndex, match=r"not in 0\.\.127"):
         recover(range(65, 129), matrix.cells[:, 64:])

@@ -10,7 +10,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from py_arkworks_bls12381 import G1Point, Scalar
 
-import gpu
 from erasure import columns
 from erasure.constants import BLS_MODULUS
 from kzg import parity
@@ -25,6 +24,7 @@ from kzg.errors import (
     LengthMismatch,
 )
 from kzg.types import Bytes
+from tests.kzg.conftest import opened_engine
 from tests.kzg.hostile import MALFORMED_POINTS, changed_cells, changed_indices, changed_points
 
 HEIGHTS = [1, 2, 3, 5, 64, 133]
@@ -332,13 +332,15 @@ def test_malformed_points_and_cells_of_a_matrix_are_named(engine, matrix, row: i
 
 
 def test_a_closed_engine_answers_nothing(engine, matrix) -> None:
-    with gpu.open_engine(engine.name, workers=1, proving=False) as closed:
+    with opened_engine(engine.name, workers=1) as closed:
         pass
     column, points = matrix.cells[:3, :1], matrix.proofs[:3, 0]
     batch = column_batch(matrix, 3, [0, 4])
     nothing = [batch[0], *(array[:0] for array in batch[1:])]
     for call in (
         lambda: closed.recover(range(64), matrix.cells[:1, :64]),
+        lambda: closed.recover_proofs(range(64), matrix.proofs[:1, :64], [99]),
+        lambda: closed.recover_proofs(range(64), matrix.proofs[:0, :64], [99]),
         lambda: closed.parity_cells(column),
         lambda: closed.parity_cells(column, []),
         lambda: closed.parity_proofs(points),

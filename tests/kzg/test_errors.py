@@ -29,7 +29,7 @@ def test_every_error_is_public_and_drawn_in_the_tree(error: type[Exception]) -> 
 
 
 @pytest.mark.parametrize("error", LEAVES)
-def test_callers_can_tell_their_mistakes_from_the_engines(error: type[Exception]) -> None:
+def test_errors_distinguish_caller_mistakes_from_engine_failures(error: type[Exception]) -> None:
     caller = issubclass(error, errors.KzgError)
     assert issubclass(error, ValueError) is caller
     assert issubclass(error, RuntimeError) is not caller

@@ -65,7 +65,7 @@ def test_errors_that_cancel_out_are_found(verifier, matrix) -> None:
 
 @given(wrong=st.sets(st.integers(0, 39)))
 @settings(max_examples=8, deadline=None)
-def test_all_wrong_cells_are_found_whatever_is_wrong_with_them(verifier, matrix, wrong: set[int]) -> None:
+def test_all_wrong_cells_are_found_for_any_kind_of_fault(verifier, matrix, wrong: set[int]) -> None:
     rng = np.random.default_rng(4)
     rows, columns = rng.integers(0, 6, 40), rng.integers(0, 128, 40)
     cells, proofs = matrix.at(rows, columns)

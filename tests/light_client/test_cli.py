@@ -20,8 +20,8 @@ import typer
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gpu import open_engine
-from kzg.engine import Engine
+from gpu import EngineOptions, open_verifier
+from kzg.engine import Verifier
 from light_client import HeaderLog
 from light_client.cli import app, main
 
@@ -132,11 +132,11 @@ def test_the_engine_is_the_one_that_was_asked_for(
     served.chain(1)
     opened: list[str] = []
 
-    def noted(name: str, **options: Any) -> Engine:
-        opened.append(name)
-        return open_engine(name, **options)
+    def noted(options: EngineOptions) -> Verifier:
+        opened.append(options.name)
+        return open_verifier(options)
 
-    monkeypatch.setattr("light_client.cli.open_engine", noted)
+    monkeypatch.setattr("light_client.cli.open_verifier", noted)
     options = ("sample", "latest", "--committee", committee_file)
     for chosen in ({}, {"LIGHT_CLIENT_ENGINE": "auto"}):
         ended = light_client(*options, "--state", tmp_path / f"{len(opened)}", **chosen)

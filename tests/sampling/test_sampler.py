@@ -111,7 +111,7 @@ def test_one_silent_holder_leaves_it_undecided() -> None:
     assert asked[2, 1] == asked[2, 2] == 2  # refusals_max
 
 
-def test_a_holder_that_comes_back_in_time_decides_it() -> None:
+def test_a_holder_that_answers_in_time_decides_it() -> None:
     calls = Counter[int]()
 
     def behave(position: int, member: int) -> str | Answer:
@@ -146,7 +146,7 @@ def test_after_the_retention_expired_is_no_refusal() -> None:
     assert not served.expired
 
 
-def test_once_a_cell_is_withheld_nobody_is_asked_again() -> None:
+def test_once_a_cell_is_withheld_no_holder_is_asked_again() -> None:
     def behave(position: int, member: int) -> str | Answer:
         return Answer.INVALID if position == 0 else Answer.UNREACHABLE
 
@@ -169,9 +169,9 @@ def test_events_that_answer_no_request_are_refused() -> None:
         sampler.received(0, 0)
     (request,) = sampler.requests()
     other = (request.member + 1) % 3
-    with pytest.raises(InvalidEvent, match="was asked of member"):
+    with pytest.raises(InvalidEvent, match="was requested from member"):
         sampler.received(0, other)
-    with pytest.raises(InvalidEvent, match="was asked of member"):
+    with pytest.raises(InvalidEvent, match="was requested from member"):
         sampler.answered(0, other, Answer.NOT_HELD)
     with pytest.raises(InvalidEvent, match="in-flight, not received"):
         sampler.verified([0])
@@ -237,7 +237,7 @@ def test_the_verdict_follows_from_what_the_holders_do(data: st.DataObject) -> No
 
     silent = {Answer.UNREACHABLE} | ({Answer.EXPIRED} if over else set())
     answers = [{table[p, m] for m in range(members)} for p in range(cells)]
-    lost = [_VALID not in said and not said & silent for said in answers]
+    lost = [_VALID not in given and not given & silent for given in answers]
     assert (sampler.verdict is Verdict.UNAVAILABLE) == any(lost)
-    assert (sampler.verdict is Verdict.AVAILABLE) == all(_VALID in said for said in answers)
+    assert (sampler.verdict is Verdict.AVAILABLE) == all(_VALID in given for given in answers)
     assert max(asked.values()) <= 4

@@ -29,7 +29,7 @@ def test_every_cell_is_equally_likely() -> None:
     assert sum((seen[Coordinates(*divmod(i, 128))] - expected) ** 2 / expected for i in range(256)) < 390
 
 
-def test_the_system_generator_serves() -> None:
+def test_the_system_generator_works() -> None:
     first, second = (select_cells(256, 33, random.SystemRandom()) for _ in range(2))
     assert first != second
 

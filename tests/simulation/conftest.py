@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from gpu import open_engine
+from gpu import EngineOptions, open_engine
 from kzg.engine import Engine
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    with open_engine("ckzg", workers=1) as opened:
+    with open_engine(EngineOptions("ckzg", workers=1)) as opened:
         yield opened

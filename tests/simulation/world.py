@@ -273,8 +273,9 @@ class Seat:
             Watched(inner, lambda m: self._check("before", m), lambda m: self._check("after", m))
             for inner in (self.store, self.outbox)
         ]
+        config = self.world.config_of(self.member)
         self.node = Node(
-            self.world.config_of(self.member),
+            config,
             self.world.committee,
             self.secret,
             self.world.engine,
@@ -282,6 +283,7 @@ class Seat:
             watched[1],  # type: ignore[arg-type]
             LocalTransport(self.world.network, self.name),
             clock=self.clock,
+            prover=self.world.engine if config.disperses else None,
             seed=self.world.rng.getrandbits(32),
         )
         await self.node.start()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from da.node import Status
+from da.node import NodeConfig, Status
 from kzg.engine import Engine
+from tests.da.support import nested
 from tests.simulation.virtual_time import run
 from tests.simulation.world import NAMESPACE, World
 
@@ -65,6 +66,34 @@ def test_an_uncertified_batch_is_made_again_from_the_outbox(
             assert await world.node(1).payload_bytes(payload_id) == payload
             assert (await world.node(0).ready()).ready
             await world.check_logs()
+
+    run(main())
+
+
+def test_a_node_whose_disperser_role_is_off_makes_nothing_again(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has no prover. With the role on again, the batch is made as if nothing had been."""
+
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4, **LIMITS) as world:
+            payload_id, header_hash = await stand_still(world, b"the second")
+            path = batch_file(world, header_hash)
+            await world.disperser.stop()
+            path.unlink()
+            for seat in world.members:
+                seat.link.down = False
+            with monkeypatch.context() as patch:
+                patch.setattr(world, "config_of", lambda _: NodeConfig(disperses=False, **nested(**LIMITS)))
+                node = await world.disperser.start()
+                await asyncio.sleep(150)
+                assert node.metrics.loop_failures.labels("repair")._value.get() == 0
+                assert not path.exists()
+                assert "height 2 is lost and cannot be made again: the disperser role is off" in caplog.text
+                await world.disperser.stop()
+            node = await world.disperser.start()
+            status = await node.wait_certified(NAMESPACE, payload_id, 600)
+            assert (status.status, status.header_hash) == (Status.CERTIFIED, header_hash)
 
     run(main())
 

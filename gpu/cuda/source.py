@@ -4,7 +4,7 @@
 includes, each once, so that the text alone decides what is compiled: its hash names the result in a cache,
 and a test can compile the same text with g++.
 
-What it does not do: compile (`gpu.nvrtc`), or choose what to launch (`gpu.pipeline`).
+What it does not do: compile (`gpu.cuda.nvrtc`), or choose what to launch (`gpu.cuda.pipeline`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gpu.loader import constants_header
+from gpu.constants import constants_header
 
-KERNEL_DIRECTORY: Final = Path(__file__).with_name("kernels")
+KERNEL_DIRECTORY: Final = Path(__file__).parents[1] / "kernels"
 CONSTANTS: Final = "constants.cuh"
 
 _INCLUDE: Final = re.compile(r'^#include "([\w.]+)"\n', re.MULTILINE)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from erasure.constants import BLS_MODULUS
-from gpu import loader
+from gpu import constants
 
 
 def test_the_base_field_is_that_of_bls12_381() -> None:
@@ -18,34 +18,34 @@ def test_the_base_field_is_that_of_bls12_381() -> None:
             "1a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab",
             16,
         )
-        == loader.BASE_MODULUS
+        == constants.BASE_MODULUS
     )
 
 
 def test_the_header_is_the_same_each_time() -> None:
-    assert loader.constants_header() == loader.constants_header()
-    assert loader.constants_header().isascii()
+    assert constants.constants_header() == constants.constants_header()
+    assert constants.constants_header().isascii()
 
 
 def test_it_runs_as_a_program_without_the_package(tmp_path: Path) -> None:
     target = tmp_path / "constants.cuh"
-    subprocess.run([sys.executable, "-I", loader.__file__, str(target)], check=True)
-    assert target.read_text() == loader.constants_header()
+    subprocess.run([sys.executable, "-I", constants.__file__, str(target)], check=True)
+    assert target.read_text() == constants.constants_header()
 
 
 def test_bounds_that_do_not_hold_are_refused() -> None:
-    loader.LaneBounds(BLS_MODULUS, 5, 4).check()
+    constants.LaneBounds(BLS_MODULUS, 5, 4).check()
     with pytest.raises(AssertionError):
-        loader.LaneBounds(BLS_MODULUS, 5, 8).check()  # sums of 16 r exceed what a reduction takes
+        constants.LaneBounds(BLS_MODULUS, 5, 8).check()  # sums of 16 r exceed what a reduction takes
 
 
 @pytest.mark.parametrize(("bits", "count"), [(52, 8), (64, 6), (32, 12)])
 def test_words_are_little_endian_and_whole(bits: int, count: int) -> None:
-    text = loader.words(loader.BASE_MODULUS, bits, count)
+    text = constants.words(constants.BASE_MODULUS, bits, count)
     values = [int(word.removesuffix("ull"), 16) for word in text.strip("{}").split(", ")]
-    assert sum(value << bits * i for i, value in enumerate(values)) == loader.BASE_MODULUS
+    assert sum(value << bits * i for i, value in enumerate(values)) == constants.BASE_MODULUS
 
 
 def test_words_refuse_what_does_not_fit() -> None:
     with pytest.raises(AssertionError):
-        loader.words(1 << 64, 32, 2)
+        constants.words(1 << 64, 32, 2)

@@ -2,8 +2,7 @@
 
 An operation knows its whole input and output in this machine's memory. `job(arena, tables, count)` plans a
 chunk in a device's memory; `start` queues its transfers and kernels, `finish` is called when they are done.
-`gpu.kernel_engine` decides how large chunks are and which device does them; chunks of one operation may run
-on several devices at once.
+`workers` decides how large chunks are; chunks of one operation may run on several devices at once.
 
 What an operation finds out is left in its attributes: `invalid` (an element is >= r), `impossible`, rows to
 prove again in `failed`, malformed points in `bad`.
@@ -15,12 +14,18 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from gpu.device import Arena, Array, Queue, as_words
-from gpu.loader import CELLS, SCALAR_MODULUS
-from gpu.pipeline import CELL_BYTES, Commit, Prove, Rows
-from gpu.recovery import NEEDED, lagrange_matrix
-from gpu.tables import FR_BYTES, Tables
+from gpu.constants import CELLS, SCALAR_MODULUS
+from gpu.cuda.device import Arena, Array, Queue, as_words
+from gpu.cuda.pipeline import CELL_BYTES, Commit, Prove, Rows
+from gpu.cuda.tables import FR_BYTES, Tables
+from kzg.recovery import column_weights
 from kzg.types import Bytes, IndexArray
+
+MOST_ROWS: Final = 128
+"""Rows to a chunk: enough to fill a device, and two chunks hold less than 3 GiB."""
+
+MOST_CELLS: Final = 1 << 16
+"""Cells to a chunk of a verification."""
 
 _DATA_CELLS: Final = CELLS // 2
 
@@ -85,7 +90,7 @@ class _CommitJob:
 
 
 class CompleteRows(Marks):
-    """All cells of rows from the cells `known` of each, and their proofs if they are wanted.
+    """All cells of rows from the cells `known` of each, and their proofs if asked for.
 
     Args:
         known: ascending cell indices, at least 64; None is the extension of blobs: cells 0..63.
@@ -111,9 +116,11 @@ class CompleteRows(Marks):
             self.lost = np.arange(_DATA_CELLS, CELLS, dtype=np.int32)
             self.matrix: Array | None = None
         else:
-            lost, matrix = lagrange_matrix(tuple(int(i) for i in self.known))
+            indices = tuple(self.known.tolist())
+            lost = tuple(sorted(set(range(CELLS)) - set(indices)))
+            weights = [weight for row in column_weights(indices[:_DATA_CELLS], lost) for weight in row]
             self.lost = np.array(lost, dtype=np.int32)
-            self.matrix = as_words([(value << 256) % SCALAR_MODULUS for value in matrix]) if lost else None
+            self.matrix = as_words([(weight << 256) % SCALAR_MODULUS for weight in weights]) if lost else None
 
     def job(self, arena: Arena, tables: Tables, count: int) -> _CompleteJob:
         return _CompleteJob(self, arena, tables, count)
@@ -125,7 +132,7 @@ class _CompleteJob:
         self._rows = Rows(arena, tables, count, operation.given.shape[1], len(operation.lost))
         self._prove = None if operation.proofs is None else Prove(arena, tables, count)
         self._places = [arena.take(CELLS * 4) for _ in range(2)]
-        self._matrix = arena.take(_DATA_CELLS * NEEDED * FR_BYTES)
+        self._matrix = arena.take(_DATA_CELLS * _DATA_CELLS * FR_BYTES)
         self._invalid = np.zeros(1, np.int32)
         self._impossible, self._failed = np.zeros(count, np.int32), np.zeros(count, np.int32)
         self._found = np.empty((count, len(operation.lost), CELL_BYTES), np.uint8)

@@ -1,17 +1,17 @@
-"""A CUDA device as the kernel engine wants it, through CuPy: memory, streams, pinned transfers, launches.
+"""The CUDA implementation of the device port, through CuPy: memory, streams, pinned transfers, launches.
 
 A queue is a stream. What it uploads or downloads passes through pinned memory, so that copies run while
 kernels of another stream do: an upload is copied into pinned memory at once, a download out of it in `wait`.
 
 CUDA's current device belongs to a thread. Every call here makes its own device current and puts the thread's
 back, so that any thread may call any device. The streams do not wait for CUDA's default stream, which nothing
-here uses; giving memory back waits for the whole device.
+here uses; freeing memory waits for the whole device.
 
 Every CUDA error becomes a DeviceError, a lack of memory a DeviceMemoryError. After some errors (an illegal
 address, a device that fell off the bus) CUDA refuses all further work of the process: later calls then fail
 in the same way.
 
-Importing this module imports CuPy; only `gpu.cuda_engine` does, when the engine is considered.
+Importing this module imports CuPy; only `gpu.cuda.engine` does, when the engine is considered.
 
 Source: https://docs.cupy.dev/en/v14.0.0/reference/cuda.html
 """
@@ -25,9 +25,9 @@ from typing import Any, Final
 import cupy
 import numpy as np
 
-from gpu import nvrtc
-from gpu.device import Argument, Array, DeviceError, DeviceMemoryError, Region
-from gpu.source import device_source, kernels
+from gpu.cuda import nvrtc
+from gpu.cuda.device import Argument, Array, DeviceError, DeviceMemoryError, Region
+from gpu.cuda.source import device_source, kernels
 
 _MEMORY_ALLOCATION: Final = 2  # cudaErrorMemoryAllocation, CUDA_ERROR_OUT_OF_MEMORY
 
@@ -121,7 +121,7 @@ class CudaDevice:
             return CudaQueue(self, cupy.cuda.Stream(non_blocking=True), cupy.cuda.PinnedMemoryPool())
 
     def close(self) -> None:
-        # A device that broke down has nothing to give back.
+        # A device that broke down has nothing to free.
         with contextlib.suppress(DeviceError), self.on():
             cupy.cuda.runtime.deviceSynchronize()
             while self._memory:
@@ -203,7 +203,7 @@ class CudaQueue:
 
 
 def _value(argument: Argument) -> Any:
-    """An argument in the type that tells CuPy its size."""
+    """An argument in the type from which CuPy derives its size."""
     if isinstance(argument, int):
         assert -(1 << 31) <= argument < 1 << 31, argument
         return np.int32(argument)

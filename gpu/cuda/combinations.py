@@ -1,23 +1,26 @@
-"""Cells and proofs of parity rows on a device, from those of the data rows.
+"""Combinations on a device: cells of parity rows, and proofs of parity rows and of lost columns.
 
 A parity cell is a fixed combination of a column's data cells, element by element, with the weights of
-`erasure.columns`; its proof is the same combination of their proofs. So cells are a product of a matrix and a
-vector for each element, and proofs sums of scalar multiples, a thread to each: at most 256 x 256 of them.
+`erasure.columns`; its proof is the same combination of their proofs. The proof of a lost column is a
+combination of those of 64 known ones (`kzg.recovery`). So cells are a product of a matrix and a vector for
+each element, and
+proofs sums of scalar multiples, a thread to each: at most 256 x 256 of them.
 
 What it does not do: keep weights on the device between calls.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from erasure.columns import parity_weight_row
-from gpu.device import Arena, Array, Queue, as_words
-from gpu.loader import CELL_ELEMENTS, SCALAR_MODULUS
-from gpu.pipeline import CELL_BYTES
-from gpu.tables import (
+from gpu.constants import CELL_ELEMENTS, SCALAR_MODULUS
+from gpu.cuda.device import Arena, Array, Queue, as_words
+from gpu.cuda.pipeline import CELL_BYTES
+from gpu.cuda.tables import (
     AFFINE_BYTES,
     FR_BYTES,
     POINT_BYTES,
@@ -87,26 +90,26 @@ class _CellsJob:
         self._operation.invalid |= bool(self._found_invalid.any())
 
 
-class ParityProofs:
-    """Proofs of parity cells of one column, in chunks of parity rows.
+class WeightedSums:
+    """Weighted sums of the same points, in chunks of sums.
 
-    proofs: u8[R, 48]; rows: m of the parity rows; derived: u8[m, 48], filled; bad: malformed points.
+    points: u8[k, 48]; weights: k for each of m sums; sums: u8[m, 48], filled; bad: malformed points.
     """
 
     overlaps = False
 
-    def __init__(self, proofs: Bytes, rows: IndexArray, derived: Bytes) -> None:
-        self.proofs, self.rows, self.derived = proofs, rows, derived
+    def __init__(self, points: Bytes, weights: Sequence[Sequence[int]], sums: Bytes) -> None:
+        self.points, self.weights, self.sums = points, weights, sums
         self.bad: list[int] = []
 
-    def job(self, arena: Arena, tables: Tables, count: int) -> _ProofsJob:
-        return _ProofsJob(self, arena, count)
+    def job(self, arena: Arena, tables: Tables, count: int) -> _SumsJob:
+        return _SumsJob(self, arena, count)
 
 
-class _ProofsJob:
-    def __init__(self, operation: ParityProofs, arena: Arena, count: int) -> None:
+class _SumsJob:
+    def __init__(self, operation: WeightedSums, arena: Arena, count: int) -> None:
         self._operation = operation
-        height = len(operation.proofs)
+        height = len(operation.points)
         self._runs = -(-height // _RUN)
         self._encoded = arena.take(height * POINT_BYTES)
         self._bad = arena.take(height * 4)
@@ -121,11 +124,12 @@ class _ProofsJob:
 
     def start(self, queue: Queue, part: slice) -> None:
         operation = self._operation
-        height, padded, rows = len(operation.proofs), self._runs * _RUN, operation.rows[part]
-        count = len(rows)
+        height, padded, weights = len(operation.points), self._runs * _RUN, operation.weights[part]
+        count = len(weights)
         scalars: Array = np.zeros((count, padded, FR_BYTES // 4), np.uint32)
-        scalars[:, :height] = as_words(_weights(height, rows)).reshape(count, height, -1)
-        queue.upload(self._encoded, operation.proofs)
+        words = as_words([weight for of_sum in weights for weight in of_sum])
+        scalars[:, :height] = words.reshape(count, height, -1)
+        queue.upload(self._encoded, operation.points)
         queue.upload(self._scalars, scalars)
         queue.clear(self._points)  # infinity behind the last point
         each(queue, "decompress_points", height, self._encoded, self._points, self._bad, 1, height)
@@ -145,7 +149,7 @@ class _ProofsJob:
         each(queue, "sum_strided", count, self._sums, self._totals, self._runs, 1, count)
         normalise(queue, self._totals, self._affine, count)
         each(queue, "compress_points", count, self._affine, self._out, count)
-        queue.download(self._out, operation.derived[part])
+        queue.download(self._out, operation.sums[part])
         queue.download(self._bad, self._found_bad)
 
     def finish(self, part: slice) -> None:

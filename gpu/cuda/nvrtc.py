@@ -1,10 +1,10 @@
 """The kernels compiled for a device's architecture by NVRTC, which needs no device, no driver and no toolkit.
 
 A cubin is kept on disk under the hash of everything that made it: the text, the options, the compiler's
-version; its own hash stands before it. A cache that is damaged, or cannot be read or written, costs time and
+version; its own hash precedes it. A cache that is damaged, or cannot be read or written, costs time and
 nothing else.
 
-What it does not do: load a cubin (`gpu.cuda_device`).
+What it does not do: load a cubin (`gpu.cuda.cupy_device`).
 
 Source: https://docs.nvidia.com/cuda/nvrtc/, through CuPy's binding `cupy_backends.cuda.libs.nvrtc`.
 """
@@ -77,7 +77,7 @@ def cached_cubin(source: str, architecture: int, directory: Path | None = None) 
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file:
             file.write(hashlib.sha256(cubin).digest() + cubin)
-        Path(file.name).replace(path)  # whole or not at all, but for a machine that stops at this moment
+        Path(file.name).replace(path)  # complete or absent, unless the machine stops during the call
     return cubin
 
 

@@ -6,7 +6,7 @@ X^64 - 1 = (X^32 + 1)(X^16 + 1)(X^8 + 1)(X^4 + 1)(X^2 + 1)(X^2 - 1).
 
 k[-e] = 1/32 - k[e], and the constant 1/64 is nothing modulo X^2m + 1: there the kernel A is a palindrome,
 or A(1/X) = -X A(X). So for inputs s that X -> 1/X leaves as they are, A s is one too, and half of a matrix
-says it all. The other inputs are X^m times such ones. With N = 2m, for 0 < j < m and 0 <= i < m,
+determines it. The other inputs are X^m times such ones. With N = 2m, for 0 < j < m and 0 <= i < m,
 
     s_0 = u_0,  s_j = u_j - u_(N-j);    t_0 = u_m,  t_j = u_(m-j) + u_(m+j);
     y_i = (P s)_i - (P t)_(m-1-i),      y_(N-1-i) = (P s)_i + (P t)_(m-1-i),
@@ -25,8 +25,8 @@ from typing import Final
 
 import numpy as np
 
+from gpu.constants import SCALAR_MODULUS
 from gpu.convolution import Digits, halves, kernels, odd_digits
-from gpu.loader import SCALAR_MODULUS
 
 DIGIT_BITS: Final = 7
 """Digits of the constants: odd, -127..127; 19 to a half."""

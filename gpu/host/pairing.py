@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 from py_arkworks_bls12381 import G2Point
 
-from gpu.loader import BASE_MODULUS, BLS_X
+from gpu.constants import BASE_MODULUS, BLS_X
 from kzg.types import Bytes
 
 Fp2 = tuple[int, int]

@@ -1,6 +1,6 @@
 """Verification of many cells as one equation, on a device.
 
-With random r_k, all cells k (of column i, of row c) are right, but for a chance of 2^-127, if and only if
+With random r_k, all cells k (of column i, of row c) are right, except with a chance of 2^-127, if and only if
 
     e(sum S_i, [s^64]) = e(sum w_c C_c + sum z_i S_i - [I(s)], [1])
 
@@ -12,7 +12,7 @@ distinct commitments and the 64 coefficients of I.
 All points are tested for membership in G1 exactly, and all additions are complete: nothing is assumed of
 them. The r_k are odd numbers below 2^128 from the operating system, new for each call.
 
-What it does not do: the pairing (`gpu.kernel_engine`).
+What it does not do: the pairing (`kernel_verifier`).
 
 Source: consensus-specs fulu, verify_cell_kzg_proof_batch_impl (which derives the r_k by Fiat-Shamir).
 """
@@ -24,11 +24,10 @@ from typing import Final
 import numpy as np
 
 from erasure.columns import parity_weight_row
-from gpu.device import Arena, Array, Queue, as_words
-from gpu.factors import random_factors, sums_of_factors
-from gpu.loader import CELL_ELEMENTS, CELLS, SCALAR_MODULUS
-from gpu.pipeline import CELL_BYTES
-from gpu.tables import (
+from gpu.constants import CELL_ELEMENTS, CELLS, SCALAR_MODULUS
+from gpu.cuda.device import Arena, Array, Queue, as_words
+from gpu.cuda.pipeline import CELL_BYTES
+from gpu.cuda.tables import (
     AFFINE_BYTES,
     FR_BYTES,
     POINT_BYTES,
@@ -39,6 +38,7 @@ from gpu.tables import (
     each,
     normalise,
 )
+from gpu.factors import random_factors, sums_of_factors
 from kzg.types import Bytes, IndexArray
 
 FACTOR_BITS: Final = 128

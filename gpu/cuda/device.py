@@ -1,7 +1,7 @@
 """What the kernel engine asks of a device: memory, an ordered queue of work, and kernels by name.
 
-`gpu.cuda_device` implements it with CuPy; the tests do with the same kernels compiled for the host. Regions
-are plain addresses: nothing here owns memory but the device that handed it out.
+`cupy_device` implements it with CuPy; the tests do with the same kernels compiled for the host. Regions are
+plain addresses: nothing here owns memory but the device that handed it out.
 
 Invariants: a queue does its work in the order in which it was given; what was downloaded is there after
 `wait`.
@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 
 
 class DeviceError(RuntimeError):
-    """The device or its driver broke down; the message says how."""
+    """The device or its driver broke down; the message explains how."""
 
 
 class DeviceMemoryError(DeviceError):
@@ -90,12 +90,12 @@ class Device(Protocol):
         """
 
     def release(self, region: Region) -> None:
-        """Gives back what `allocate` returned."""
+        """Frees what `allocate` returned."""
 
     def queue(self) -> Queue: ...
 
     def close(self) -> None:
-        """Gives back everything."""
+        """Frees everything."""
 
 
 class Arena:

@@ -1,8 +1,8 @@
 """What stays on a device while an engine is open: roots, digits, the combs' tables, the blinding.
 
-All of it is made on the device, from the packaged trusted setup and a few thousand integers. The kernels say
-what each array holds (`kernels/*.cu`); `host/setup.hpp` says what the columns of FK20 are, `kernels/comb.cuh`
-what a comb is.
+All of it is made on the device, from the packaged trusted setup and a few thousand integers. The kernels
+describe what each array holds (`kernels/*.cu`), `host/setup.hpp` the columns of FK20, `kernels/comb.cuh` a
+comb.
 
 Elements are in Montgomery form with R = 2^256 (Fr) or 2^384 (Fp), little-endian words.
 """
@@ -10,16 +10,16 @@ Elements are in Montgomery form with R = 2^256 (Fr) or 2^384 (Fp), little-endian
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from gpu.constants import CELL_ELEMENTS, CELLS, EXTENDED_ELEMENTS, ROOT_OF_UNITY, SCALAR_MODULUS
 from gpu.convolution import convolution_digits, proof_transform
-from gpu.device import Arena, Argument, Device, Queue, Region, as_words
-from gpu.loader import CELL_ELEMENTS, CELLS, EXTENDED_ELEMENTS, ROOT_OF_UNITY, SCALAR_MODULUS
-from gpu.source import kernels
+from gpu.cuda.device import Arena, Argument, Device, Queue, Region, as_words
+from gpu.cuda.source import kernels
 from kzg import trusted_setup
 from kzg.types import Bytes
 
@@ -30,7 +30,7 @@ POINT_BYTES: Final = 48
 
 SCALAR_BITS: Final = 256
 POINTS_PER_INVERSION: Final = 64
-"""How many points share an inversion, when there are enough to keep the device busy all the same."""
+"""How many points share an inversion, when there are enough to keep the device busy nevertheless."""
 
 LEAST_INVERTING_THREADS: Final = 256
 _ENTRY_RUN: Final = 32
@@ -40,7 +40,7 @@ _R256: Final = pow(2, 256, _R)
 
 
 class CollisionError(RuntimeError):
-    """Points that are independent met: a chance of 2^-240, or a damaged setup."""
+    """Independent points coincided: a chance of 2^-240, or a damaged setup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,16 @@ class Scales:
 
 
 @dataclass(frozen=True, slots=True)
-class Tables:
-    """The resident arrays.
+class Combs:
+    """The shapes of the combs of a prover."""
+
+    proof: Comb
+    commitment: Comb
+
+
+@dataclass(frozen=True, slots=True)
+class ProverTables:
+    """The resident arrays that commitments and proofs need.
 
     blinding, blinding_image: affine points for each column; None leaves the convolution unblinded (tests do).
     """
@@ -111,24 +119,40 @@ class Tables:
     commitment: Comb
     proof_table: Region
     commitment_table: Region
+    digits: Region
+    blinding: Region | None
+    blinding_image: Region | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The resident arrays; `prover` is None in an engine that only verifies."""
+
     zeta: Region
     zeta_inverse: Region
     scales: Scales
     places: Region  # i32[128]: 0, 1, 2, ...
-    digits: Region
     monomial: Region  # the first 64 powers of the setup
-    blinding: Region | None
-    blinding_image: Region | None
+    prover: ProverTables | None
+
+    @property
+    def proving(self) -> ProverTables:
+        """A prover's tables, where the operation is only a prover's."""
+        assert self.prover is not None, "an engine that only verifies has no operation that proves"
+        return self.prover
 
     @property
     def bytes(self) -> int:
-        return self.proof.table_bytes + self.commitment.table_bytes
+        """Of the combs."""
+        if self.prover is None:
+            return 0
+        return self.prover.proof.table_bytes + self.prover.commitment.table_bytes
 
 
-def resident_bytes(proof: Comb, commitment: Comb) -> int:
+def resident_bytes(combs: Combs | None) -> int:
     """Memory that `build` keeps, in bytes."""
     arena = Arena()
-    _take(arena, proof, commitment)
+    _take(arena, combs)
     return arena.used
 
 
@@ -173,35 +197,43 @@ def fill_entries(
 
 
 def build(
-    device: Device, queue: Queue, region: Region, proof: Comb, commitment: Comb, blinding: list[int]
+    device: Device, queue: Queue, region: Region, combs: Combs | None = None, blinding: Sequence[int] = ()
 ) -> Tables:
-    """Makes everything; returns when it is there.
+    """Builds everything; returns when it is there.
 
     Args:
         region: `resident_bytes` of memory.
-        blinding: a random scalar for each of the 128 roots, in natural order.
+        combs: of a prover; None for an engine that only verifies.
+        blinding: of a prover, a random scalar for each of the 128 roots, in natural order.
 
     Raises:
         CollisionError: the setup's points are not independent.
         DeviceError: the device broke down, or has no memory for the work.
     """
-    tables = _take(Arena(region), proof, commitment)
+    tables = _take(Arena(region), combs)
     _upload_constants(queue, tables)
     builder = _Builder(device, queue)
+    builder.decompress(trusted_setup.load().g1_monomial[:CELL_ELEMENTS], tables.monomial)
+    if tables.prover is not None:
+        _build_prover(queue, builder, tables.prover, list(blinding))
+    queue.wait()
+    return tables
+
+
+def _build_prover(queue: Queue, builder: _Builder, tables: ProverTables, blinding: list[int]) -> None:
+    queue.upload(tables.digits, np.ascontiguousarray(convolution_digits()))
     setup = trusted_setup.load()
     with builder.memory(4096 * XYZZ_BYTES, CELLS * CELL_ELEMENTS * XYZZ_BYTES) as (points, columns):
         builder.decompress(setup.g1_lagrange_brp, points)
-        builder.comb(points, commitment, tables.commitment_table)
+        builder.comb(points, tables.commitment, tables.commitment_table)
         builder.decompress(setup.g1_monomial, points)
-        queue.copy(tables.monomial, points.part(0, tables.monomial.size))
         builder.columns(points, columns)
-        builder.comb(columns, proof, tables.proof_table)
+        builder.comb(columns, tables.proof, tables.proof_table)
     assert tables.blinding is not None
     assert tables.blinding_image is not None
     generator = np.tile(setup.g1_monomial[:1], (CELLS, 1))
     builder.multiples(generator, in_column_order(blinding), tables.blinding)
     builder.multiples(generator, in_column_order(proof_transform(blinding)), tables.blinding_image)
-    return tables
 
 
 def in_column_order(values: list[int]) -> list[int]:
@@ -209,18 +241,24 @@ def in_column_order(values: list[int]) -> list[int]:
     return values[::2] + values[1::2]
 
 
-def _take(arena: Arena, proof: Comb, commitment: Comb) -> Tables:
+def _take(arena: Arena, combs: Combs | None) -> Tables:
     return Tables(
-        proof=proof,
-        commitment=commitment,
-        proof_table=arena.take(proof.table_bytes),
-        commitment_table=arena.take(commitment.table_bytes),
         zeta=arena.take(EXTENDED_ELEMENTS // 2 * FR_BYTES),
         zeta_inverse=arena.take(EXTENDED_ELEMENTS // 2 * FR_BYTES),
         scales=Scales(*(arena.take(FR_BYTES) for _ in range(6))),
         places=arena.take(CELLS * 4),
-        digits=arena.take(2 * 64 * 2 * 16 * 2),
         monomial=arena.take(CELL_ELEMENTS * XYZZ_BYTES),
+        prover=None if combs is None else _take_prover(arena, combs),
+    )
+
+
+def _take_prover(arena: Arena, combs: Combs) -> ProverTables:
+    return ProverTables(
+        proof=combs.proof,
+        commitment=combs.commitment,
+        proof_table=arena.take(combs.proof.table_bytes),
+        commitment_table=arena.take(combs.commitment.table_bytes),
+        digits=arena.take(2 * 64 * 2 * 16 * 2),
         blinding=arena.take(CELLS * AFFINE_BYTES),
         blinding_image=arena.take(CELLS * AFFINE_BYTES),
     )
@@ -241,7 +279,6 @@ def _upload_constants(queue: Queue, tables: Tables) -> None:
     ):
         queue.upload(region, as_words([value % _R]))
     queue.upload(tables.places, np.arange(CELLS, dtype=np.int32))
-    queue.upload(tables.digits, np.ascontiguousarray(convolution_digits()))
 
 
 class _Builder:
@@ -252,7 +289,7 @@ class _Builder:
 
     @contextlib.contextmanager
     def memory(self, *sizes: int) -> Iterator[list[Region]]:
-        """Scratch regions, given back when the work on them is done."""
+        """Scratch regions, freed when the work on them is done."""
         regions: list[Region] = []
         try:
             for size in sizes:

@@ -1,8 +1,8 @@
 """The operations on rows as sequences of kernels, on memory that the caller provides.
 
 Each operation is a job: `Job(arena, rows, ...)` takes its memory from an arena, `run(queue)` gives the queue
-its work. With an arena that only counts, a job tells how much memory it needs (`gpu.kernel_engine` admits
-rows by that). The kernels say how each array is laid out, `gpu.tables` what is resident.
+its work. With an arena that only counts, a job reports how much memory it needs (`workers` admits
+rows by that). The kernels describe how each array is laid out, `tables` what is resident.
 
     Rows       bytes of cells -> remainders of all 128 cells -> bytes of the cells that were not given
     Commit     elements -> comb -> one point a row
@@ -20,9 +20,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from gpu.device import Arena, Queue, Region
-from gpu.loader import CELL_ELEMENTS, CELLS
-from gpu.tables import (
+from gpu.constants import CELL_ELEMENTS, CELLS
+from gpu.cuda.device import Arena, Queue, Region
+from gpu.cuda.tables import (
     AFFINE_BYTES,
     FR_BYTES,
     POINT_BYTES,
@@ -77,7 +77,7 @@ class Rows:
     def recover(self, queue: Queue, known: Region, lost: Region, matrix: Region) -> None:
         """The lost cells.
 
-        known, lost: i32 cell indices; matrix: `gpu.recovery.lagrange_matrix` in Montgomery form.
+        known, lost: i32 cell indices; matrix: `gpu.cuda.recovery.lagrange_matrix` in Montgomery form.
         """
         self.load(queue, known)
         if not self._lost:
@@ -158,13 +158,14 @@ class Commit:
     """Commitments of rows."""
 
     def __init__(self, arena: Arena, tables: Tables, count: int) -> None:
-        shape = tables.commitment
+        proving = tables.proving
+        shape = proving.commitment
         assert shape.columns == 64
         self._count, self._shape = count, shape
         self.invalid = arena.take(4)
         self.blobs = arena.take(count * BLOB_BYTES)
         self.out = arena.take(count * POINT_BYTES)
-        self._comb = _CombSums(arena, shape, tables.commitment_table, count)
+        self._comb = _CombSums(arena, shape, proving.commitment_table, count)
         self._partial = arena.take(count * 8 * shape.t * XYZZ_BYTES)
         self._by_position = arena.take(count * shape.t * XYZZ_BYTES)
         self._totals = arena.take(count * XYZZ_BYTES)
@@ -189,11 +190,11 @@ class Prove:
     """Proofs of all cells of rows, from the remainders of all their cells."""
 
     def __init__(self, arena: Arena, tables: Tables, count: int) -> None:
-        self._tables, self._count = tables, count
+        self._tables, self._scales, self._count = tables.proving, tables.scales, count
         points = count * CELLS
         self.out = arena.take(points * POINT_BYTES)
         self.failed = arena.take(count * 4)
-        self._comb = _CombSums(arena, tables.proof, tables.proof_table, count)
+        self._comb = _CombSums(arena, self._tables.proof, self._tables.proof_table, count)
         self._u = arena.take(points * XYZZ_BYTES)
         self._parts = arena.take(points * XYZZ_BYTES)
         self._walk = [arena.take(points * 8 * XYZZ_BYTES) for _ in range(2)]
@@ -213,7 +214,7 @@ class Prove:
             complete: unblinded, with formulas for any points; slow.
         """
         tables, count, scalars = self._tables, self._count, self._count * CELLS * CELL_ELEMENTS
-        scales = tables.scales
+        scales = self._scales
         each(
             queue,
             "recode_remainders",
