@@ -97,7 +97,7 @@ def _settle(devnet: Devnet, info: PayloadInfo) -> None:
 
 async def _verdict(committee: Committee, info: PayloadInfo, confidence: float, state: Path) -> Report:
     settings = LightClientSettings(confidence=confidence, state_dir=state)
-    async with Members(committee, batch_bytes_max=settings.batch_bytes_max) as members:
+    async with Members(committee) as members:
         with HeaderLog(state) as log, open_engine(settings.engine, workers=1, proving=False) as engine:
             client = LightClient(committee, settings, log, members, engine)
             report = await client.sample(str(info.batch_height))

@@ -22,7 +22,8 @@ from random import Random
 
 from da.protocol.codec import HASH_BYTES, U64_MAX
 from da.protocol.committee import Committee
-from light_client.batch import BatchDocument, VerifiedBatch, verify_batch
+from da.wire.batches import BatchDocument
+from light_client.batch import SignedHeader, VerifiedBatch, signature_of, verify_batch
 from light_client.errors import (
     BatchExpired,
     BatchNotFound,
@@ -61,6 +62,7 @@ class _Outcome(StrEnum):
     UNKNOWN = "did not know it"
     EXPIRED = "said that it has expired"
     PENDING = "had it without a certificate"
+    MISSING = "has lost it for now"
     UNREACHABLE = "could not be asked"
     FAULT = "sent what does not verify"
 
@@ -189,16 +191,19 @@ class BatchFinder:
                 return _Outcome.PENDING
             if error.cause.check == "expired":
                 return _Outcome.EXPIRED
-            self._witness.accuse(
-                member.index, Fault.UNVERIFIED_BATCH, str(error.cause), describe_batch(error.document)
-            )
+            if error.cause.check == "missing":
+                self._witness.note_silence(member.index, error.cause.reason)
+                return _Outcome.MISSING
+            self._witness.accuse(member.index, Fault.UNVERIFIED_BATCH, str(error.cause), error.sent)
             return _Outcome.FAULT
 
     async def _by_height(self, member: MemberClient, height: int, disperser_id: bytes) -> VerifiedBatch:
         document = await member.batch(str(height), disperser_id, self._settings.answer_timeout_s)
         header = document.header
         if (header.height, header.disperser_id) != (height, disperser_id):
-            raise _Rejected(UnverifiedBatch("header", f"is not at height {height} of that log"), document)
+            raise _Rejected(
+                UnverifiedBatch("header", f"is not at height {height} of that log"), describe_batch(document)
+            )
         return self._verified(document)
 
     async def _by_hash(self, member: MemberClient, wanted: bytes) -> VerifiedBatch:
@@ -210,27 +215,23 @@ class BatchFinder:
             raise PeerUnknown(member.name, "the payload is in no batch yet")
         batch = await self._by_header_hash(member, header_hash)
         if batch.payload_list.index_of(wanted) is None:
-            document = BatchDocument(
-                batch.header,
-                batch.disperser_signature,
-                batch.certificate,
-                batch.payload_list,
-                batch.commitments,
-            )
-            raise _Rejected(UnverifiedBatch("contents", "the payload is not in that batch"), document)
+            sent = describe_signed(batch.signed_header())
+            raise _Rejected(UnverifiedBatch("contents", "the payload is not in that batch"), sent)
         return batch
 
     async def _by_header_hash(self, member: MemberClient, header_hash: bytes) -> VerifiedBatch:
         document = await member.batch(f"0x{header_hash.hex()}", None, self._settings.answer_timeout_s)
         if document.header.hash != header_hash:
-            raise _Rejected(UnverifiedBatch("header", f"is not 0x{header_hash.hex()}"), document)
+            raise _Rejected(
+                UnverifiedBatch("header", f"is not 0x{header_hash.hex()}"), describe_batch(document)
+            )
         return self._verified(document)
 
     def _verified(self, document: BatchDocument) -> VerifiedBatch:
         try:
             return verify_batch(document, self._committee)
         except UnverifiedBatch as error:
-            raise _Rejected(error, document) from None
+            raise _Rejected(error, describe_batch(document)) from None
 
     # --- the newest batch ------------------------------------------------------------------------------
 
@@ -280,18 +281,23 @@ class BatchFinder:
 
 
 class _Rejected(Exception):
-    """A document that did not verify, with the check that it failed."""
+    """A document that did not verify: the check that it failed, and what the member sent."""
 
-    def __init__(self, cause: UnverifiedBatch, document: BatchDocument) -> None:
+    def __init__(self, cause: UnverifiedBatch, sent: bytes) -> None:
         super().__init__(str(cause))
         self.cause = cause
-        self.document = document
+        self.sent = sent
 
 
 def describe_batch(document: BatchDocument) -> bytes:
     """A document's signed parts as evidence: header, disperser's signature, certificate."""
     certificate = document.certificate.encode() if document.certificate else b""
-    return document.header.encode() + document.disperser_signature + certificate
+    return document.header.encode() + signature_of(document) + certificate
+
+
+def describe_signed(signed: SignedHeader) -> bytes:
+    """The same of a signed header."""
+    return signed.header.encode() + signed.disperser_signature + (signed.certificate or b"")
 
 
 def _failure(what: str, outcomes: list[_Outcome]) -> Exception:

@@ -11,10 +11,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from da.protocol.custody import holders_of
+from da.protocol.push import RECORD_BYTES
 from light_client import Fault, NoBatchYet, Report, Status
 from sampling import Verdict, confidence_of, samples_needed
 
-from .conftest import NOW_MS, RECORD_BYTES, Batch, World, not_found, run, until_disconnected
+from .conftest import (
+    NOW_MS,
+    Batch,
+    World,
+    not_found,
+    refusal,
+    run,
+    status_document,
+    until_disconnected,
+)
 
 SAMPLES = samples_needed(2, 0.9999)
 
@@ -192,7 +202,7 @@ def test_server_errors_are_silence_not_refusal(world: World, tmp_path: Path) -> 
     world.chain(1)
 
     async def broken(request: Request) -> Response | None:
-        return JSONResponse({"error": "Overloaded"}, status_code=503) if request.method == "POST" else None
+        return refusal(503, "Overloaded") if request.method == "POST" else None
 
     for member in world.members:
         member.intercept = broken
@@ -252,7 +262,7 @@ def test_expired_is_a_refusal_within_the_retention_and_none_after(world: World, 
     (batch,) = world.chain(1)
 
     async def gone(request: Request) -> Response | None:
-        return JSONResponse({"error": "Expired"}, status_code=410) if request.method == "POST" else None
+        return refusal(410, "Expired") if request.method == "POST" else None
 
     for member in world.members:
         member.intercept = gone
@@ -445,7 +455,7 @@ def test_a_member_that_points_a_payload_to_a_wrong_batch_is_a_liar(world: World,
 
     async def wrong(request: Request) -> Response | None:
         if request.url.path.endswith("/status"):
-            return JSONResponse({"status": "certified", "header_hash": "0x" + batch.header.hash.hex()})
+            return JSONResponse(status_document(bytes(32), batch.header.hash))
         return None
 
     for member in world.members:

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from light_client import Fault, HeaderLog, RoundReport, UnknownDisperser, Watcher
 from sampling import Verdict
 
-from .conftest import NOW_MS, World, build_world, run
+from .conftest import NOW_MS, World, build_world, page_document, run
 
 
 def _look(
@@ -103,7 +103,7 @@ def test_a_second_header_with_the_dispersers_signature_alone_is_evidence(
     fork = world.make_batch(first.header, signers=(), timestamp_ms=NOW_MS)
 
     async def page(request: Request) -> Response | None:
-        return JSONResponse({"batches": [fork.document()]}) if request.url.path == "/v1/batches" else None
+        return JSONResponse(page_document([fork])) if request.url.path == "/v1/batches" else None
 
     world.members[0].intercept = page
     (seen,) = _look(world, tmp_path, head_members=6)
@@ -128,7 +128,10 @@ def _unsigned(document: dict[str, Any]) -> dict[str, Any]:
 
 def _forged(document: dict[str, Any]) -> dict[str, Any]:
     signature = "c0" + "00" * 95
-    return document | {"certificate": document["certificate"][:-192] + signature, "disperser_signature": "0x"}
+    return document | {
+        "certificate": document["certificate"][:-192] + signature,
+        "disperser_signature": "0x" + signature,
+    }
 
 
 @pytest.mark.parametrize("change", [_unsigned, _forged])
@@ -142,7 +145,7 @@ def test_batches_that_do_not_verify_are_held_against_their_sender(
 
     async def page(request: Request) -> Response | None:
         if request.url.path == "/v1/batches":
-            return JSONResponse({"batches": [change(second.document())]})
+            return JSONResponse({"batches": [change(second.document())], "next": None})
         return None
 
     world.members[2].intercept = page
