@@ -5,7 +5,8 @@ Flow:
 - Members are asked in random order, a few at once; the first batch that verifies is taken. What does not
   verify is held against its sender, and the next member is asked.
 - For `latest` several members are asked where their log ends, by galloping and bisection over certified
-  batches; the highest that verifies wins.
+  headers; the highest that verifies wins. A member need not have the batch itself any more: it is then
+  asked for by its hash, of all members.
 
 Invariants: what is returned verified under the committee; every answer is one of found, unknown, expired,
 pending, unreachable or a fault; the number of requests is bounded by the members, and for `latest` by the
@@ -19,11 +20,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
+from typing import TypeVar
 
 from da.protocol.codec import HASH_BYTES, U64_MAX
 from da.protocol.committee import Committee
-from da.wire.batches import BatchDocument
-from light_client.batch import SignedHeader, VerifiedBatch, signature_of, verify_batch
+from da.protocol.header import Header
+from da.wire.batches import BatchDocument, LiveBatch
+from light_client.batch import (
+    SignedHeader,
+    VerifiedBatch,
+    signature_of,
+    verify_batch,
+    verify_contents,
+    verify_header,
+)
 from light_client.errors import (
     BatchExpired,
     BatchNotFound,
@@ -44,6 +54,8 @@ from light_client.witness import Fault, Witness
 
 LATEST = "latest"
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -62,7 +74,7 @@ class _Outcome(StrEnum):
     UNKNOWN = "did not know it"
     EXPIRED = "said that it has expired"
     PENDING = "had it without a certificate"
-    MISSING = "has lost it for now"
+    MISSING = "had lost it for now"
     UNREACHABLE = "could not be asked"
     FAULT = "sent what does not verify"
 
@@ -171,9 +183,9 @@ class BatchFinder:
         raise _failure(what, outcomes)
 
     async def _outcome(
-        self, member: MemberClient, ask: Callable[[MemberClient], Awaitable[VerifiedBatch]]
-    ) -> VerifiedBatch | _Outcome:
-        """What asking one member came to; faults and silences are told to the witness."""
+        self, member: MemberClient, ask: Callable[[MemberClient], Awaitable[T]]
+    ) -> T | _Outcome:
+        """What asking one member came to; the witness notes faults and silences."""
         try:
             return await ask(member)
         except PeerUnknown:
@@ -233,6 +245,14 @@ class BatchFinder:
         except UnverifiedBatch as error:
             raise _Rejected(error, describe_batch(document)) from None
 
+    def _head(self, document: BatchDocument) -> _Head:
+        try:
+            finality = verify_header(document, self._committee)
+            live = isinstance(document, LiveBatch)
+            return _Head(document.header, verify_contents(document, finality) if live else None)
+        except UnverifiedBatch as error:
+            raise _Rejected(error, describe_batch(document)) from None
+
     # --- the newest batch ------------------------------------------------------------------------------
 
     async def _latest(self, dispersers: tuple[bytes, ...], known_heights: dict[bytes, int]) -> VerifiedBatch:
@@ -248,20 +268,30 @@ class BatchFinder:
                 for log in dispersers
             )
         )
-        found = [result for result in results if isinstance(result, VerifiedBatch)]
-        if not found and not known_heights and set(results) <= {_Outcome.UNKNOWN}:
+        heads = [result for result in results if isinstance(result, _Head)]
+        if not heads and not known_heights and set(results) <= {_Outcome.UNKNOWN}:
             raise NoBatchYet(count)
-        if not found:
+        if not heads:
             raise _failure(LATEST, [result for result in results if isinstance(result, _Outcome)])
-        return max(found, key=lambda batch: (batch.header.timestamp_ms, batch.header.height))
+        newest = max(heads, key=_Head.age)
+        if newest.batch is not None:
+            return newest.batch
+        wanted = newest.header.hash
+        try:
+            return await self._first(LATEST, lambda member: self._by_header_hash(member, wanted))
+        except (BatchNotFound, BatchExpired, BatchPending, BatchUnreached):
+            served = [head.batch for head in sorted(heads, key=_Head.age) if head.batch is not None]
+            if not served:
+                raise
+            return served[-1]
 
-    async def _head_of(self, member: MemberClient, disperser_id: bytes, known_height: int) -> VerifiedBatch:
-        """The last certified batch of a log, as far as this member has it."""
+    async def _head_of(self, member: MemberClient, disperser_id: bytes, known_height: int) -> _Head:
+        """Where a log ends, as far as this member has certified headers of it."""
 
-        async def first_from(height: int) -> VerifiedBatch | None:
+        async def first_from(height: int) -> _Head | None:
             timeout_s = self._settings.answer_timeout_s
             page = await member.batches(height, 1, disperser_id, timeout_s)
-            return self._verified(page[0]) if page else None
+            return self._head(page[0]) if page else None
 
         best = await first_from(max(known_height, 1))
         if best is None:
@@ -278,6 +308,18 @@ class BatchFinder:
             else:
                 best = found
         return best
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """A header that verified; the batch with it unless the member has expired or lost it."""
+
+    header: Header
+    batch: VerifiedBatch | None
+
+    def age(self) -> tuple[int, int]:
+        """Orders heads of all logs, the newest last."""
+        return self.header.timestamp_ms, self.header.height
 
 
 class _Rejected(Exception):

@@ -208,6 +208,13 @@ def status_document(payload_id: bytes, header_hash: bytes | None) -> dict[str, A
     return payloads.encode(PayloadInfo(payload_id, NAMESPACE, status, 1, 1, header_hash=header_hash))
 
 
+def lost_by(members: Sequence[FakeMember], batch: Batch) -> None:
+    """These members have lost the batch: they list it, and do not serve it."""
+    missing = replace(batch, state="missing")
+    for member in members:
+        member.batches = [missing if each is batch else each for each in member.batches]
+
+
 def refusal(status: int, error: str) -> Response:
     """A member's own error."""
     return JSONResponse(errors.encode(error, "because", {}), status_code=status)

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from light_client import Fault, HeaderLog, RoundReport, UnknownDisperser, Watcher
 from sampling import Verdict
 
-from .conftest import NOW_MS, World, build_world, page_document, run
+from .conftest import NOW_MS, World, build_world, lost_by, page_document, run
 
 
 def _look(
@@ -63,6 +63,16 @@ def test_headers_of_expired_batches_keep_the_chain_whole(world: World, tmp_path:
     (seen,) = _look(world, tmp_path, watch={"from_height": 2, "sample": False})
     assert _heights(seen) == [2, 3, 4]
     assert seen.accusations == ()
+
+
+def test_members_that_lost_batches_are_not_accused_and_their_pages_kept(world: World, tmp_path: Path) -> None:
+    batches = world.chain(4)
+    lost_by(world.members[:5], batches[1])
+    lost_by(world.members[1:], batches[2])
+    (seen,) = _look(world, tmp_path, watch={"from_height": 1}, head_members=6)
+    assert _heights(seen) == [1, 2, 3, 4]
+    assert seen.accusations == ()
+    assert [report.verdict for report in seen.reports] == [Verdict.AVAILABLE] * 4
 
 
 def test_a_member_that_lags_behind_holds_nobody_up(world: World, tmp_path: Path) -> None:
