@@ -37,6 +37,7 @@ from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee
 from da.protocol.errors import ProtocolError
 from da.protocol.header import ZERO_HASH
+from da.wire.cells import NOT_HELD, Record
 
 NAMESPACES = ("chaos-a", "chaos-b")
 PAYLOADS_EACH_ROUND = 4
@@ -288,8 +289,10 @@ def wait_for_custody(client: CellarClient, header_hash: bytes, timeout_s: float 
         try:
             records = client.cells(header_hash, [(0, column) for column in columns])
         except NotKnown:
-            records = [None] * len(columns)
-        missing = [column for column, record in zip(columns, records, strict=True) if record is None]
+            records = [NOT_HELD] * len(columns)
+        missing = [
+            column for column, record in zip(columns, records, strict=True) if not isinstance(record, Record)
+        ]
         if not missing:
             return
         if time.monotonic() > deadline_s:

@@ -97,7 +97,7 @@ def _settle(devnet: Devnet, info: PayloadInfo) -> None:
 
 async def _verdict(committee: Committee, info: PayloadInfo, confidence: float, state: Path) -> Report:
     settings = LightClientSettings(confidence=confidence, state_dir=state)
-    async with Members(committee, batch_bytes_max=settings.batch_bytes_max) as members:
+    async with Members(committee) as members:
         options = EngineOptions(settings.engine, workers=1)
         with HeaderLog(state) as log, open_verifier(options) as verifier:
             client = LightClient(committee, settings, log, members, verifier)

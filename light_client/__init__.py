@@ -4,7 +4,7 @@ Flow: a reference -> a verified batch (lookup, batch, chain) -> coordinates, dur
 one batch verification and a verdict (sampling_run) -> a report (describe, report, display).
 """
 
-from light_client.batch import BatchDocument, SignedHeader, VerifiedBatch, parse_batch, verify_batch
+from light_client.batch import SignedHeader, VerifiedBatch, verify_batch
 from light_client.client import LightClient, Observer
 from light_client.errors import (
     BatchExpired,
@@ -13,7 +13,6 @@ from light_client.errors import (
     BatchUnreached,
     InvalidReference,
     LightClientError,
-    MalformedBatch,
     NoBatchYet,
     PeerError,
     PeerExpired,
@@ -35,7 +34,6 @@ from light_client.witness import Accusation, Fault, Witness
 __all__ = [
     "EXIT_CODES",
     "Accusation",
-    "BatchDocument",
     "BatchExpired",
     "BatchNotFound",
     "BatchPending",
@@ -46,7 +44,6 @@ __all__ = [
     "LightClient",
     "LightClientError",
     "LightClientSettings",
-    "MalformedBatch",
     "MemberClient",
     "Members",
     "NoBatchYet",
@@ -68,6 +65,5 @@ __all__ = [
     "Watcher",
     "Witness",
     "draw_matrix",
-    "parse_batch",
     "verify_batch",
 ]

@@ -208,7 +208,7 @@ def _run(
 
     async def put_together() -> T:
         _cancel_on_signals()
-        async with Members(committee, batch_bytes_max=settings.batch_bytes_max) as members:
+        async with Members(committee) as members:
             with HeaderLog(settings.state_dir) as log, _verifier(settings) as verifier:
                 return await work(LightClient(committee, settings, log, members, verifier))
 

@@ -9,7 +9,6 @@
       BatchExpired(reference)           members say that they dropped it after the retention
       BatchPending(reference)           members have it, but it has no certificate yet
       BatchUnreached(reference)         none gave a batch that verifies, and some could not be asked
-      MalformedBatch(field, reason)     a member's answer is no batch
       UnverifiedBatch(check, reason)    it is one, but certificate, signature or roots do not hold
       PeerError(member, reason)         about one member's answer
         PeerUnreachable                 no connection, no answer in time, overload or a server error
@@ -85,15 +84,6 @@ class BatchUnreached(LightClientError):
     def __init__(self, reference: str, reason: str) -> None:
         super().__init__(f"could not get {reference}: {reason}")
         self.reference = reference
-        self.reason = reason
-
-
-class MalformedBatch(LightClientError):
-    """The document is no batch."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}")
-        self.field = field
         self.reason = reason
 
 

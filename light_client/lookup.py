@@ -5,7 +5,8 @@ Flow:
 - Members are asked in random order, a few at once; the first batch that verifies is taken. What does not
   verify is held against its sender, and the next member is asked.
 - For `latest` several members are asked where their log ends, by galloping and bisection over certified
-  batches; the highest that verifies wins.
+  headers; the highest that verifies wins. A member need not have the batch itself any more: it is then
+  asked for by its hash, of all members.
 
 Invariants: what is returned verified under the committee; every answer is one of found, unknown, expired,
 pending, unreachable or a fault; the number of requests is bounded by the members, and for `latest` by the
@@ -19,10 +20,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
+from typing import TypeVar
 
 from da.protocol.codec import HASH_BYTES, U64_MAX
 from da.protocol.committee import Committee
-from light_client.batch import BatchDocument, VerifiedBatch, verify_batch
+from da.protocol.header import Header
+from da.wire.batches import BatchDocument, LiveBatch
+from light_client.batch import (
+    SignedHeader,
+    VerifiedBatch,
+    signature_of,
+    verify_batch,
+    verify_contents,
+    verify_header,
+)
 from light_client.errors import (
     BatchExpired,
     BatchNotFound,
@@ -43,6 +54,8 @@ from light_client.witness import Fault, Witness
 
 LATEST = "latest"
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -61,6 +74,7 @@ class _Outcome(StrEnum):
     UNKNOWN = "did not know it"
     EXPIRED = "said that it has expired"
     PENDING = "had it without a certificate"
+    MISSING = "had lost it for now"
     UNREACHABLE = "could not be asked"
     FAULT = "sent what does not verify"
 
@@ -169,9 +183,9 @@ class BatchFinder:
         raise _failure(what, outcomes)
 
     async def _outcome(
-        self, member: MemberClient, ask: Callable[[MemberClient], Awaitable[VerifiedBatch]]
-    ) -> VerifiedBatch | _Outcome:
-        """What asking one member came to; faults and silences are told to the witness."""
+        self, member: MemberClient, ask: Callable[[MemberClient], Awaitable[T]]
+    ) -> T | _Outcome:
+        """What asking one member came to; the witness notes faults and silences."""
         try:
             return await ask(member)
         except PeerUnknown:
@@ -189,16 +203,19 @@ class BatchFinder:
                 return _Outcome.PENDING
             if error.cause.check == "expired":
                 return _Outcome.EXPIRED
-            self._witness.accuse(
-                member.index, Fault.UNVERIFIED_BATCH, str(error.cause), describe_batch(error.document)
-            )
+            if error.cause.check == "missing":
+                self._witness.note_silence(member.index, error.cause.reason)
+                return _Outcome.MISSING
+            self._witness.accuse(member.index, Fault.UNVERIFIED_BATCH, str(error.cause), error.sent)
             return _Outcome.FAULT
 
     async def _by_height(self, member: MemberClient, height: int, disperser_id: bytes) -> VerifiedBatch:
         document = await member.batch(str(height), disperser_id, self._settings.answer_timeout_s)
         header = document.header
         if (header.height, header.disperser_id) != (height, disperser_id):
-            raise _Rejected(UnverifiedBatch("header", f"is not at height {height} of that log"), document)
+            raise _Rejected(
+                UnverifiedBatch("header", f"is not at height {height} of that log"), describe_batch(document)
+            )
         return self._verified(document)
 
     async def _by_hash(self, member: MemberClient, wanted: bytes) -> VerifiedBatch:
@@ -210,27 +227,31 @@ class BatchFinder:
             raise PeerUnknown(member.name, "the payload is in no batch yet")
         batch = await self._by_header_hash(member, header_hash)
         if batch.payload_list.index_of(wanted) is None:
-            document = BatchDocument(
-                batch.header,
-                batch.disperser_signature,
-                batch.certificate,
-                batch.payload_list,
-                batch.commitments,
-            )
-            raise _Rejected(UnverifiedBatch("contents", "the payload is not in that batch"), document)
+            sent = describe_signed(batch.signed_header())
+            raise _Rejected(UnverifiedBatch("contents", "the payload is not in that batch"), sent)
         return batch
 
     async def _by_header_hash(self, member: MemberClient, header_hash: bytes) -> VerifiedBatch:
         document = await member.batch(f"0x{header_hash.hex()}", None, self._settings.answer_timeout_s)
         if document.header.hash != header_hash:
-            raise _Rejected(UnverifiedBatch("header", f"is not 0x{header_hash.hex()}"), document)
+            raise _Rejected(
+                UnverifiedBatch("header", f"is not 0x{header_hash.hex()}"), describe_batch(document)
+            )
         return self._verified(document)
 
     def _verified(self, document: BatchDocument) -> VerifiedBatch:
         try:
             return verify_batch(document, self._committee)
         except UnverifiedBatch as error:
-            raise _Rejected(error, document) from None
+            raise _Rejected(error, describe_batch(document)) from None
+
+    def _head(self, document: BatchDocument) -> _Head:
+        try:
+            finality = verify_header(document, self._committee)
+            live = isinstance(document, LiveBatch)
+            return _Head(document.header, verify_contents(document, finality) if live else None)
+        except UnverifiedBatch as error:
+            raise _Rejected(error, describe_batch(document)) from None
 
     # --- the newest batch ------------------------------------------------------------------------------
 
@@ -247,20 +268,30 @@ class BatchFinder:
                 for log in dispersers
             )
         )
-        found = [result for result in results if isinstance(result, VerifiedBatch)]
-        if not found and not known_heights and set(results) <= {_Outcome.UNKNOWN}:
+        heads = [result for result in results if isinstance(result, _Head)]
+        if not heads and not known_heights and set(results) <= {_Outcome.UNKNOWN}:
             raise NoBatchYet(count)
-        if not found:
+        if not heads:
             raise _failure(LATEST, [result for result in results if isinstance(result, _Outcome)])
-        return max(found, key=lambda batch: (batch.header.timestamp_ms, batch.header.height))
+        newest = max(heads, key=_Head.age)
+        if newest.batch is not None:
+            return newest.batch
+        wanted = newest.header.hash
+        try:
+            return await self._first(LATEST, lambda member: self._by_header_hash(member, wanted))
+        except (BatchNotFound, BatchExpired, BatchPending, BatchUnreached):
+            served = [head.batch for head in sorted(heads, key=_Head.age) if head.batch is not None]
+            if not served:
+                raise
+            return served[-1]
 
-    async def _head_of(self, member: MemberClient, disperser_id: bytes, known_height: int) -> VerifiedBatch:
-        """The last certified batch of a log, as far as this member has it."""
+    async def _head_of(self, member: MemberClient, disperser_id: bytes, known_height: int) -> _Head:
+        """Where a log ends, as far as this member has certified headers of it."""
 
-        async def first_from(height: int) -> VerifiedBatch | None:
+        async def first_from(height: int) -> _Head | None:
             timeout_s = self._settings.answer_timeout_s
             page = await member.batches(height, 1, disperser_id, timeout_s)
-            return self._verified(page[0]) if page else None
+            return self._head(page[0]) if page else None
 
         best = await first_from(max(known_height, 1))
         if best is None:
@@ -279,19 +310,36 @@ class BatchFinder:
         return best
 
 
-class _Rejected(Exception):
-    """A document that did not verify, with the check that it failed."""
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """A header that verified; the batch with it unless the member has expired or lost it."""
 
-    def __init__(self, cause: UnverifiedBatch, document: BatchDocument) -> None:
+    header: Header
+    batch: VerifiedBatch | None
+
+    def age(self) -> tuple[int, int]:
+        """Orders heads of all logs, the newest last."""
+        return self.header.timestamp_ms, self.header.height
+
+
+class _Rejected(Exception):
+    """A document that did not verify: the check that it failed, and what the member sent."""
+
+    def __init__(self, cause: UnverifiedBatch, sent: bytes) -> None:
         super().__init__(str(cause))
         self.cause = cause
-        self.document = document
+        self.sent = sent
 
 
 def describe_batch(document: BatchDocument) -> bytes:
     """A document's signed parts as evidence: header, disperser's signature, certificate."""
     certificate = document.certificate.encode() if document.certificate else b""
-    return document.header.encode() + document.disperser_signature + certificate
+    return document.header.encode() + signature_of(document) + certificate
+
+
+def describe_signed(signed: SignedHeader) -> bytes:
+    """The same of a signed header."""
+    return signed.header.encode() + signed.disperser_signature + (signed.certificate or b"")
 
 
 def _failure(what: str, outcomes: list[_Outcome]) -> Exception:

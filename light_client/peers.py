@@ -13,22 +13,22 @@ Does not: verify anything, choose whom to ask, nor wait between attempts (see sa
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from da.protocol.codec import HASH_BYTES
 from da.protocol.committee import Committee, Member
-from da.protocol.push import RECORD_BYTES
-from light_client.batch import BatchDocument, parse_batch, parse_hex, parse_json
+from da.wire import cells as wire_cells
+from da.wire import errors, payloads
+from da.wire.batches import BATCH_BYTES_MAX, BatchDocument, decode_bytes, decode_page, page_bytes_max
+from da.wire.cells import Corrupt, NotHeld, Record, answer_bytes_max, decode_answer, encode_query
+from da.wire.errors import InvalidDocument
 from light_client.errors import (
-    MalformedBatch,
     PeerExpired,
     PeerMisbehaved,
     PeerUnknown,
@@ -37,13 +37,9 @@ from light_client.errors import (
 from sampling import Answer, Coordinates
 
 TransportFactory = Callable[[Member], httpx.AsyncBaseTransport]
-CellAnswer = bytes | Answer
+SampleAnswer = bytes | Answer
 """A record (cell, then proof), not verified; or NOT_HELD or CORRUPT."""
 
-_HELD, _NOT_HELD, _CORRUPT = 0, 1, 2
-_PRESENT_BYTES = 1 + RECORD_BYTES
-_ERROR_BYTES_MAX = 16 * 1024
-_STATUS_BYTES_MAX = 64 * 1024
 _RETRY_AFTER_MAX_S = 3600.0
 _CONNECTIONS_PER_MEMBER = 2
 _HEADER_LINE_BYTES_MAX = 1024
@@ -58,17 +54,13 @@ class MemberClient:
         index: its position in the committee.
         member: name and URL.
         transport: how to reach it; closed with the client.
-        batch_bytes_max: bytes of one batch's JSON.
     """
 
-    def __init__(
-        self, index: int, member: Member, transport: httpx.AsyncBaseTransport, *, batch_bytes_max: int
-    ) -> None:
+    def __init__(self, index: int, member: Member, transport: httpx.AsyncBaseTransport) -> None:
         self.index = index
         self.member = member
         self.bytes_received = 0
         self.requests_sent = 0
-        self._batch_bytes_max = batch_bytes_max
         self._http = httpx.AsyncClient(
             transport=transport,
             headers={"user-agent": _USER_AGENT, "accept-encoding": "identity"},
@@ -89,10 +81,10 @@ class MemberClient:
         """
         query = f"?disperser=0x{disperser_id.hex()}" if disperser_id is not None else ""
         path = f"/v1/batches/{quote(reference, safe='')}{query}"
-        body = await self._exchange("GET", path, self._batch_bytes_max, timeout_s)
+        body = await self._exchange("GET", path, BATCH_BYTES_MAX, timeout_s)
         try:
-            return parse_batch(parse_json(body, self._batch_bytes_max))
-        except MalformedBatch as error:
+            return decode_bytes(body)
+        except InvalidDocument as error:
             raise PeerMisbehaved(self.name, f"its batch {reference}: {error}", body) from None
 
     async def batches(
@@ -104,11 +96,11 @@ class MemberClient:
             PeerError: any of the four.
         """
         path = f"/v1/batches?from={from_height}&limit={limit}&disperser=0x{disperser_id.hex()}"
-        bytes_max = limit * self._batch_bytes_max
-        body = await self._exchange("GET", path, bytes_max, timeout_s)
+        body = await self._exchange("GET", path, page_bytes_max(limit), timeout_s)
         try:
-            return _parse_page(parse_json(body, bytes_max), from_height, limit, disperser_id)
-        except MalformedBatch as error:
+            page = decode_page(body, from_height=from_height, limit=limit, disperser_id=disperser_id)
+            return list(page.batches)
+        except InvalidDocument as error:
             raise PeerMisbehaved(self.name, f"its batches from {from_height}: {error}", body) from None
 
     async def batch_of_payload(self, payload_id: bytes, timeout_s: float) -> bytes | None:
@@ -118,15 +110,15 @@ class MemberClient:
             PeerError: any of the four.
         """
         path = f"/v1/payloads/0x{payload_id.hex()}/status"
-        body = await self._exchange("GET", path, _STATUS_BYTES_MAX, timeout_s)
+        body = await self._exchange("GET", path, payloads.PAYLOAD_BYTES_MAX, timeout_s)
         try:
-            return _parse_status(parse_json(body, _STATUS_BYTES_MAX))
-        except MalformedBatch as error:
+            return payloads.decode_bytes(body).header_hash
+        except InvalidDocument as error:
             raise PeerMisbehaved(self.name, f"its status of a payload: {error}", body) from None
 
     async def cells(
         self, header_hash: bytes, cells: Sequence[Coordinates], timeout_s: float
-    ) -> list[CellAnswer]:
+    ) -> list[SampleAnswer]:
         """What the member has of the cells, one answer for each, in order; records are not verified.
 
         Raises:
@@ -134,34 +126,28 @@ class MemberClient:
                 status byte that does not exist.
         """
         path = f"/v1/batches/0x{header_hash.hex()}/cells"
-        query = {"cells": [[cell.row, cell.column] for cell in cells]}
-        body = await self._exchange("POST", path, len(cells) * _PRESENT_BYTES, timeout_s, query)
-        answers: list[CellAnswer] = []
-        offset = 0
-        for _ in cells:
-            status = body[offset] if offset < len(body) else None
-            if status == _HELD and offset + _PRESENT_BYTES <= len(body):
-                answers.append(body[offset + 1 : offset + _PRESENT_BYTES])
-                offset += _PRESENT_BYTES
-            elif status in (_NOT_HELD, _CORRUPT):
-                answers.append(Answer.NOT_HELD if status == _NOT_HELD else Answer.CORRUPT)
-                offset += 1
-            else:
-                raise PeerMisbehaved(self.name, f"its answer for {len(cells)} cells breaks off", body)
-        if offset != len(body):
-            raise PeerMisbehaved(self.name, f"its answer has {len(body) - offset} bytes too many", body)
-        return answers
+        body = await self._exchange(
+            "POST",
+            path,
+            answer_bytes_max(len(cells)),
+            timeout_s,
+            encode_query((cell.row, cell.column) for cell in cells),
+        )
+        try:
+            answers = decode_answer(body, len(cells))
+        except InvalidDocument as error:
+            raise PeerMisbehaved(self.name, f"its answer for {len(cells)} cells: {error}", body) from None
+        return [_sample_answer(answer) for answer in answers]
 
     async def close(self) -> None:
         """Close the member's connections."""
         await self._http.aclose()
 
     async def _exchange(
-        self, method: str, path: str, bytes_max: int, timeout_s: float, query: object = None
+        self, method: str, path: str, bytes_max: int, timeout_s: float, content: bytes | None = None
     ) -> bytes:
         """The body of a 200, at most `bytes_max` of it, or the error that the answer is."""
-        content = None if query is None else json.dumps(query).encode()
-        headers = {} if query is None else {"content-type": "application/json"}
+        headers = {} if content is None else {"content-type": "application/json"}
         self.requests_sent += 1
         try:
             async with (
@@ -171,7 +157,7 @@ class MemberClient:
                 ) as response,
             ):
                 good = response.status_code == httpx.codes.OK
-                limit = bytes_max if good else _ERROR_BYTES_MAX
+                limit = bytes_max if good else errors.ERROR_BYTES_MAX
                 body = await self._read(response, limit)
         except TimeoutError:
             raise PeerUnreachable(self.name, f"no answer within {timeout_s:g} s") from None
@@ -208,20 +194,15 @@ class MemberClient:
 class Members:
     """A client for each member of a committee, opened when first used, closed together."""
 
-    def __init__(
-        self, committee: Committee, *, batch_bytes_max: int, transport: TransportFactory | None = None
-    ) -> None:
+    def __init__(self, committee: Committee, *, transport: TransportFactory | None = None) -> None:
         self.committee = committee
-        self._batch_bytes_max = batch_bytes_max
         self._transport = transport or aiohttp_transports()
         self._clients: dict[int, MemberClient] = {}
 
     def __getitem__(self, index: int) -> MemberClient:
         if index not in self._clients:
             member = self.committee.members[index]
-            self._clients[index] = MemberClient(
-                index, member, self._transport(member), batch_bytes_max=self._batch_bytes_max
-            )
+            self._clients[index] = MemberClient(index, member, self._transport(member))
         return self._clients[index]
 
     @property
@@ -263,28 +244,14 @@ def aiohttp_transports() -> TransportFactory:
     return lambda member: AiohttpTransport(verify=context, client=session)
 
 
-def _parse_page(document: object, from_height: int, limit: int, disperser_id: bytes) -> list[BatchDocument]:
-    listed = document.get("batches") if isinstance(document, dict) else None
-    if not isinstance(listed, list) or len(listed) > limit:
-        raise MalformedBatch("batches", f"is not a list of at most {limit}")
-    batches = [parse_batch(each) for each in listed]
-    heights = [batch.header.height for batch in batches]
-    if heights != sorted(set(heights)) or (heights and heights[0] < from_height):
-        raise MalformedBatch("batches", "are not ascending from the height that was asked for")
-    if any(batch.header.disperser_id != disperser_id for batch in batches):
-        raise MalformedBatch("batches", "are of another disperser")
-    return batches
-
-
-def _parse_status(document: object) -> bytes | None:
-    if not isinstance(document, dict):
-        raise MalformedBatch("document", "is not an object")
-    if document.get("header_hash") is None:
-        return None
-    header_hash = parse_hex(document, "header_hash")
-    if len(header_hash) != HASH_BYTES:
-        raise MalformedBatch("header_hash", f"is not {HASH_BYTES} bytes")
-    return header_hash
+def _sample_answer(answer: wire_cells.CellAnswer) -> SampleAnswer:
+    match answer:
+        case Record(content):
+            return content
+        case NotHeld():
+            return Answer.NOT_HELD
+        case Corrupt():
+            return Answer.CORRUPT
 
 
 def _describe(error: Exception) -> str:
@@ -299,11 +266,9 @@ def _describe(error: Exception) -> str:
 def _error_name(body: bytes) -> str | None:
     """The class name in a typed error body, None for anything else."""
     try:
-        document: Any = parse_json(body, _ERROR_BYTES_MAX)
-    except MalformedBatch:
+        return errors.decode(body).error
+    except InvalidDocument:
         return None
-    name = document.get("error") if isinstance(document, dict) else None
-    return name[:64] if isinstance(name, str) else None
 
 
 def _retry_after(response: httpx.Response) -> float:

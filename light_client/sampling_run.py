@@ -34,7 +34,7 @@ from kzg.errors import InvalidCell, InvalidPoint
 from kzg.verification import find_invalid, verify_matrix_cells
 from light_client.batch import VerifiedBatch
 from light_client.errors import PeerExpired, PeerMisbehaved, PeerUnknown, PeerUnreachable, UnverifiedBatch
-from light_client.peers import CellAnswer, Members
+from light_client.peers import Members, SampleAnswer
 from light_client.settings import LightClientSettings
 from light_client.witness import Fault, Witness
 from sampling import Answer, Coordinates, Request, Sampler
@@ -50,7 +50,7 @@ class _Reply:
     """What came of one request: one answer for each of its cells."""
 
     request: Request
-    answers: list[CellAnswer]
+    answers: list[SampleAnswer]
     reason: str
 
 

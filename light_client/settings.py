@@ -68,9 +68,6 @@ class LightClientSettings(BaseSettings):
     head_members: int = Field(
         default=4, ge=1, le=64, description="Members asked for the newest batch, and followed by `watch`."
     )
-    batch_bytes_max: int = Field(
-        default=512 * KIB, ge=1024, description="Bytes of one batch's JSON taken from a member."
-    )
     page_batches: int = Field(
         default=8, ge=1, le=100, description="Batches that `watch` asks for in one request."
     )

@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from da.protocol.errors import InvalidProposal
 from da.protocol.header import Header
 from da.protocol.proposal import check_proposer
-from light_client.batch import BatchDocument, SignedHeader, VerifiedBatch, verify_contents, verify_header
+from da.wire.batches import BatchDocument, LiveBatch
+from light_client.batch import SignedHeader, VerifiedBatch, signature_of, verify_contents, verify_header
 from light_client.chain import keep_header
 from light_client.client import LightClient
 from light_client.describe import describe_accusations, describe_equivocations, describe_silences
@@ -170,23 +171,23 @@ class Watcher:
         batch = None
         try:
             finality = verify_header(document, client.committee)
-            if document.payload_list is not None:
+            if isinstance(document, LiveBatch):
                 batch = verify_contents(document, finality)
         except UnverifiedBatch as error:
             if not self._is_proposal(document):
                 sent = describe_batch(document)
                 look.witness.accuse(index, Fault.UNVERIFIED_BATCH, f"height {header.height}: {error}", sent)
                 return False
-            signed = SignedHeader(header, document.disperser_signature, None)
+            signed = SignedHeader(header, signature_of(document), None)
             return self._keep(look, signed, None)
         assert document.certificate is not None
-        signed = SignedHeader(header, document.disperser_signature, document.certificate.encode())
+        signed = SignedHeader(header, signature_of(document), document.certificate.encode())
         return self._keep(look, signed, batch)
 
     def _is_proposal(self, document: BatchDocument) -> bool:
         """Whether the disperser signed the header, certified or not."""
         try:
-            check_proposer(self._client.committee, document.header, document.disperser_signature)
+            check_proposer(self._client.committee, document.header, signature_of(document))
         except InvalidProposal:
             return False
         return True

@@ -7,6 +7,7 @@ and a client that shows the ETag gets 304 without the bytes being read.
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import Any
 
 from starlette.requests import Request
@@ -35,9 +36,19 @@ class HeldResponse(Response):
             await super().__call__(scope, receive, send)
 
 
-def json(model: Schema, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def model(value: Schema, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """The model as JSON."""
-    return Response(model.model_dump_json(), status_code=status, media_type=JSON, headers=headers)
+    return Response(value.model_dump_json(), status_code=status, media_type=JSON, headers=headers)
+
+
+def document(ready: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON-ready document of da.wire."""
+    return Response(encoded(ready), status_code=status, media_type=JSON, headers=headers)
+
+
+def encoded(ready: dict[str, Any]) -> str:
+    """A JSON-ready document as JSON text, without white space."""
+    return json.dumps(ready, separators=(",", ":"))
 
 
 def octets(body: bytes, headers: dict[str, str] | None = None) -> Response:

@@ -36,7 +36,7 @@ from da.node import Node
 from da.protocol.errors import ProtocolError
 from da.runtime.admission import Budget, FairShares
 from da.tokens import TokenConfig
-from da.wire.hexadecimal import json_ready
+from da.wire import errors as wire_errors
 from kzg import errors as engine_errors
 
 logger = logging.getLogger("cellar.api")
@@ -109,7 +109,7 @@ def error_fields(error: Exception) -> dict[str, Any]:
     """The public attributes of an error, ready for JSON."""
     if isinstance(error, node_errors.DaError):
         return dict(error.fields())
-    return {name: json_ready(value) for name, value in vars(error).items() if not name.startswith("_")}
+    return {name: value for name, value in vars(error).items() if not name.startswith("_")}
 
 
 def error_response(error: Exception, *, close: bool = False) -> Response:
@@ -124,8 +124,7 @@ def error_response(error: Exception, *, close: bool = False) -> Response:
         headers["www-authenticate"] = "Bearer"
     if close:
         headers["connection"] = "close"
-    # A field may not stand in for the name or the sentence (PeerRejected has an `error` of its own).
-    body = {**fields, "error": type(error).__name__, "message": str(error)}
+    body = wire_errors.encode(type(error).__name__, str(error), fields)
     return JSONResponse(body, status_code=status, headers=headers)
 
 
@@ -147,7 +146,7 @@ async def _on_framework(request: Request, error: Exception) -> Response:
         error.headers = {**(error.headers or {}), "allow": allowed}
     else:
         phrase = http.HTTPStatus(error.status_code).phrase
-        body = {"error": phrase.replace(" ", "").replace("-", ""), "message": str(error.detail)}
+        body = wire_errors.encode(phrase.replace(" ", "").replace("-", ""), str(error.detail), {})
         return JSONResponse(body, status_code=error.status_code, headers=error.headers)
     response = await _on_typed(request, typed)
     response.headers.update(error.headers or {})
@@ -172,7 +171,7 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 async def _on_bug(request: Request, error: Exception) -> Response:
     """Anything else is our bug: logged with its traceback by the server, told without details."""
     logger.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__)
-    body = {"error": "InternalError", "message": "the node met an error of its own; its log says more"}
+    body = wire_errors.encode("InternalError", "internal error; see the node's log", {})
     return JSONResponse(body, status_code=500, headers={"connection": "close"})
 
 

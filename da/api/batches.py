@@ -16,7 +16,6 @@ from typing import Annotated, Any
 import anyio
 from fastapi import APIRouter, Query, Request
 from fastapi.sse import format_sse_event
-from pydantic import ValidationError
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -25,20 +24,17 @@ from da.api import answers, bodies, parameters
 from da.api.addresses import owner_of_scope
 from da.api.context import ApiContext, context_of
 from da.api.errors import InvalidParameter, Overloaded, TooManyFromAddress
-from da.api.schemas import BatchBody, BatchesBody, CellsQuery, NamespaceBody
+from da.api.schemas import BatchBody, BatchesBody, CellsQuery, NamespaceBody, batch_document
 from da.errors import ColumnNotHeld, NotReconstructable
-from da.protocol import strict_json
-from da.protocol.errors import InvalidJson
-from da.protocol.push import RECORD_BYTES
 from da.store.base import BatchRecord
+from da.wire import batches
+from da.wire.cells import Corrupt, NotHeld, Record, decode_query, encode_answer, query_bytes_max
+from da.wire.errors import InvalidDocument
 from erasure.constants import CELLS_PER_EXT_BLOB, MAX_ROWS
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
 CELL_TEMPLATE = "/v1/batches/{batch}/cells/{row}/{column}"
-# Bytes of JSON that one [row, column] pair may take, spaces included.
-PAIR_JSON_BYTES = 32
-PRESENT, NOT_HELD, CORRUPT = b"\x00", b"\x01", b"\x02"
 
 Disperser = Annotated[
     str | None,
@@ -55,13 +51,13 @@ async def get_batches(
 ) -> Response:
     """A page of the log: certified batches in order."""
     context = context_of(request)
-    page = context.node.config.reading.batches_per_page_max
+    most = context.node.config.reading.batches_per_page_max
     first = parameters.integer(from_height, "from", minimum=1)
-    count = page if limit is None else min(page, parameters.integer(limit, "limit", minimum=1))
+    count = most if limit is None else min(most, parameters.integer(limit, "limit", minimum=1))
     records = await context.node.batches(first, count, parameters.optional_hash32(disperser, "disperser"))
     following = records[-1].header.height + 1 if len(records) == count else None
-    body = BatchesBody(batches=tuple(BatchBody.of(record) for record in records), next=following)
-    return answers.json(body, headers={"cache-control": "no-cache"})
+    page = batches.encode_page([batch_document(record) for record in records], following)
+    return answers.document(page, headers={"cache-control": "no-cache"})
 
 
 @router.get(
@@ -135,7 +131,7 @@ async def _events(context: ApiContext, first: int, disperser_id: bytes | None) -
                 yield format_sse_event(
                     event="batch",
                     id=str(record.header.height),
-                    data_str=BatchBody.of(record).model_dump_json(),
+                    data_str=answers.encoded(batch_document(record)),
                 )
             elif not stopping.done():
                 yield b": ping\n\n"
@@ -154,11 +150,10 @@ async def _events(context: ApiContext, first: int, disperser_id: bytes | None) -
 async def get_batch(request: Request, batch: str, disperser: Disperser = None) -> Response:
     """One batch by height or header hash: header, certificate, commitments, payload list."""
     record = await _record(request, batch, disperser)
-    body = BatchBody.of(record)
     final = batch.startswith("0x") and record.certificate is not None and record.state == "live"
-    etag = f"{body.header_hash.hex()}-{'certified' if record.certificate else 'proposed'}-{record.state}"
+    etag = f"{record.header.hash.hex()}-{'certified' if record.certificate else 'proposed'}-{record.state}"
     headers = answers.immutable(etag) if final else answers.revalidated(etag)
-    return answers.not_modified(request, headers) or answers.json(body, headers=headers)
+    return answers.not_modified(request, headers) or answers.document(batch_document(record), headers=headers)
 
 
 @router.get("/{batch}/namespaces/{namespace}", response_model=NamespaceBody)
@@ -169,7 +164,7 @@ async def get_namespace(
     namespace_bytes = parameters.namespace(namespace)
     header_hash = await _header_hash(request, batch, disperser)
     listing = await context_of(request).node.namespace_proof(header_hash, namespace_bytes)
-    return answers.json(NamespaceBody.of(listing), headers={"cache-control": "no-cache"})
+    return answers.model(NamespaceBody.of(listing), headers={"cache-control": "no-cache"})
 
 
 @router.get("/{batch}/columns/{column}", response_class=Response, responses=answers.BINARY)
@@ -201,37 +196,19 @@ async def post_cells(request: Request, batch: str, disperser: Disperser = None) 
     context = context_of(request)
     most = context.node.config.reading.records_per_read_max
     bodies.check_media_type(request, bodies.JSON)
-    limit = PAIR_JSON_BYTES * (most + 1)
-    body = await bodies.read(request, limit_bytes=limit, pace=context.pace)
-    pairs = _pairs(body, limit, most)
+    body = await bodies.read(request, limit_bytes=query_bytes_max(most), pace=context.pace)
+    pairs = _pairs(bytes(body), most)
     header_hash = await _header_hash(request, batch, disperser)
-    records = await context.node.records(header_hash, pairs)
-    return answers.octets(
-        b"".join(
-            NOT_HELD if record is None else PRESENT + record if record else CORRUPT for record in records
-        )
-    )
+    return answers.octets(encode_answer(await context.node.records(header_hash, pairs)))
 
 
-def _pairs(body: bytearray, limit_bytes: int, most: int) -> list[tuple[int, int]]:
+def _pairs(body: bytes, most: int) -> list[tuple[int, int]]:
     try:
-        # A value takes two bytes at least: the length bounds their number, so that a count of cells over the
-        # limit gets its own message below.
-        query = strict_json.loads(body, max_bytes=limit_bytes, max_values=limit_bytes // 2)
-        pairs = list(CellsQuery.model_validate(query).cells)
-    except (InvalidJson, ValidationError) as error:
-        reason = error.reason if isinstance(error, InvalidJson) else error.errors()[0]["msg"]
+        return decode_query(body, most)
+    except InvalidDocument as error:
         raise InvalidParameter(
-            f'the body is {{"cells": [[row, column], ...]}}: {reason}', parameter="cells"
+            f'the body must be {{"cells": [[row, column], ...]}}; {error}', parameter="cells"
         ) from None
-    if not 1 <= len(pairs) <= most:
-        raise InvalidParameter(
-            f"1 to {most} cells can be asked for at once, not {len(pairs)}", parameter="cells"
-        )
-    for row, column in pairs:
-        if not (0 <= row < 2 * MAX_ROWS and 0 <= column < CELLS_PER_EXT_BLOB):
-            raise InvalidParameter(f"there is no cell [{row}, {column}] in any batch", parameter="cells")
-    return pairs
 
 
 async def get_cell(request: Request) -> Response:
@@ -245,11 +222,13 @@ async def get_cell(request: Request) -> Response:
     if known is not None:
         return known
     (record,) = await context_of(request).node.records(header_hash, [(row, column)])
-    if record is None:
-        raise ColumnNotHeld(column)
-    if len(record) != RECORD_BYTES:
-        raise NotReconstructable(f"this node's copy of cell ({row}, {column}) is damaged and under repair")
-    return answers.not_modified(request, headers) or answers.octets(record, headers)
+    match record:
+        case Record(content):
+            return answers.not_modified(request, headers) or answers.octets(content, headers)
+        case NotHeld():
+            raise ColumnNotHeld(column)
+        case Corrupt():
+            raise NotReconstructable(f"cell ({row}, {column}) is damaged on this node and under repair")
 
 
 cell_route = Route(CELL_TEMPLATE, get_cell, methods=["GET"])

@@ -37,7 +37,7 @@ async def get_committee(request: Request) -> Response:
 async def get_health(request: Request) -> Response:
     """200 while the process and its loops run; for a supervisor that restarts."""
     healthy = context_of(request).node.health()
-    return answers.json(HealthBody(healthy=healthy), status=200 if healthy else 503)
+    return answers.model(HealthBody(healthy=healthy), status=200 if healthy else 503)
 
 
 @router.get("/readyz", response_model=ReadinessBody, responses={503: {"model": ReadinessBody}})
@@ -47,7 +47,7 @@ async def get_readiness(request: Request) -> Response:
     found = await context.node.ready()
     reasons = found.reasons + (("the node is stopping",) if context.stopping.is_set() else ())
     ready = found.ready and not context.stopping.is_set()
-    return answers.json(ReadinessBody(ready=ready, reasons=reasons), status=200 if ready else 503)
+    return answers.model(ReadinessBody(ready=ready, reasons=reasons), status=200 if ready else 503)
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

@@ -23,7 +23,7 @@ from da.api import answers, bodies, parameters
 from da.api.addresses import owner_of_scope
 from da.api.context import ApiContext, context_of
 from da.api.errors import InvalidParameter
-from da.api.schemas import OpeningBody, PayloadBody, PayloadProofBody
+from da.api.schemas import OpeningBody, PayloadBody, PayloadProofBody, receipt_document, status_document
 from da.errors import EmptyPayload, NotADisperser, PayloadFailed
 from da.node import PayloadStatus, Receipt, Status
 from da.protocol import namespace as namespaces
@@ -84,7 +84,7 @@ async def post_payload(
     receipt = await _take_payload(request, context, grant, namespace_bytes)
     headers = {"location": _status_address(receipt.payload_id, namespace_bytes)}
     if wait is None:
-        return answers.json(PayloadBody.of_receipt(receipt), status=202, headers=headers)
+        return answers.document(receipt_document(receipt), status=202, headers=headers)
     status = await context.node.wait_certified(namespace_bytes, receipt.payload_id, wait_s)
     return await _answer_waiting(context, status, receipt.created, headers)
 
@@ -118,11 +118,11 @@ async def _answer_waiting(
     if status.status is Status.FAILED:
         raise PayloadFailed("0x" + status.payload_id.hex(), status.reason or "unknown")
     if status.status is not Status.CERTIFIED:
-        body = PayloadBody.of_status(status, created=created)
-        return answers.json(body, status=202, headers={**headers, "retry-after": "1"})
+        body = status_document(status, created=created)
+        return answers.document(body, status=202, headers={**headers, "retry-after": "1"})
     certificate = await context.node.payload_certificate(status.payload_id, status.namespace)
-    return answers.json(
-        PayloadBody.of_status(status, created=created, certificate=certificate), headers=headers
+    return answers.document(
+        status_document(status, created=created, certificate=certificate), headers=headers
     )
 
 
@@ -156,7 +156,7 @@ async def get_status(request: Request, payload_id: str, namespace: AnyNamespace 
     status = await context_of(request).node.payload_status(
         parameters.hash32(payload_id, "payload_id"), parameters.optional_namespace(namespace)
     )
-    return answers.json(PayloadBody.of_status(status), headers={"cache-control": "no-store"})
+    return answers.document(status_document(status), headers={"cache-control": "no-store"})
 
 
 @router.get("/{payload_id}/certificate", response_class=Response, responses=answers.BINARY)
@@ -174,7 +174,7 @@ async def get_proof(request: Request, payload_id: str, namespace: AnyNamespace =
     found = await context_of(request).node.payload_proof(
         parameters.hash32(payload_id, "payload_id"), parameters.optional_namespace(namespace)
     )
-    return answers.json(PayloadProofBody.of(found), headers={"cache-control": "no-cache"})
+    return answers.model(PayloadProofBody.of(found), headers={"cache-control": "no-cache"})
 
 
 @router.get("/{payload_id}/opening", response_model=OpeningBody)
@@ -197,4 +197,4 @@ async def get_opening(
     # An address takes one turn at a time among those who ask: its flood waits behind itself.
     async with context.openings_by_address.hold(owner_of_scope(request.scope)):
         found = await context.node.opening(id_bytes, z=point, index=element, row=row_number)
-    return answers.json(OpeningBody.of(found))
+    return answers.model(OpeningBody.of(found))

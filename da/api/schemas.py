@@ -1,21 +1,25 @@
 """What the API says in JSON: models with bytes inside and 0x-hex on the wire.
 
-Every JSON answer of a 2xx is one of these models, so the OpenAPI page and the bytes sent cannot disagree.
-Conversion from the service's values happens here and nowhere else.
+Answers that other programs of Cellar read back (batches, pages, payloads, errors, queries) are encoded by
+da.wire, beside their decoders; their models here describe them on the OpenAPI page, and a test compares the
+two. Every other JSON answer of a 2xx is one of these models. Conversion from the service's values happens
+here and nowhere else.
+
 Does not: parse what clients send (da/api/parameters.py, da/api/bodies.py).
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
 from da.node import NamespaceListing, PayloadOpening, PayloadProof, PayloadStatus, Receipt
 from da.protocol import namespace as namespaces
-from da.protocol.header import Header
 from da.protocol.payload_list import PayloadEntry
 from da.store.base import BatchRecord, BatchState
+from da.wire import batches, payloads
+from da.wire.payloads import PayloadInfo
 
 HexBytes = Annotated[
     bytes,
@@ -53,11 +57,6 @@ class HeaderBody(Schema):
     payloads_root: HexBytes
     commitments_root: HexBytes
 
-    @classmethod
-    def of(cls, header: Header) -> HeaderBody:
-        """From a header."""
-        return cls(**{name: getattr(header, name) for name in cls.model_fields})
-
 
 class EntryBody(Schema):
     """One payload in a batch's payload list."""
@@ -83,7 +82,7 @@ class EntryBody(Schema):
 
 
 class BatchBody(Schema):
-    """A batch without its cells: all that is needed to verify its certificate and to sample it."""
+    """A batch without its cells, as da.wire.batches writes it; here for the OpenAPI page alone."""
 
     header_hash: HexBytes
     header: HeaderBody
@@ -95,20 +94,18 @@ class BatchBody(Schema):
     columns: tuple[int, ...]
     state: BatchState
 
-    @classmethod
-    def of(cls, record: BatchRecord) -> BatchBody:
-        """From a stored batch."""
-        return cls(
-            header_hash=record.header.hash,
-            header=HeaderBody.of(record.header),
-            header_bytes=record.header.encode(),
-            disperser_signature=record.disperser_signature,
-            certificate=record.certificate,
-            commitments=tuple(row.tobytes() for row in record.commitments),
-            payloads=tuple(EntryBody.of(entry) for entry in record.payload_list.entries),
-            columns=record.columns,
-            state=record.state,
-        )
+
+def batch_document(record: BatchRecord) -> dict[str, Any]:
+    """The JSON-ready document of a stored batch."""
+    return batches.encode(
+        record.state,
+        record.header,
+        record.payload_list,
+        certificate=record.certificate,
+        disperser_signature=record.disperser_signature,
+        commitments=record.commitments,
+        columns=record.columns,
+    )
 
 
 class BatchesBody(Schema):
@@ -119,7 +116,7 @@ class BatchesBody(Schema):
 
 
 class PayloadBody(Schema):
-    """Where a payload is. `certificate` is there when a post waited for it."""
+    """Where a payload is, as da.wire.payloads writes it; here for the OpenAPI page alone."""
 
     payload_id: HexBytes
     namespace: HexBytes
@@ -134,28 +131,29 @@ class PayloadBody(Schema):
     reason: str | None = None
     certificate: HexBytes | None = None
 
-    @classmethod
-    def of_receipt(cls, receipt: Receipt) -> PayloadBody:
-        """From the answer to a post."""
-        return cls(
+
+def receipt_document(receipt: Receipt) -> dict[str, Any]:
+    """The JSON-ready answer to a post."""
+    return payloads.encode(
+        PayloadInfo(
             payload_id=receipt.payload_id,
             namespace=receipt.namespace,
-            namespace_label=namespaces.label(receipt.namespace),
             status=receipt.status,
             length=receipt.length,
             rows=receipt.rows,
             created=receipt.created,
         )
+    )
 
-    @classmethod
-    def of_status(
-        cls, status: PayloadStatus, *, created: bool | None = None, certificate: bytes | None = None
-    ) -> PayloadBody:
-        """From a status, perhaps with what a waiting post adds."""
-        return cls(
+
+def status_document(
+    status: PayloadStatus, *, created: bool | None = None, certificate: bytes | None = None
+) -> dict[str, Any]:
+    """The JSON-ready document of a status, perhaps with what a waiting post adds."""
+    return payloads.encode(
+        PayloadInfo(
             payload_id=status.payload_id,
             namespace=status.namespace,
-            namespace_label=namespaces.label(status.namespace),
             status=status.status,
             length=status.length,
             rows=status.rows,
@@ -166,6 +164,7 @@ class PayloadBody(Schema):
             reason=status.reason,
             certificate=certificate,
         )
+    )
 
 
 class PayloadProofBody(Schema):
@@ -258,19 +257,15 @@ class OpeningBody(Schema):
         )
 
 
-# Not strict: JSON has arrays and no tuples. The integers are.
-_Pair = Annotated[tuple[int, int], Field(strict=False)]
-
-
 class CellsQuery(Schema):
     """The cells a client asks for in one request: [row, column] pairs, row < 2R, column < 128.
 
-    Nothing but integers is taken for one, and no other member: a mistake is told, not guessed at.
+    As da.wire.cells reads it; here for the OpenAPI page alone.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
-    cells: Annotated[tuple[_Pair, ...], Field(strict=False)]
+    cells: tuple[tuple[int, int], ...]
 
 
 class ReadinessBody(Schema):

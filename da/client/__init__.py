@@ -11,7 +11,6 @@ Does not: verify certificates against a committee or payload bytes against commi
 keep anything on disk.
 """
 
-from da.client.answers import Batch, PayloadInfo
 from da.client.asynchronous import AsyncCellarClient
 from da.client.blocking import CellarClient
 from da.client.errors import (
@@ -29,23 +28,33 @@ from da.client.errors import (
     StillWaiting,
 )
 from da.client.options import DEFAULT_URL
+from da.wire.batches import BatchDocument, ExpiredBatch, LiveBatch, MissingBatch
+from da.wire.cells import CellAnswer, Corrupt, NotHeld, Record
+from da.wire.payloads import PayloadInfo
 
 __all__ = [
     "DEFAULT_URL",
     "AsyncCellarClient",
-    "Batch",
+    "BatchDocument",
+    "CellAnswer",
     "CellarClient",
     "ClientError",
     "Conflict",
+    "Corrupt",
+    "ExpiredBatch",
     "Gone",
     "InvalidAnswer",
     "InvalidInput",
     "InvalidOption",
+    "LiveBatch",
+    "MissingBatch",
     "NodeUnreachable",
     "NotAllowed",
+    "NotHeld",
     "NotKnown",
     "NotNow",
     "PayloadInfo",
+    "Record",
     "Refused",
     "StillWaiting",
 ]

@@ -1,55 +1,24 @@
-"""Reading a node's answers: JSON and bytes in, checked values out.
+"""Reading a node's answers: bytes of an HTTP response in, checked values out.
 
-Invariants: anything that no node of this version sends is an InvalidAnswer, or one of the exceptions that
-da/client/core.py turns into one (ValueError, KeyError, TypeError, IndexError).
+Invariants: anything that no node of this version sends is an InvalidDocument, which da/client/exchange.py
+turns into an InvalidAnswer.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import numpy as np
 
 from da.client.errors import BY_STATUS, ClientError, Conflict, Gone, InvalidAnswer, Refused
-from da.protocol import strict_json
-from da.protocol.errors import ProtocolError
-from da.protocol.header import Header
-from da.protocol.payload_list import PayloadEntry, PayloadList
-from da.protocol.proposal import check_contents
-from da.protocol.push import RECORD_BYTES
+from da.protocol.errors import InvalidProposal
+from da.protocol.fields import parse_object
+from da.wire import batches, errors, payloads
+from da.wire.batches import BatchDocument, LiveBatch
+from da.wire.errors import InvalidDocument
+from da.wire.payloads import PayloadInfo
 
-JSON_BYTES_MAX = 16 * 2**20  # the largest JSON answer of a node is a page of the log
-
-
-@dataclass(frozen=True)
-class PayloadInfo:
-    """Where a payload is; `certificate` is there after a wait that ended with one."""
-
-    payload_id: bytes
-    namespace: bytes
-    status: str
-    length: int
-    rows: int
-    created: bool | None = None
-    batch_height: int | None = None
-    header_hash: bytes | None = None
-    disperser_id: bytes | None = None
-    reason: str | None = None
-    certificate: bytes | None = None
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A batch of the log; header, payloads and commitments (48 bytes each) belong together."""
-
-    header: Header
-    disperser_signature: bytes
-    certificate: bytes | None
-    payloads: tuple[PayloadEntry, ...]
-    commitments: tuple[bytes, ...]
-    state: str
+OBJECT_BYTES_MAX = 2**20  # a node's description, proofs and openings
 
 
 def settled(info: PayloadInfo) -> PayloadInfo:
@@ -65,19 +34,17 @@ def settled(info: PayloadInfo) -> PayloadInfo:
 def refusal(answer: httpx.Response) -> ClientError:
     """The error that an answer of 4xx or 5xx is."""
     try:
-        body = strict_json.loads(answer.content, max_bytes=JSON_BYTES_MAX)
-        name, message = str(body.pop("error")), str(body.pop("message"))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return InvalidAnswer(f"{answer.url}: status {answer.status_code} without an error in JSON")
-    return BY_STATUS.get(answer.status_code, Refused)(answer.status_code, name, message, body)
+        body = errors.decode(answer.content)
+    except InvalidDocument as error:
+        return InvalidAnswer(f"{answer.url}: status {answer.status_code} without a typed error ({error})")
+    return BY_STATUS.get(answer.status_code, Refused)(
+        answer.status_code, body.error, body.message, body.fields
+    )
 
 
 def read_object(answer: httpx.Response) -> dict[str, Any]:
     """The JSON object of an answer."""
-    value = strict_json.loads(answer.content, max_bytes=JSON_BYTES_MAX)
-    if not isinstance(value, dict):
-        raise TypeError("not a JSON object")
-    return value
+    return parse_object(answer.content, OBJECT_BYTES_MAX, InvalidDocument).rest()
 
 
 def read_bytes(answer: httpx.Response) -> bytes:
@@ -86,88 +53,25 @@ def read_bytes(answer: httpx.Response) -> bytes:
 
 
 def read_info(answer: httpx.Response) -> PayloadInfo:
-    """A payload's status out of the API's JSON."""
-    value = read_object(answer)
-
-    def optional_bytes(name: str) -> bytes | None:
-        return None if value.get(name) is None else _unhex(value[name])
-
-    return PayloadInfo(
-        payload_id=_unhex(value["payload_id"]),
-        namespace=_unhex(value["namespace"]),
-        status=str(value["status"]),
-        length=_integer(value["length"]),
-        rows=_integer(value["rows"]),
-        created=value.get("created"),
-        batch_height=value.get("batch_height"),
-        header_hash=optional_bytes("header_hash"),
-        disperser_id=optional_bytes("disperser_id"),
-        reason=value.get("reason"),
-        certificate=optional_bytes("certificate"),
-    )
+    """A payload's status."""
+    return payloads.decode_bytes(answer.content)
 
 
-def to_batch(value: dict[str, Any]) -> Batch:
-    """A batch out of the API's JSON, its parts checked against its header."""
-    header = Header.decode(_unhex(value["header_bytes"]))
-    if header.hash != _unhex(value["header_hash"]):
-        raise InvalidAnswer("the header has another hash than the answer says")
-    entries = tuple(
-        PayloadEntry(
-            namespace=_unhex(item["namespace"]),
-            payload_id=_unhex(item["payload_id"]),
-            first_row=item["first_row"],
-            row_count=item["row_count"],
-            length=item["length"],
-        )
-        for item in value["payloads"]
-    )
-    commitments = tuple(_unhex(item) for item in value["commitments"])
-    if value["state"] == "live":
-        joined = np.frombuffer(b"".join(commitments), dtype=np.uint8).reshape(len(commitments), -1)
+def read_batch(answer: httpx.Response) -> BatchDocument:
+    """A batch, its parts checked against its header."""
+    return _consistent(batches.decode_bytes(answer.content))
+
+
+def read_page(answer: httpx.Response, from_height: int, limit: int) -> list[BatchDocument]:
+    """Batches of one log, each checked against its header."""
+    page = batches.decode_page(answer.content, from_height=from_height, limit=limit)
+    return [_consistent(batch) for batch in page.batches]
+
+
+def _consistent(batch: BatchDocument) -> BatchDocument:
+    if isinstance(batch, LiveBatch):
         try:
-            check_contents(header, PayloadList(entries), joined)
-        except ProtocolError as error:
-            raise InvalidAnswer(f"the batch does not fit its header: {error}") from None
-    certificate = value["certificate"]
-    return Batch(
-        header=header,
-        disperser_signature=_unhex(value["disperser_signature"]),
-        certificate=None if certificate is None else _unhex(certificate),
-        payloads=entries,
-        commitments=commitments,
-        state=value["state"],
-    )
-
-
-def split_cells(body: bytes, count: int) -> list[bytes | None]:
-    """Records out of an answer to many cells: each a mark, and its record where the mark is 0."""
-    found: list[bytes | None] = []
-    offset = 0
-    for _ in range(count):
-        mark = body[offset]
-        offset += 1
-        if mark == 0:
-            if len(body) < offset + RECORD_BYTES:
-                raise ValueError("the answer ends within a cell")
-            found.append(body[offset : offset + RECORD_BYTES])
-            offset += RECORD_BYTES
-        elif mark in (1, 2):
-            found.append(None)
-        else:
-            raise ValueError(f"unknown mark {mark}")
-    if offset != len(body):
-        raise ValueError(f"{len(body) - offset} bytes are left over")
-    return found
-
-
-def _integer(value: object) -> int:
-    if type(value) is not int:
-        raise ValueError("not an integer")
-    return value
-
-
-def _unhex(text: object) -> bytes:
-    if not isinstance(text, str) or not text.startswith("0x"):
-        raise ValueError("not 0x-hex")
-    return bytes.fromhex(text[2:])
+            batch.proposal.verify_contents()
+        except InvalidProposal as error:
+            raise InvalidDocument("batch", f"does not fit its header: {error}") from None
+    return batch

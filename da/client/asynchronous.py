@@ -11,10 +11,12 @@ from typing import Any, Self
 import httpx
 
 from da.client import calls
-from da.client.answers import Batch, PayloadInfo
 from da.client.calls import Call, T
 from da.client.exchange import Outcome, Pause, Session, Steps
 from da.client.options import DEFAULT_TIMEOUT_S, DEFAULT_URL
+from da.wire.batches import BatchDocument
+from da.wire.cells import CellAnswer
+from da.wire.payloads import PayloadInfo
 
 
 class AsyncCellarClient:
@@ -101,18 +103,18 @@ class AsyncCellarClient:
         """A KZG opening at a point or at an element, as the API's JSON."""
         return await self._send(calls.opening(payload_id, z, index, row))
 
-    async def batch(self, ref: int | bytes, disperser_id: bytes | None = None) -> Batch:
+    async def batch(self, ref: int | bytes, disperser_id: bytes | None = None) -> BatchDocument:
         """A batch by height or header hash."""
         return await self._send(calls.batch(ref, disperser_id))
 
     async def batches(
         self, from_height: int = 1, limit: int = 100, disperser_id: bytes | None = None
-    ) -> list[Batch]:
+    ) -> list[BatchDocument]:
         """Certified batches from a height on, in order."""
         return await self._send(calls.batches(from_height, limit, disperser_id))
 
-    async def cells(self, ref: int | bytes, pairs: Iterable[tuple[int, int]]) -> list[bytes | None]:
-        """2096-byte records (cell and proof) at (row, column) pairs; None where the node cannot serve one."""
+    async def cells(self, ref: int | bytes, pairs: Iterable[tuple[int, int]]) -> list[CellAnswer]:
+        """What the node has at (row, column) pairs, in order; records (cell and proof) are not verified."""
         return await self._send(calls.cells(ref, list(pairs)))
 
     async def node(self) -> dict[str, Any]:

@@ -8,7 +8,10 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from da.client.answers import Batch, PayloadInfo, read_bytes, read_info, read_object, split_cells, to_batch
+from da.client.answers import read_batch, read_bytes, read_info, read_object, read_page
+from da.wire.batches import BatchDocument
+from da.wire.cells import CellAnswer, decode_answer, encode_query
+from da.wire.payloads import PayloadInfo
 
 T = TypeVar("T")
 
@@ -24,7 +27,7 @@ class Call(Generic[T]):
     read: Callable[[httpx.Response], T]
     params: dict[str, str] = field(default_factory=dict)
     content: bytes | None = None
-    json: Any = None
+    media_type: str = "application/octet-stream"  # of the content
     hold_s: float = 0.0  # how long the node was asked to hold its answer
     statuses: frozenset[int] = frozenset({200})  # the only ones that carry the value
 
@@ -59,26 +62,28 @@ def opening(payload_id: bytes, z: bytes | None, index: int | None, row: int) -> 
     return Call("GET", f"{_of(payload_id)}/opening", read_object, {**params, "row": str(row)})
 
 
-def batch(ref: int | bytes, disperser_id: bytes | None) -> Call[Batch]:
-    return Call(
-        "GET", f"/v1/batches/{_ref(ref)}", lambda a: to_batch(read_object(a)), _disperser(disperser_id)
-    )
+def batch(ref: int | bytes, disperser_id: bytes | None) -> Call[BatchDocument]:
+    return Call("GET", f"/v1/batches/{_ref(ref)}", read_batch, _disperser(disperser_id))
 
 
-def batches(from_height: int, limit: int, disperser_id: bytes | None) -> Call[list[Batch]]:
-    def read(answer: httpx.Response) -> list[Batch]:
-        return [to_batch(item) for item in read_object(answer)["batches"]]
+def batches(from_height: int, limit: int, disperser_id: bytes | None) -> Call[list[BatchDocument]]:
+    def read(answer: httpx.Response) -> list[BatchDocument]:
+        return read_page(answer, from_height, limit)
 
     params = {"from": str(from_height), "limit": str(limit), **_disperser(disperser_id)}
     return Call("GET", "/v1/batches", read, params)
 
 
-def cells(ref: int | bytes, pairs: Sequence[tuple[int, int]]) -> Call[list[bytes | None]]:
-    def read(answer: httpx.Response) -> list[bytes | None]:
-        return split_cells(answer.content, len(pairs))
+def cells(ref: int | bytes, pairs: Sequence[tuple[int, int]]) -> Call[list[CellAnswer]]:
+    def read(answer: httpx.Response) -> list[CellAnswer]:
+        return decode_answer(answer.content, len(pairs))
 
     return Call(
-        "POST", f"/v1/batches/{_ref(ref)}/cells", read, json={"cells": [list(pair) for pair in pairs]}
+        "POST",
+        f"/v1/batches/{_ref(ref)}/cells",
+        read,
+        content=encode_query(pairs),
+        media_type="application/json",
     )
 
 

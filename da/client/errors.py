@@ -16,10 +16,9 @@ ClientError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from da.client.answers import PayloadInfo
+from da.wire.payloads import PayloadInfo
 
 
 class ClientError(Exception):

@@ -19,11 +19,13 @@ from typing import Any
 import httpx
 
 from da.client import calls
-from da.client.answers import PayloadInfo, refusal, settled
+from da.client.answers import refusal, settled
 from da.client.calls import Call, T
 from da.client.errors import InvalidAnswer, InvalidOption, NodeUnreachable, StillWaiting
 from da.client.options import DEFAULT_TIMEOUT_S, DEFAULT_URL, checked_token, checked_url
 from da.client.patience import Patience
+from da.wire.errors import InvalidDocument
+from da.wire.payloads import PayloadInfo
 
 ATTEMPT_TIMEOUT_S = 30.0
 # How long a post may be held by `wait=certified`; after that the status is asked for.
@@ -115,7 +117,7 @@ class Session:
     def _request(self, call: Call[T], patience: Patience) -> dict[str, Any]:
         headers = dict(self._headers)
         if call.content is not None:
-            headers["content-type"] = "application/octet-stream"
+            headers["content-type"] = call.media_type
         # An attempt gets a second even at the very end, so that a node that answers at once is heard.
         timeout_s = max(1.0, min(ATTEMPT_TIMEOUT_S, patience.left_s())) + call.hold_s
         return {
@@ -123,7 +125,6 @@ class Session:
             "url": self.url + call.path,
             "params": call.params,
             "content": call.content,
-            "json": call.json,
             "headers": headers,
             "timeout": timeout_s,
         }
@@ -144,8 +145,8 @@ class Session:
             raise InvalidAnswer(f"{self.url}{call.path}: status {outcome.status_code}, expected {expected}")
         try:
             return call.read(outcome)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise InvalidAnswer(f"{self.url}{call.path}: {type(error).__name__}: {error}") from error
+        except InvalidDocument as error:
+            raise InvalidAnswer(f"{self.url}{call.path}: {error}") from error
 
 
 def _pause_s(outcome: Outcome, patience: Patience) -> float | None:

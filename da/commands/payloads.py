@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from da.client import Batch, PayloadInfo
+from da.client import BatchDocument, PayloadInfo
 from da.commands.reading import (
     DEFAULT_URL,
     Namespace,
@@ -149,7 +149,7 @@ def batches(
     Console(width=None if Console().is_terminal else 240).print(table)
 
 
-def _batch_row(batch: Batch) -> dict[str, Any]:
+def _batch_row(batch: BatchDocument) -> dict[str, Any]:
     header = batch.header
     return {
         "height": header.height,
@@ -157,9 +157,9 @@ def _batch_row(batch: Batch) -> dict[str, Any]:
         "time": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(header.timestamp_ms / 1000)),
         "timestamp_ms": header.timestamp_ms,
         "rows": header.row_count,
-        "payloads": len(batch.payloads),
-        "payload_ids": [entry.payload_id for entry in batch.payloads],
-        "bytes": sum(entry.length for entry in batch.payloads),
+        "payloads": len(batch.payload_list.entries),
+        "payload_ids": [entry.payload_id for entry in batch.payload_list.entries],
+        "bytes": sum(entry.length for entry in batch.payload_list.entries),
         "state": batch.state,
     }
 

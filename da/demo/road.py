@@ -26,13 +26,12 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from da.client import Batch, CellarClient, ClientError, PayloadInfo, StillWaiting
+from da.client import BatchDocument, CellarClient, ClientError, PayloadInfo, StillWaiting
 from da.demo.narrator import Narrator
 from da.devnet.committee import Devnet
 from da.protocol import strict_json
 from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee
-from da.protocol.payload_list import PayloadList
 from da.settlement.contract import Settlement, SettlementContract, SettlementStatus
 from da.settlement.evm import Chain, fast_precompiles
 from erasure.constants import CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
@@ -169,9 +168,9 @@ class Demo:
         with self._client(devnet, devnet.disperser.url) as client:
             info = self._post(client, payload, walk)
             batch = self._certify(client, devnet, info, before, walk)
-        certificate = Certificate.decode(batch.certificate or b"")
+        assert batch.certificate is not None, "_certify has seen it"
         self._sample(devnet, walk)
-        self._settle(certificate, batch, bytes.fromhex(walk.payload_id[2:]), walk)
+        self._settle(batch.certificate, batch, bytes.fromhex(walk.payload_id[2:]), walk)
 
     def _post(self, client: CellarClient, payload: bytes, walk: Walk) -> PayloadInfo:
         with self._tell.step("posted") as step:
@@ -188,7 +187,7 @@ class Demo:
 
     def _certify(
         self, client: CellarClient, devnet: Devnet, info: PayloadInfo, before: dict[str, float], walk: Walk
-    ) -> Batch:
+    ) -> BatchDocument:
         with self._tell.step("certifying") as step:
             final = wait_certified(client, devnet, info.payload_id)
             if final.batch_height is None:
@@ -203,13 +202,14 @@ class Demo:
         return batch
 
     def _tell_dispersal(
-        self, before: dict[str, float], after: dict[str, float], batch: Batch, walk: Walk
+        self, before: dict[str, float], after: dict[str, float], batch: BatchDocument, walk: Walk
     ) -> None:
         took = {name: after.get(name, 0.0) - before.get(name, 0.0) for name in after}
         rows = batch.header.row_count
         walk.seconds["encode"] = took.get("cellar_encode_seconds_sum", 0.0)
         walk.seconds["certify"] = took.get("cellar_certify_seconds_sum", 0.0)
-        certificate = Certificate.decode(batch.certificate or b"")
+        certificate = batch.certificate
+        assert certificate is not None, "checked when the batch was read"
         walk.signers = len(certificate.signers)
         self._tell.fact(
             "matrix extended",
@@ -227,7 +227,7 @@ class Demo:
         )
         self._tell.fact(
             "certificate",
-            f"{len(batch.certificate or b'')} bytes, one aggregated BLS signature; payload to certificate:",
+            f"{len(certificate.encode())} bytes, one aggregated BLS signature; payload to certificate:",
             walk.seconds["post"] + walk.seconds["certified"],
         )
 
@@ -252,12 +252,12 @@ class Demo:
         walk.samples, walk.withheld = report["sampling"]["samples"], report["sampling"]["withheld"]
         self._evidence = hashlib.sha256(json.dumps(report, sort_keys=True).encode()).digest()
 
-    def _settle(self, certificate: Certificate, batch: Batch, payload_id: bytes, walk: Walk) -> None:
+    def _settle(self, certificate: Certificate, batch: BatchDocument, payload_id: bytes, walk: Walk) -> None:
         if walk.verdict != "available":
             with self._tell.step("veto") as step:
                 gas = self._contract.veto(batch.header.hash, self._evidence)
                 step.done(f"the rollup's light client vetoes batch {walk.height}; {gas:,} gas")
-        payloads = PayloadList(batch.payloads)
+        payloads = batch.payload_list
         index = [entry.payload_id for entry in payloads.entries].index(payload_id)
         with self._tell.step("settlement") as step:
             # The chain's clock follows ours, as an L1's would.

@@ -11,7 +11,6 @@ Does not: touch the store; started again as `da node`, the node is honest.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
@@ -23,13 +22,14 @@ import typer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from da import settings as node_settings
-from da.client.answers import split_cells
 from da.console import logs
 from da.console.output import CommandError, ask_password, fail, stderr
 from da.errors import DaError
-from da.protocol import strict_json
+from da.wire.cells import NOT_HELD, CellAnswer, Record, decode_answer, decode_query, encode_answer
+from da.wire.errors import encode_bytes
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
 
+CELLS_MAX = 65_536  # the most that the setting records_per_read_max allows
 _CELL = re.compile(r"/v1/batches/([^/]+)/cells/(\d+)/(\d+)")
 _CELLS = re.compile(r"/v1/batches/([^/]+)/cells")
 _COLUMN = re.compile(r"/v1/batches/([^/]+)/columns/(\d+)")
@@ -44,19 +44,19 @@ class Lies:
     corrupted: frozenset[int] = frozenset()
     from_height: int = 1
 
-    def tell(self, column: int, record: bytes | None) -> bytes | None:
-        """The record it serves in place of the true one; None says "not held"."""
-        if record is None or column in self.withheld:
-            return None
-        if column in self.corrupted:
-            return bent(record)
-        return record
+    def answer(self, column: int, honest: CellAnswer) -> CellAnswer:
+        """What it serves in place of the honest answer about a cell or a column."""
+        if column in self.withheld:
+            return NOT_HELD
+        if isinstance(honest, Record) and column in self.corrupted:
+            return Record(corrupted(honest.content))
+        return honest
 
 
-def bent(record: bytes) -> bytes:
+def corrupted(record: bytes) -> bytes:
     """A record, or the first of a column's, with the last byte of its cell changed.
 
-    It stays a canonical field element (the least significant byte changes), so only the proof tells.
+    It stays a canonical field element (the least significant byte changes), so only the proof shows it.
     """
     position = BYTES_PER_CELL - 1
     return record[:position] + bytes([record[position] ^ 1]) + record[position + 1 :]
@@ -76,7 +76,7 @@ class Dishonest:
             await self._app(scope, receive, send)
             return
         path, method = scope["path"], scope["method"]
-        if method == "GET" and (found := _PAYLOAD.fullmatch(path)) and await self._keeps_back(found[1]):
+        if method == "GET" and (found := _PAYLOAD.fullmatch(path)) and await self._withholds(found[1]):
             await _refuse(send, 503, "NotReconstructable", "too few columns can be had")
         elif method == "GET" and (found := _CELL.fullmatch(path)) and await self._lies_about(found[1]):
             await self._one(int(found[3]), scope, receive, send)
@@ -98,7 +98,7 @@ class Dishonest:
             return False
         return bool(record.header.height >= self._lies.from_height)
 
-    async def _keeps_back(self, payload_id: str) -> bool:
+    async def _withholds(self, payload_id: str) -> bool:
         if not self._lies.withheld:
             return False
         try:
@@ -108,16 +108,16 @@ class Dishonest:
         return height is None or height >= self._lies.from_height
 
     async def _one(self, column: int, scope: Scope, receive: Receive, send: Send) -> None:
-        """A cell or a column: the honest answer, bent or kept back."""
+        """A cell or a column: the honest answer, corrupted or withheld."""
         status, headers, body = await self._honest(scope, receive)
-        told = self._lies.tell(column, body) if status == 200 else body
-        if told is None:
-            await _refuse(send, 404, "ColumnNotHeld", f"no column {column}", column=column)
+        served = self._lies.answer(column, Record(body)) if status == 200 else Record(body)
+        if isinstance(served, Record):
+            await _answer(send, status, headers, served.content)
         else:
-            await _answer(send, status, headers, told)
+            await _refuse(send, 404, "ColumnNotHeld", f"no column {column}", column=column)
 
     async def _many(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """An answer to many cells, each bent or kept back."""
+        """An answer to many cells, each corrupted or withheld."""
         asked = bytearray()
         more = True
         while more:
@@ -131,9 +131,13 @@ class Dishonest:
 
         status, headers, body = await self._honest(scope, replay)
         if status == 200:
-            columns = [int(pair[1]) for pair in strict_json.loads(asked, max_bytes=len(asked))["cells"]]
-            told = map(self._lies.tell, columns, split_cells(body, len(columns)))
-            body = b"".join(b"\1" if record is None else b"\0" + record for record in told)
+            pairs = decode_query(bytes(asked), CELLS_MAX)
+            body = encode_answer(
+                [
+                    self._lies.answer(column, honest)
+                    for (_, column), honest in zip(pairs, decode_answer(body, len(pairs)), strict=True)
+                ]
+            )
         await _answer(send, status, headers, body)
 
     async def _honest(self, scope: Scope, receive: Receive) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
@@ -151,7 +155,7 @@ class Dishonest:
 
 
 async def _refuse(send: Send, status: int, error: str, message: str, **fields: object) -> None:
-    body = json.dumps({"error": error, "message": message, **fields}).encode()
+    body = encode_bytes(error, message, **fields)
     await _answer(send, status, [(b"content-type", b"application/json")], body)
 
 

@@ -26,6 +26,7 @@ from da.member.hedge import first_answer
 from da.protocol import custody
 from da.protocol.push import RECORD_BYTES
 from da.runtime.verification import bad_columns
+from da.wire.cells import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,7 +124,8 @@ class ColumnFetcher:
             else:
                 pairs = [(row, column) for row in range(rows.first, rows.first + rows.count)]
                 records = await context.transport.get_records(member, header_hash, pairs, timeout_s)
-                data = None if None in records else b"".join(r for r in records if r is not None)
+                held = [answer.content for answer in records if isinstance(answer, Record)]
+                data = b"".join(held) if len(held) == len(pairs) else None
         except PeerError as error:
             log.debug("no column %d: %s", column, error)  # a line a column and peer would flood the log
             return None

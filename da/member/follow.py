@@ -28,6 +28,7 @@ from da.errors import DaError, HeaderConflict, NotFound, PeerError, ReadOnly, Re
 from da.protocol.errors import ProtocolError
 from da.runtime.verification import check_batch, check_certificate
 from da.store.errors import CorruptBatch
+from da.wire.batches import LiveBatch, Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from da.protocol.certificate import Certificate
     from da.protocol.committee import Member
     from da.runtime.context import NodeContext
-    from da.transport.port import BatchPage, RemoteBatch
 
 log = logging.getLogger("cellar.member.follow")
 
@@ -180,7 +180,7 @@ class LogFollower:
         self._note_end(source, disperser)
         return True
 
-    async def _read_page(self, source: Member, disperser: Member, height: int) -> BatchPage | None:
+    async def _read_page(self, source: Member, disperser: Member, height: int) -> Page | None:
         """A page of the log, what is in it learnt; None when that cannot be."""
         context = self._context
         try:
@@ -192,7 +192,8 @@ class LogFollower:
                 context.config.reading.peer_timeout_s,
             )
             for batch in page.batches:
-                await self._learn(source, disperser, batch)
+                if isinstance(batch, LiveBatch):
+                    await self._learn(source, disperser, batch)
         except PeerError as error:
             self._note(source, disperser, type(error).__name__, str(error), logging.INFO)
             return None
@@ -286,7 +287,7 @@ class LogFollower:
             if len(page) < limit:
                 return complete + 1
 
-    async def _learn(self, source: Member, disperser: Member, batch: RemoteBatch) -> None:
+    async def _learn(self, source: Member, disperser: Member, batch: LiveBatch) -> None:
         context = self._context
         header, header_hash = batch.header, batch.header.hash
         if header.disperser_id != disperser.id:
@@ -302,8 +303,9 @@ class LogFollower:
             known = await context.store.at_height(disperser.id, header.height)
             new = known is None or (known == header_hash and not await self._readable(header_hash))
             if new:
+                proposal = batch.proposal
                 await context.store.put_batch(
-                    header, batch.disperser_signature, batch.payload_list, batch.commitments
+                    header, proposal.disperser_signature, proposal.payload_list, proposal.commitments
                 )
                 log.info("learnt height %d of %s from %s", header.height, disperser.name, source.name)
             elif known is not None and known != header_hash:
@@ -312,7 +314,7 @@ class LogFollower:
                     disperser.name, header.height, header_hash.hex(), known.hex(),
                 )  # fmt: skip
                 raise HeaderConflict(known)
-            await context.store.put_certificate(header_hash, batch.certificate)
+            await context.store.put_certificate(header_hash, batch.certificate.encode())
         context.changed.announce()
         if new:
             self._on_batch(header_hash)

@@ -20,6 +20,7 @@ from da.errors import DaError, Expired, NotFound, PeerError
 from da.member.hedge import first_answer
 from da.protocol.errors import ProtocolError
 from da.runtime.verification import check_batch
+from da.wire.batches import LiveBatch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from da.protocol.header import Header
     from da.runtime.context import NodeContext
     from da.store.base import BatchRecord
-    from da.transport.port import RemoteBatch
 
 log = logging.getLogger("cellar.member.relearn")
 
@@ -71,22 +71,23 @@ class Relearning:
             log.warning("batch %s is lost here, and nobody tells it now", header.hash.hex())
             return False
         async with context.log_lock(header.disperser_id):
+            proposal = batch.proposal
             await context.store.put_batch(
-                header, batch.disperser_signature, batch.payload_list, batch.commitments
+                header, proposal.disperser_signature, proposal.payload_list, proposal.commitments
             )
-            await context.store.put_certificate(header.hash, batch.certificate)
+            await context.store.put_certificate(header.hash, batch.certificate.encode())
         context.changed.announce()
         log.info("batch %s was lost here, a peer told it", header.hash.hex())
         return True
 
-    async def _ask(self, member: Member, header: Header) -> RemoteBatch | None:
+    async def _ask(self, member: Member, header: Header) -> LiveBatch | None:
         context = self._context
         try:
             page = await context.transport.get_batches(
                 member, header.disperser_id, header.height, 1, context.config.reading.peer_timeout_s
             )
             for batch in page.batches:
-                if batch.header == header:
+                if isinstance(batch, LiveBatch) and batch.header == header:
                     await context.workers.compute(check_batch, context.committee, batch)
                     return batch
         except PeerError as error:

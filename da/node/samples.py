@@ -20,6 +20,7 @@ import numpy as np
 from da.errors import InvalidRequest
 from da.protocol.push import RECORD_BYTES
 from da.store.errors import CorruptRecord
+from da.wire.cells import CORRUPT, NOT_HELD, CellAnswer, Record
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 Pair = tuple[int, int]
 # Cells of a column derived in one turn, 0.15 s at most: who asks for a thousand does not hold up the others.
 DERIVED_AT_ONCE = 16
-CORRUPT = b""  # in place of a record whose checksum fails; its repair is under way
 
 
 class RecordCache:
@@ -70,8 +70,8 @@ class RecordReader:
         self.cache = RecordCache(context.config.reading.parity_cache_bytes)
         self._slots = asyncio.Semaphore(context.config.reading.concurrent_derivations_max)
 
-    async def records(self, header_hash: bytes, rows: int, pairs: Sequence[Pair]) -> list[bytes | None]:
-        """2096 bytes for each (row < 2R, column); None where not held, CORRUPT where damaged.
+    async def records(self, header_hash: bytes, rows: int, pairs: Sequence[Pair]) -> list[CellAnswer]:
+        """What is here of each (row < 2R, column); the repair of damaged ones is under way.
 
         `rows` is the batch's R.
 
@@ -85,12 +85,13 @@ class RecordReader:
                 raise InvalidRequest(
                     f"no cell ({row}, {column}) in a matrix of {2 * rows} x {CELLS_PER_EXT_BLOB}"
                 )
-        answers: dict[Pair, bytes | None] = {}
+        answers: dict[Pair, CellAnswer] = {}
         await self._read_data(header_hash, [pair for pair in pairs if pair[0] < rows], answers)
         wanted: dict[int, list[int]] = defaultdict(list)
         for row, column in pairs:
             if row >= rows and (row, column) not in answers:
-                answers[row, column] = cached = self.cache.get((header_hash, row, column))
+                cached = self.cache.get((header_hash, row, column))
+                answers[row, column] = NOT_HELD if cached is None else Record(cached)
                 if cached is None:
                     wanted[column].append(row - rows)
         for column, parity_rows in wanted.items():
@@ -99,7 +100,7 @@ class RecordReader:
         return [answers[row, column] for row, column in pairs]
 
     async def _read_data(
-        self, header_hash: bytes, pairs: list[Pair], answers: dict[Pair, bytes | None]
+        self, header_hash: bytes, pairs: list[Pair], answers: dict[Pair, CellAnswer]
     ) -> None:
         left = list(dict.fromkeys(pairs))
         while left:
@@ -109,7 +110,10 @@ class RecordReader:
                 answers[error.row, error.column] = CORRUPT
                 left.remove((error.row, error.column))
                 continue
-            answers.update(zip(left, found, strict=True))
+            answers.update(
+                (pair, NOT_HELD if record is None else Record(record))
+                for pair, record in zip(left, found, strict=True)
+            )
             return
 
     async def _derive(
@@ -118,7 +122,7 @@ class RecordReader:
         rows: int,
         column: int,
         parity_rows: list[int],
-        answers: dict[Pair, bytes | None],
+        answers: dict[Pair, CellAnswer],
     ) -> None:
         try:
             records = await self._context.store.read_column(header_hash, column)
@@ -134,13 +138,14 @@ class RecordReader:
                     derive_parity, self._context.verifier, records, part
                 )
             for row, data in zip(part, derived, strict=True):
-                answers[rows + row, column] = data
+                answers[rows + row, column] = Record(data)
                 self.cache.put((header_hash, rows + row, column), data)
 
-    def _count(self, pairs: Sequence[Pair], rows: int, answers: dict[Pair, bytes | None]) -> None:
+    def _count(self, pairs: Sequence[Pair], rows: int, answers: dict[Pair, CellAnswer]) -> None:
         counter = self._context.metrics.records_read
-        data = sum(1 for row, column in pairs if row < rows and answers[row, column])
-        parity = sum(1 for row, column in pairs if row >= rows and answers[row, column])
+        held = [row for row, column in pairs if isinstance(answers[row, column], Record)]
+        data = sum(1 for row in held if row < rows)
+        parity = len(held) - data
         counter.labels("data").inc(data)
         counter.labels("parity").inc(parity)
         counter.labels("missing").inc(len(pairs) - data - parity)

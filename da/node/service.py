@@ -62,6 +62,7 @@ from da.runtime.loops import Loops
 from da.runtime.metrics import NodeMetrics
 from da.runtime.workers import Workers
 from da.store.errors import CorruptBatch, CorruptRecord
+from da.wire.cells import CellAnswer
 from erasure.constants import CELLS_PER_EXT_BLOB, FIELD_ELEMENTS_PER_BLOB
 
 if TYPE_CHECKING:
@@ -344,8 +345,8 @@ class Node:
         return disperser_id
 
     # --- samples --------------------------------------------------------------------------
-    async def records(self, header_hash: bytes, pairs: Sequence[tuple[int, int]]) -> list[bytes | None]:
-        """2096-byte records of (row < 2R, column); None = not held, b"" = corrupt, under repair.
+    async def records(self, header_hash: bytes, pairs: Sequence[tuple[int, int]]) -> list[CellAnswer]:
+        """What is here at each (row < 2R, column); damaged records are under repair.
 
         Raises InvalidRequest, NotFound, Expired, NotReconstructable.
         """

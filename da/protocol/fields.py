@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from da.protocol import strict_json
 from da.protocol.errors import InvalidJson, ProtocolError
@@ -20,13 +20,20 @@ from da.protocol.errors import InvalidJson, ProtocolError
 # Makes the error out of a field's path and what is wrong with it.
 FieldError = Callable[[str, str], ProtocolError]
 
+T = TypeVar("T")
+
 _HEX = re.compile(r"0x[0-9a-f]*", re.ASCII)
 
 
-def parse_object(text: bytes | str, max_bytes: int, error: FieldError) -> Fields:
-    """The object that the document is. Raises `error`, with the field "document"."""
+def parse_object(
+    text: bytes | str, max_bytes: int, error: FieldError, *, max_values: int | None = None
+) -> Fields:
+    """The object that the document is. Raises `error`, with the field "document".
+
+    The bounds are those of strict_json.loads.
+    """
     try:
-        value = strict_json.loads(text, max_bytes=max_bytes)
+        value = strict_json.loads(text, max_bytes=max_bytes, max_values=max_values)
     except InvalidJson as fault:
         raise error("document", fault.reason) from None
     if not isinstance(value, dict):
@@ -75,7 +82,7 @@ class Fields:
         value = self._take(name, default)
         if not isinstance(value, dict):
             self._refuse(name, "is not an object")
-        return Fields(value, self._at(name), self._error)
+        return Fields(value, self.at(name), self._error)
 
     def objects(self, name: str, max_count: int) -> list[Fields]:
         """A list of at most `max_count` objects."""
@@ -84,9 +91,39 @@ class Fields:
             self._refuse(name, f"is not a list of at most {max_count}")
         if not all(isinstance(value, dict) for value in values):
             self._refuse(name, "is not a list of objects")
-        return [
-            Fields(value, f"{self._at(name)}[{index}]", self._error) for index, value in enumerate(values)
-        ]
+        return [Fields(value, f"{self.at(name)}[{index}]", self._error) for index, value in enumerate(values)]
+
+    def values(self, name: str, max_count: int) -> list[Any]:
+        """A list of at most `max_count` values of any kind."""
+        values = self._take(name, None)
+        if not isinstance(values, list) or len(values) > max_count:
+            self._refuse(name, f"is not a list of at most {max_count}")
+        return values
+
+    def take(self, name: str, read: Callable[[Any], T]) -> T:
+        """What `read` makes of the field's value, null included; a ValueError of it refuses the field."""
+        if name not in self._values:
+            self._refuse(name, "is missing")
+        try:
+            return read(self._values.pop(name))
+        except ValueError as error:
+            self._refuse(name, str(error))
+
+    def take_optional(self, name: str, read: Callable[[Any], T]) -> T | None:
+        """As `take`; None when the field is null or missing."""
+        if self._values.get(name) is None:
+            self._values.pop(name, None)
+            return None
+        return self.take(name, read)
+
+    def rest(self) -> dict[str, Any]:
+        """What was not taken, unchecked."""
+        rest, self._values = self._values, {}
+        return rest
+
+    def at(self, name: str) -> str:
+        """Where a field of this object is in the document."""
+        return f"{self.path}.{name}" if self.path else name
 
     def finish(self) -> None:
         """Raises the error when a field is left over."""
@@ -98,8 +135,5 @@ class Fields:
             self._refuse(name, "is missing")
         return self._values.pop(name, default)
 
-    def _at(self, name: str) -> str:
-        return f"{self.path}.{name}" if self.path else name
-
     def _refuse(self, name: str, reason: str) -> NoReturn:
-        raise self._error(self._at(name), reason)
+        raise self._error(self.at(name), reason)

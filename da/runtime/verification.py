@@ -14,7 +14,7 @@ import numpy as np
 from da.errors import InvalidDisperserSignature, RejectedCertificate, UnknownDisperser
 from da.protocol.certificate import Certificate
 from da.protocol.errors import InvalidProposal, ProtocolError
-from da.protocol.proposal import check_contents, check_proposer
+from da.protocol.proposal import VerifiedProposal, check_proposer
 from erasure.constants import BYTES_PER_CELL
 from kzg.errors import InvalidCell, InvalidPoint
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from da.protocol.committee import Committee
     from da.protocol.header import Header
-    from da.transport.port import RemoteBatch
+    from da.wire.batches import LiveBatch
     from kzg.engine import Verifier
 
 BadColumns = dict[int, tuple[int, str]]
@@ -64,16 +64,18 @@ def check_certificate(committee: Committee, certificate: Certificate) -> None:
         raise RejectedCertificate(str(error)) from error
 
 
-def check_batch(committee: Committee, batch: RemoteBatch) -> None:
-    """That a batch as a peer tells it is certified, was proposed by its disperser and has its contents.
+def check_batch(committee: Committee, batch: LiveBatch) -> VerifiedProposal:
+    """The proposal of a batch that a peer sent, once it is certified and proposed by its disperser.
 
     Raises RejectedCertificate, UnknownDisperser, InvalidDisperserSignature, InvalidProposal.
     """
     if batch.certificate is None:
         raise RejectedCertificate("the batch has no certificate")
-    check_certificate(committee, decode_certificate(batch.header.hash, batch.certificate))
-    check_signature(committee, batch.header, batch.disperser_signature)
-    check_contents(batch.header, batch.payload_list, batch.commitments)
+    if batch.certificate.header != batch.header:
+        raise RejectedCertificate("the certificate is for another header")
+    check_certificate(committee, batch.certificate)
+    check_signature(committee, batch.header, batch.proposal.disperser_signature)
+    return batch.proposal.verify_contents()
 
 
 def bad_columns(

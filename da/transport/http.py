@@ -17,24 +17,22 @@ Does not: retry, verify cells, signatures or certificates.
 from __future__ import annotations
 
 import asyncio
-import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import httpx
-import numpy as np
 from httpx_aiohttp import AiohttpTransport
 
 from da.errors import DaError, PeerMisbehaved, PeerRejected, PeerUnreachable
-from da.protocol import strict_json
 from da.protocol.attestation import ATTESTATION_BYTES
-from da.protocol.errors import ProtocolError
-from da.protocol.header import Header
-from da.protocol.payload_list import PayloadEntry, PayloadList
+from da.protocol.fields import parse_object
 from da.protocol.push import RECORD_BYTES
 from da.store.errors import StoreError
-from da.transport.port import BatchPage, RemoteBatch
-from kzg.constants import BYTES_PER_COMMITMENT
+from da.wire import errors as wire_errors
+from da.wire.batches import Page, decode_page, page_bytes_max
+from da.wire.cells import NOT_HELD, CellAnswer, answer_bytes_max, decode_answer, encode_query
+from da.wire.errors import ERROR_BYTES_MAX, InvalidDocument
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -44,10 +42,7 @@ if TYPE_CHECKING:
     from da.protocol.committee import Member
 
 _OCTETS = {"content-type": "application/octet-stream"}
-_ERROR_BYTES_MAX = 64 * 1024
 _INFO_BYTES_MAX = 2**20  # the heights of as many dispersers as a committee has members
-_PAGE_BYTES_MAX = 16 * 2**20
-_PRESENT, _NOT_HELD, _CORRUPT = 0, 1, 2
 _NOT_HELD_ERRORS = ("ColumnNotHeld", "NotFound", "Expired", "NotReconstructable")
 
 
@@ -121,19 +116,20 @@ class HttpTransport:
         """See PeerTransport."""
         path = f"/v1/batches/0x{header_hash.hex()}/certificate"
         await self._call(
-            member, "PUT", path, timeout_s, _ERROR_BYTES_MAX, headers=_OCTETS, content=certificate
+            member, "PUT", path, timeout_s, ERROR_BYTES_MAX, headers=_OCTETS, content=certificate
         )
 
     async def get_batches(
         self, member: Member, disperser_id: bytes, from_height: int, limit: int, timeout_s: float
-    ) -> BatchPage:
+    ) -> Page:
         """See PeerTransport."""
         path = f"/v1/batches?from={from_height}&limit={limit}&disperser=0x{disperser_id.hex()}"
-        answer = await self._call(member, "GET", path, timeout_s, _PAGE_BYTES_MAX)
+        answer = await self._call(member, "GET", path, timeout_s, page_bytes_max(limit))
+        read = partial(decode_page, from_height=from_height, limit=limit, disperser_id=disperser_id)
         try:
-            return await asyncio.to_thread(decode_page, answer)
-        except (ProtocolError, KeyError, TypeError, ValueError) as error:
-            raise PeerMisbehaved(member.name, f"a page of batches that cannot be read: {error!r}") from error
+            return await asyncio.to_thread(read, answer)
+        except InvalidDocument as error:
+            raise PeerMisbehaved(member.name, f"invalid page of batches: {error}") from error
 
     async def get_column(
         self, member: Member, header_hash: bytes, column: int, rows: int, timeout_s: float
@@ -152,7 +148,7 @@ class HttpTransport:
 
     async def get_records(
         self, member: Member, header_hash: bytes, pairs: Sequence[tuple[int, int]], timeout_s: float
-    ) -> list[bytes | None]:
+    ) -> list[CellAnswer]:
         """See PeerTransport."""
         path = f"/v1/batches/0x{header_hash.hex()}/cells"
         try:
@@ -161,26 +157,26 @@ class HttpTransport:
                 "POST",
                 path,
                 timeout_s,
-                len(pairs) * (1 + RECORD_BYTES),
+                answer_bytes_max(len(pairs)),
                 headers={"content-type": "application/json"},
-                content=json.dumps({"cells": [list(pair) for pair in pairs]}).encode(),
+                content=encode_query(pairs),
             )
         except PeerRejected as error:
             if error.error in _NOT_HELD_ERRORS:
-                return [None] * len(pairs)
+                return [NOT_HELD] * len(pairs)
             raise
-        records = decode_records(answer, len(pairs))
-        if records is None:
-            raise PeerMisbehaved(member.name, f"an answer about {len(pairs)} cells that cannot be read")
-        return records
+        try:
+            return decode_answer(answer, len(pairs))
+        except InvalidDocument as error:
+            raise PeerMisbehaved(member.name, f"invalid answer about {len(pairs)} cells: {error}") from error
 
     async def get_time(self, member: Member, timeout_s: float) -> int:
         """See PeerTransport."""
         answer = await self._call(member, "GET", "/v1/node", timeout_s, _INFO_BYTES_MAX)
         try:
-            return _unix_ms(strict_json.loads(answer, max_bytes=_INFO_BYTES_MAX)["time_ms"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise PeerMisbehaved(member.name, f"an answer that tells no time: {error!r}") from error
+            return parse_object(answer, _INFO_BYTES_MAX, InvalidDocument).take("time_ms", _unix_ms)
+        except InvalidDocument as error:
+            raise PeerMisbehaved(member.name, f"invalid node info: {error}") from error
 
     async def _call(
         self, member: Member, method: str, path: str, timeout_s: float, limit_bytes: int, **request: Any
@@ -195,7 +191,7 @@ class HttpTransport:
                 self._client.stream(method, member.url + path, **request) as response,
             ):
                 good = response.is_success
-                body = await _read(member, response, limit_bytes if good else _ERROR_BYTES_MAX)
+                body = await _read(member, response, limit_bytes if good else ERROR_BYTES_MAX)
         except TimeoutError:
             raise PeerUnreachable(member.name, f"no answer within {timeout_s:.0f} s") from None
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
@@ -217,78 +213,13 @@ async def _read(member: Member, response: httpx.Response, limit_bytes: int) -> b
 
 def _rejection(member: Member, status: int, body: bytes) -> PeerRejected | PeerMisbehaved:
     try:
-        answer = strict_json.loads(body, max_bytes=_ERROR_BYTES_MAX)
-        return PeerRejected(member.name, status, str(answer["error"]), dict(answer))
-    except (KeyError, TypeError, ValueError):
-        return PeerMisbehaved(member.name, f"status {status} without a typed error")
-
-
-def decode_records(answer: bytes, count: int) -> list[bytes | None] | None:
-    """Records of a cells answer: for each a status byte, and 2096 bytes where it is 0; None if malformed."""
-    records: list[bytes | None] = []
-    offset = 0
-    for _ in range(count):
-        if offset >= len(answer):
-            return None
-        status = answer[offset]
-        offset += 1
-        if status in (_NOT_HELD, _CORRUPT):
-            records.append(None)
-            continue
-        record = answer[offset : offset + RECORD_BYTES]
-        if status != _PRESENT or len(record) != RECORD_BYTES:
-            return None
-        records.append(record)
-        offset += RECORD_BYTES
-    return records if offset == len(answer) else None
-
-
-def decode_page(answer: bytes) -> BatchPage:
-    """A page of the log. Raises ProtocolError, KeyError, TypeError or ValueError for anything else."""
-    page = strict_json.loads(answer, max_bytes=_PAGE_BYTES_MAX)
-    following = page["next"]
-    if following is not None and not (isinstance(following, int) and 1 <= following < 2**64):
-        raise ValueError("next is no height")
-    live = [batch for batch in page["batches"] if batch["state"] == "live"]
-    return BatchPage(tuple(_decode_batch(batch) for batch in live), following)
-
-
-def _decode_batch(batch: dict[str, Any]) -> RemoteBatch:
-    commitments = b"".join(_bytes(text) for text in batch["commitments"])
-    entries = tuple(
-        PayloadEntry(
-            namespace=_bytes(entry["namespace"]),
-            payload_id=_bytes(entry["payload_id"]),
-            first_row=_integer(entry["first_row"]),
-            row_count=_integer(entry["row_count"]),
-            length=_integer(entry["length"]),
-        )
-        for entry in batch["payloads"]
-    )
-    certificate = batch["certificate"]
-    return RemoteBatch(
-        header=Header.decode(_bytes(batch["header_bytes"])),
-        disperser_signature=_bytes(batch["disperser_signature"]),
-        payload_list=PayloadList(entries),
-        commitments=np.frombuffer(commitments, dtype=np.uint8).reshape(-1, BYTES_PER_COMMITMENT),
-        certificate=None if certificate is None else _bytes(certificate),
-    )
-
-
-def _bytes(text: object) -> bytes:
-    if not isinstance(text, str) or not text.startswith("0x"):
-        raise ValueError("no 0x-hex")
-    return bytes.fromhex(text[2:])
-
-
-def _integer(value: object) -> int:
-    if type(value) is not int:
-        raise ValueError("no integer")
-    return value
+        answer = wire_errors.decode(body)
+    except InvalidDocument as error:
+        return PeerMisbehaved(member.name, f"status {status} without a typed error: {error}")
+    return PeerRejected(member.name, status, answer.error, answer.fields)
 
 
 def _unix_ms(value: object) -> int:
-    milliseconds = _integer(value)
-    if not 0 <= milliseconds < 2**63:
-        raise ValueError("no time")
-    return milliseconds
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError("is not a Unix time in milliseconds")
+    return value

@@ -6,35 +6,11 @@ Errors of every call: PeerUnreachable, PeerRejected (a typed answer), PeerMisbeh
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from da.protocol.committee import Member
-    from da.protocol.header import Header
-    from da.protocol.payload_list import PayloadList
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RemoteBatch:
-    """A batch as a peer tells it: decoded, nothing verified."""
-
-    header: Header
-    disperser_signature: bytes
-    payload_list: PayloadList
-    commitments: NDArray[np.uint8]
-    certificate: bytes | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BatchPage:
-    """Live batches of one page of a log, ascending; `next_height` continues it, None at its end."""
-
-    batches: tuple[RemoteBatch, ...]
-    next_height: int | None
+from da.protocol.committee import Member
+from da.wire.batches import Page
+from da.wire.cells import CellAnswer
 
 
 class PeerTransport(Protocol):
@@ -60,8 +36,8 @@ class PeerTransport(Protocol):
 
     async def get_batches(
         self, member: Member, disperser_id: bytes, from_height: int, limit: int, timeout_s: float
-    ) -> BatchPage:
-        """Certified batches of a disperser's log from a height on; expired ones are left out."""
+    ) -> Page:
+        """Certified batches of a disperser's log from a height on, in every state; nothing verified."""
         ...
 
     async def get_column(
@@ -72,8 +48,8 @@ class PeerTransport(Protocol):
 
     async def get_records(
         self, member: Member, header_hash: bytes, pairs: Sequence[tuple[int, int]], timeout_s: float
-    ) -> list[bytes | None]:
-        """Records of (row, column) pairs, in order; None where not held (or corrupt there)."""
+    ) -> list[CellAnswer]:
+        """What the member has at (row, column) pairs, in order; records are not verified."""
         ...
 
     async def get_time(self, member: Member, timeout_s: float) -> int:

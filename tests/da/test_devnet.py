@@ -15,15 +15,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from da.client import Batch, CellarClient, NodeUnreachable, NotKnown, NotNow
+from da.client import BatchDocument, CellarClient, NodeUnreachable, NotKnown, NotNow
 from da.console.output import CommandError
 from da.devnet import Devnet, DevnetError, files
-from da.devnet.adversary import Lies, bent, columns_of_text
+from da.devnet.adversary import Lies, columns_of_text, corrupted
 from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee
 from da.protocol.custody import columns_of
 from da.protocol.push import RECORD_BYTES
 from da.settings import load
+from da.wire.cells import CORRUPT, NOT_HELD, Record
 from erasure.constants import BYTES_PER_CELL
 from kzg.verification import find_invalid
 
@@ -125,15 +126,16 @@ def test_columns_that_are_none_are_refused(text: str) -> None:
         columns_of_text(text)
 
 
-def test_lies_are_told_about_their_columns_alone() -> None:
+def test_lies_are_about_their_columns_alone() -> None:
     lies = Lies(withheld=frozenset({1}), corrupted=frozenset({2}))
-    record = bytes(RECORD_BYTES)
-    assert lies.tell(0, record) == record
-    assert lies.tell(1, record) is None
-    told = lies.tell(2, record)
-    assert told == bent(record) != record
-    assert [i for i in range(RECORD_BYTES) if told[i] != record[i]] == [BYTES_PER_CELL - 1]
-    assert lies.tell(2, None) is None
+    honest = Record(bytes(RECORD_BYTES))
+    assert lies.answer(0, honest) == honest
+    assert lies.answer(1, honest) == NOT_HELD
+    changed = lies.answer(2, honest)
+    assert changed == Record(corrupted(honest.content)) != honest
+    assert [i for i, byte in enumerate(corrupted(honest.content)) if byte] == [BYTES_PER_CELL - 1]
+    assert lies.answer(2, NOT_HELD) == NOT_HELD
+    assert lies.answer(2, CORRUPT) == CORRUPT
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +154,7 @@ def client(net: Devnet) -> Iterator[CellarClient]:
         yield talking
 
 
-def certified(client: CellarClient, payload: bytes) -> Batch:
+def certified(client: CellarClient, payload: bytes) -> BatchDocument:
     """Post, wait, and give the batch."""
     info = client.post_and_wait("devnet-test", payload)
     assert info.header_hash is not None
@@ -214,28 +216,25 @@ def test_a_dishonest_node_withholds_and_corrupts_and_can_be_told(net: Devnet, cl
         with CellarClient(net.nodes[1].url, timeout_s=1.0) as liar:
             pairs = [(0, 3), (0, 5), (0, 9), (1, 5)]
             hidden, bad, good, bad_parity = liar.cells(ref, pairs)
-            assert hidden is None
-            assert good is not None
-            assert bad is not None
-            assert bad_parity is not None
-            records = [bad, good, bad_parity]
+            assert hidden == NOT_HELD
+            records = [answer.content for answer in (bad, good, bad_parity) if isinstance(answer, Record)]
             arrays = [np.frombuffer(record, np.uint8) for record in records]
             found = find_invalid(
                 None,
-                np.frombuffer(b"".join(batch.commitments), np.uint8).reshape(-1, 48),
+                batch.proposal.commitments,
                 np.array([0, 0, 1]),
                 np.array([5, 9, 5]),
                 np.ascontiguousarray([array[:BYTES_PER_CELL] for array in arrays]),
                 np.ascontiguousarray([array[BYTES_PER_CELL:] for array in arrays]),
             )
-            assert found == [0, 2], "the bent cells, and no other, do not verify"
+            assert found == [0, 2], "the corrupted cells, and no other, do not verify"
             with pytest.raises(NotNow):
-                liar.payload(batch.payloads[0].payload_id)
+                liar.payload(batch.payload_list.entries[0].payload_id)
             assert liar.batch(ref).certificate is not None
     finally:
         net.restart_node(1)
     with CellarClient(net.nodes[1].url) as honest:
-        assert None not in honest.cells(ref, [(0, 3), (0, 5)])
+        assert all(isinstance(answer, Record) for answer in honest.cells(ref, [(0, 3), (0, 5)]))
 
 
 @pytest.mark.process

@@ -114,7 +114,7 @@ def member_client(status):
     async def body():
         yield DEEP
     transport = httpx.MockTransport(lambda request: httpx.Response(status, content=body()))
-    return MemberClient(0, member, transport, batch_bytes_max=2**20)
+    return MemberClient(0, member, transport)
 """
 )
 LOG = """
@@ -171,7 +171,7 @@ ATTACKS = {
         "StateError",
     ),
     "cells asked for": (
-        "from da.api import batches\nasync def attack(): batches._pairs(bytearray(DEEP), 2**20, 9)",
+        "from da.api import batches\nasync def attack(): batches._pairs(DEEP, 2**16)",
         "InvalidParameter",
     ),
     "a committee file": (

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import random
 import socket
 import threading
@@ -30,13 +29,16 @@ from da import bls
 from da.protocol.attestation import Attestation
 from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee, Member
-from da.protocol.custody import columns_of
+from da.protocol.custody import COLUMNS, columns_of
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
 from da.protocol.payload import payload_id
 from da.protocol.payload_list import PayloadEntry, PayloadList
 from da.protocol.proposal import sign_header
+from da.wire import batches, cells, errors, payloads
+from da.wire.payloads import PayloadInfo
 from erasure.columns import parity_cells
+from erasure.constants import MAX_ROWS
 from erasure.packing import capacity, pack, rows_for
 from kzg import CkzgEngine
 from kzg.engine import Engine
@@ -51,7 +53,6 @@ MEMBERS = 6
 CHAIN_ID = 77
 NOW_MS = 1_900_000_000_000
 NAMESPACE = b"rollup-a".ljust(32, b"\0")
-RECORD_BYTES = 2096
 
 
 def run(work: Awaitable[T]) -> T:
@@ -97,32 +98,21 @@ class Batch:
     certificate: bytes | None
     payload_list: PayloadList
     matrix: Matrix
-    state: str = "live"
+    state: batches.State = "live"
 
     def document(self) -> dict[str, Any]:
         """The JSON of /v1/batches/{b}."""
-        live = self.state == "live"
-        return {
-            "header_hash": "0x" + self.header.hash.hex(),
-            "header": {"height": self.header.height},
-            "header_bytes": "0x" + self.header.encode().hex(),
-            "disperser_signature": "0x" + (self.disperser_signature.hex() if live else ""),
-            "certificate": "0x" + self.certificate.hex() if self.certificate else None,
-            "commitments": ["0x" + row.tobytes().hex() for row in self.matrix.commitments] if live else [],
-            "payloads": [
-                {
-                    "namespace": "0x" + entry.namespace.hex(),
-                    "namespace_label": "rollup-a",
-                    "payload_id": "0x" + entry.payload_id.hex(),
-                    "first_row": entry.first_row,
-                    "row_count": entry.row_count,
-                    "length": entry.length,
-                }
-                for entry in self.payload_list.entries
-            ],
-            "columns": [],
-            "state": self.state,
+        live: dict[str, Any] = {
+            "disperser_signature": self.disperser_signature,
+            "commitments": self.matrix.commitments,
         }
+        return batches.encode(
+            self.state,
+            self.header,
+            self.payload_list,
+            certificate=self.certificate,
+            **live if self.state == "live" else {},
+        )
 
 
 class FakeMember:
@@ -165,7 +155,7 @@ class FakeMember:
             return answer
         start, limit = int(request.query_params["from"]), int(request.query_params["limit"])
         shown = [each for each in self.batches if each.header.height >= start and each.certificate][:limit]
-        return JSONResponse({"batches": [each.document() for each in shown], "next": None})
+        return JSONResponse(page_document(shown))
 
     async def _batch(self, request: Request) -> Response:
         answer = await self._intercepted(request)
@@ -178,25 +168,27 @@ class FakeMember:
         answer = await self._intercepted(request)
         if answer:
             return answer
+        wanted = bytes.fromhex(request.path_params["id"][2:])
         for batch in self.batches:
-            if batch.payload_list.index_of(bytes.fromhex(request.path_params["id"][2:])) is not None:
-                return JSONResponse({"status": "certified", "header_hash": "0x" + batch.header.hash.hex()})
+            if batch.payload_list.index_of(wanted) is not None:
+                return JSONResponse(status_document(wanted, batch.header.hash))
         return not_found()
 
     async def _cells(self, request: Request) -> Response:
-        query = json.loads(await request.body())
-        self.asked += [tuple(cell) for cell in query["cells"]]
+        pairs = cells.decode_query(await request.body(), 2 * MAX_ROWS * COLUMNS)
+        self.asked += pairs
         answer = await self._intercepted(request)
         if answer:
             return answer
         batch = self._find(request.path_params["b"])
         if batch is None:
             return not_found()
-        body = b""
-        for row, column in query["cells"]:
-            held = column in self.columns and not self.withheld((row, column))
-            body += b"\0" + self.record(batch, (row, column)) if held else b"\1"
-        return Response(body, media_type="application/octet-stream")
+        held = (pair[1] in self.columns and not self.withheld(pair) for pair in pairs)
+        served = [
+            cells.Record(self.record(batch, pair)) if each else cells.NOT_HELD
+            for pair, each in zip(pairs, held, strict=True)
+        ]
+        return Response(cells.encode_answer(served), media_type="application/octet-stream")
 
     def _find(self, reference: str) -> Batch | None:
         for batch in self.batches:
@@ -205,9 +197,32 @@ class FakeMember:
         return None
 
 
+def page_document(shown: Sequence[Batch]) -> dict[str, Any]:
+    """The JSON of /v1/batches, at the end of the log."""
+    return batches.encode_page([each.document() for each in shown], None)
+
+
+def status_document(payload_id: bytes, header_hash: bytes | None) -> dict[str, Any]:
+    """The JSON of a payload's status; without a batch it is queued."""
+    status = "queued" if header_hash is None else "certified"
+    return payloads.encode(PayloadInfo(payload_id, NAMESPACE, status, 1, 1, header_hash=header_hash))
+
+
+def lost_by(members: Sequence[FakeMember], batch: Batch) -> None:
+    """These members have lost the batch: they list it, and do not serve it."""
+    missing = replace(batch, state="missing")
+    for member in members:
+        member.batches = [missing if each is batch else each for each in member.batches]
+
+
+def refusal(status: int, error: str) -> Response:
+    """A member's own error."""
+    return JSONResponse(errors.encode(error, "because", {}), status_code=status)
+
+
 def not_found() -> Response:
     """A member's own 404."""
-    return JSONResponse({"error": "NotFound", "message": "unknown"}, status_code=404)
+    return refusal(404, "NotFound")
 
 
 async def until_disconnected(request: Request) -> None:
@@ -292,9 +307,7 @@ class World:
             await asyncio.sleep(0)
 
         chosen = LightClientSettings(state_dir=state, **settings)
-        async with Members(
-            self.committee, batch_bytes_max=chosen.batch_bytes_max, transport=self.transport
-        ) as members:
+        async with Members(self.committee, transport=self.transport) as members:
             with HeaderLog(state) as log, CkzgEngine(workers=1, precompute=0) as engine:
                 yield LightClient(
                     self.committee,

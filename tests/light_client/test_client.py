@@ -11,10 +11,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from da.protocol.custody import holders_of
+from da.protocol.push import RECORD_BYTES
 from light_client import Fault, NoBatchYet, Report, Status
 from sampling import Verdict, confidence_of, samples_needed
 
-from .conftest import NOW_MS, RECORD_BYTES, Batch, World, not_found, run, until_disconnected
+from .conftest import (
+    NOW_MS,
+    Batch,
+    World,
+    lost_by,
+    not_found,
+    refusal,
+    run,
+    status_document,
+    until_disconnected,
+)
 
 SAMPLES = samples_needed(2, 0.9999)
 
@@ -192,7 +203,7 @@ def test_server_errors_are_silence_not_refusal(world: World, tmp_path: Path) -> 
     world.chain(1)
 
     async def broken(request: Request) -> Response | None:
-        return JSONResponse({"error": "Overloaded"}, status_code=503) if request.method == "POST" else None
+        return refusal(503, "Overloaded") if request.method == "POST" else None
 
     for member in world.members:
         member.intercept = broken
@@ -252,7 +263,7 @@ def test_expired_is_a_refusal_within_the_retention_and_none_after(world: World, 
     (batch,) = world.chain(1)
 
     async def gone(request: Request) -> Response | None:
-        return JSONResponse({"error": "Expired"}, status_code=410) if request.method == "POST" else None
+        return refusal(410, "Expired") if request.method == "POST" else None
 
     for member in world.members:
         member.intercept = gone
@@ -445,7 +456,7 @@ def test_a_member_that_points_a_payload_to_a_wrong_batch_is_a_liar(world: World,
 
     async def wrong(request: Request) -> Response | None:
         if request.url.path.endswith("/status"):
-            return JSONResponse({"status": "certified", "header_hash": "0x" + batch.header.hash.hex()})
+            return JSONResponse(status_document(bytes(32), batch.header.hash))
         return None
 
     for member in world.members:
@@ -464,6 +475,43 @@ def test_latest_is_the_highest_that_anybody_proves(world: World, tmp_path: Path)
     assert report.batch.height == 12
     # Galloping and bisection, not one request a height.
     assert len([path for path in world.members[5].paths if path == "/v1/batches"]) <= 9
+
+
+@pytest.mark.parametrize("reference", ["1", "hash", "payload", "latest"])
+def test_a_member_that_lost_a_batch_is_not_accused_and_others_are_asked(
+    world: World, tmp_path: Path, reference: str
+) -> None:
+    (batch,) = world.chain(1)
+    lost_by(world.members[:5], batch)
+    named = {"hash": batch.header.hash, "payload": batch.payload_list.entries[0].payload_id}
+    reference = f"0x{named[reference].hex()}" if reference in named else reference
+    report = _sample(world, tmp_path, reference, head_members=1)
+    assert report.verdict is Verdict.AVAILABLE
+    assert report.batch is not None
+    assert report.batch.header_hash == "0x" + batch.header.hash.hex()
+    assert report.accusations == ()
+
+
+@pytest.mark.parametrize("reference", ["1", "latest"])
+def test_a_batch_that_every_member_lost_is_undecided(world: World, tmp_path: Path, reference: str) -> None:
+    (batch,) = world.chain(1)
+    lost_by(world.members, batch)
+    report = _sample(world, tmp_path, reference)
+    assert (report.verdict, report.status) == (Verdict.UNDECIDED, Status.UNDECIDED)
+    assert "6 had lost it for now" in report.reason
+    assert report.accusations == ()
+    assert {silence.member for silence in report.silences} == {m.name for m in world.committee.members}
+
+
+def test_latest_falls_back_to_a_batch_that_is_served(world: World, tmp_path: Path) -> None:
+    """All that have the newest lost it: the newest of the others is better than none."""
+    batches = world.chain(2)
+    lost_by(world.members, batches[1])
+    world.members[0].batches = batches[:1]
+    report = _sample(world, tmp_path, "latest", head_members=6)
+    assert report.batch is not None
+    assert report.batch.height == 1
+    assert report.accusations == ()
 
 
 def test_latest_of_an_empty_log_is_no_verdict(world: World, tmp_path: Path) -> None:

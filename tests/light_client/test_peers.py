@@ -6,29 +6,28 @@ import asyncio
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
+from da.protocol.push import RECORD_BYTES
+from da.wire.batches import BATCH_BYTES_MAX
+from da.wire.errors import encode_bytes
 from light_client import PeerError, PeerExpired, PeerMisbehaved, PeerUnknown, PeerUnreachable
 from light_client.peers import MemberClient, Members, aiohttp_transports
 from sampling import Answer, Coordinates
 
-from .conftest import RECORD_BYTES, World, make_committee, run
+from .conftest import World, make_committee, page_document, run, status_document
 
 CELLS = (Coordinates(0, 1), Coordinates(3, 127))
 HASH = b"\5" * 32
 
 
-def _client(handler: Callable[[httpx.Request], httpx.Response], **options: Any) -> MemberClient:
+def _client(handler: Callable[[httpx.Request], httpx.Response]) -> MemberClient:
     committee, _ = make_committee(["http://a.test/base"])
-    return MemberClient(
-        0,
-        committee.members[0],
-        httpx.MockTransport(handler),
-        batch_bytes_max=options.get("batch_bytes_max", 4096),
-    )
+    return MemberClient(0, committee.members[0], httpx.MockTransport(handler))
 
 
 def _answer(status: int, content: bytes = b"", headers: Any = None) -> httpx.Response:
@@ -51,7 +50,7 @@ def test_cells_are_read_in_order() -> None:
     assert _cells(answer) == [record, Answer.NOT_HELD]
     (request,) = seen
     assert request.url == f"http://a.test/base/v1/batches/0x{HASH.hex()}/cells"
-    assert request.content == b'{"cells": [[0, 1], [3, 127]]}'
+    assert request.content == b'{"cells":[[0,1],[3,127]]}'
     assert request.headers["accept-encoding"] == "identity"
     assert "cookie" not in request.headers
     assert _cells(lambda request: _answer(200, b"\2\1")) == [Answer.CORRUPT, Answer.NOT_HELD]
@@ -60,19 +59,19 @@ def test_cells_are_read_in_order() -> None:
 @pytest.mark.parametrize(
     ("status", "content", "expected"),
     [
-        (404, b'{"error": "NotFound"}', PeerUnknown),
+        (404, encode_bytes("NotFound", "because"), PeerUnknown),
         (404, b"not found", PeerUnreachable),
         (404, b'{"detail": "Not Found"}', PeerUnreachable),
-        (410, b'{"error": "Expired"}', PeerExpired),
+        (410, encode_bytes("Expired", "because"), PeerExpired),
         (410, b"", PeerUnreachable),
         (200, b"\0", PeerMisbehaved),
         (200, b"\1\1\1", PeerMisbehaved),
         (201, b"\1\1", PeerUnreachable),
         (302, b"", PeerUnreachable),
-        (400, b'{"error": "InvalidParameter"}', PeerUnreachable),
+        (400, encode_bytes("InvalidParameter", "because"), PeerUnreachable),
         (429, b"", PeerUnreachable),
         (500, b"x" * 100_000, PeerUnreachable),
-        (503, b'{"error": "Overloaded"}', PeerUnreachable),
+        (503, encode_bytes("Overloaded", "because"), PeerUnreachable),
     ],
 )
 def test_each_status_has_one_meaning(status: int, content: bytes, expected: type[PeerError]) -> None:
@@ -112,62 +111,33 @@ def test_a_compressed_answer_is_not_unpacked() -> None:
 
 
 def test_a_batch_longer_than_the_limit_is_misbehaviour_with_a_bounded_copy() -> None:
-    client = _client(lambda request: _answer(200, b" " * 100_000), batch_bytes_max=1000)
-    with pytest.raises(PeerMisbehaved, match="longer than 1000 bytes") as caught:
+    client = _client(lambda request: _answer(200, b" " * 1_000_000))
+    with pytest.raises(PeerMisbehaved, match=f"longer than {BATCH_BYTES_MAX} bytes") as caught:
         run(client.batch("1", None, 5.0))
-    assert len(caught.value.sent) == 1000
+    assert len(caught.value.sent) == BATCH_BYTES_MAX
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        b"[]",
-        b"{}",
-        b'{"batches": {}}',
-        b'{"batches": [1]}',
-        b'{"batches": [null, null, null]}',
-    ],
-)
-def test_a_page_that_is_none_is_misbehaviour(page: bytes) -> None:
-    client = _client(lambda request: _answer(200, page))
-    with pytest.raises(PeerMisbehaved):
-        run(client.batches(1, 2, HASH, 5.0))
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_page_is_what_the_member_has_in_every_state(world: World, count: int) -> None:
+    first, second = world.chain(2)
+    shown = [replace(first, state="missing"), second][:count]
+    client = _client(lambda request: _answer(200, json.dumps(page_document(shown)).encode()))
+    found = run(client.batches(1, 2, world.disperser.id, 5.0))
+    assert [(each.header, each.state) for each in found] == [(each.header, each.state) for each in shown]
 
 
-def test_pages_are_ascending_from_the_height_and_of_the_right_log(world: World) -> None:
-    batches = world.chain(3)
-
-    def serving(*chosen: int) -> MemberClient:
-        documents = [batches[index].document() for index in chosen]
-        return _client(
-            lambda request: _answer(200, json.dumps({"batches": documents}).encode()), batch_bytes_max=10_000
-        )
-
-    log = world.disperser.id
-    assert len(run(serving(0, 1).batches(1, 2, log, 5.0))) == 2
-    assert run(serving().batches(9, 2, log, 5.0)) == []
-    for client, start, disperser in (
-        (serving(1, 0), 1, log),
-        (serving(0, 0), 1, log),
-        (serving(0, 1), 2, log),
-        (serving(0, 1, 2), 1, log),
-        (serving(0), 1, HASH),
-    ):
+def test_a_page_is_of_the_log_that_was_asked_for(world: World) -> None:
+    (batch,) = world.chain(1)
+    client = _client(lambda request: _answer(200, json.dumps(page_document([batch])).encode()))
+    for start, disperser in ((2, world.disperser.id), (1, HASH)):
         with pytest.raises(PeerMisbehaved):
             run(client.batches(start, 2, disperser, 5.0))
 
 
-@pytest.mark.parametrize("body", [b"[]", b'{"header_hash": 5}', b'{"header_hash": "0x00"}', b"x"])
-def test_a_payload_status_that_is_none_is_misbehaviour(body: bytes) -> None:
-    with pytest.raises(PeerMisbehaved):
-        run(_client(lambda request: _answer(200, body)).batch_of_payload(HASH, 5.0))
-
-
-def test_a_payload_status_names_its_batch_or_none() -> None:
-    found = b'{"header_hash": "0x' + HASH.hex().encode() + b'"}'
-    assert run(_client(lambda r: _answer(200, found)).batch_of_payload(HASH, 5.0)) == HASH
-    queued = b'{"header_hash": null, "status": "queued"}'
-    assert run(_client(lambda r: _answer(200, queued)).batch_of_payload(HASH, 5.0)) is None
+@pytest.mark.parametrize("header_hash", [HASH, None])
+def test_a_payload_status_names_its_batch_or_none(header_hash: bytes | None) -> None:
+    found = json.dumps(status_document(HASH, header_hash)).encode()
+    assert run(_client(lambda request: _answer(200, found)).batch_of_payload(HASH, 5.0)) == header_hash
 
 
 # --- real sockets ----------------------------------------------------------------------------------------
@@ -190,7 +160,7 @@ async def _against(
     port = server.sockets[0].getsockname()[1]
     committee, _ = make_committee([f"http://127.0.0.1:{port}"])
     try:
-        async with Members(committee, batch_bytes_max=1000, transport=aiohttp_transports()) as members:
+        async with Members(committee, transport=aiohttp_transports()) as members:
             return await members[0].cells(HASH, CELLS, timeout_s)
     finally:
         server.close()
@@ -243,7 +213,7 @@ def test_a_closed_port_is_unreachable() -> None:
     committee, _ = make_committee(["http://127.0.0.1:1"])
 
     async def ask() -> None:
-        async with Members(committee, batch_bytes_max=1000) as members:
+        async with Members(committee) as members:
             await members[0].cells(HASH, CELLS, 5.0)
 
     with pytest.raises(PeerUnreachable):

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from light_client import Fault, HeaderLog, RoundReport, UnknownDisperser, Watcher
 from sampling import Verdict
 
-from .conftest import NOW_MS, World, build_world, run
+from .conftest import NOW_MS, World, build_world, lost_by, page_document, run
 
 
 def _look(
@@ -65,6 +65,16 @@ def test_headers_of_expired_batches_keep_the_chain_whole(world: World, tmp_path:
     assert seen.accusations == ()
 
 
+def test_members_that_lost_batches_are_not_accused_and_their_pages_kept(world: World, tmp_path: Path) -> None:
+    batches = world.chain(4)
+    lost_by(world.members[:5], batches[1])
+    lost_by(world.members[1:], batches[2])
+    (seen,) = _look(world, tmp_path, watch={"from_height": 1}, head_members=6)
+    assert _heights(seen) == [1, 2, 3, 4]
+    assert seen.accusations == ()
+    assert [report.verdict for report in seen.reports] == [Verdict.AVAILABLE] * 4
+
+
 def test_a_member_that_lags_behind_holds_nobody_up(world: World, tmp_path: Path) -> None:
     batches = world.chain(6)
     for member in world.members[:5]:
@@ -103,7 +113,7 @@ def test_a_second_header_with_the_dispersers_signature_alone_is_evidence(
     fork = world.make_batch(first.header, signers=(), timestamp_ms=NOW_MS)
 
     async def page(request: Request) -> Response | None:
-        return JSONResponse({"batches": [fork.document()]}) if request.url.path == "/v1/batches" else None
+        return JSONResponse(page_document([fork])) if request.url.path == "/v1/batches" else None
 
     world.members[0].intercept = page
     (seen,) = _look(world, tmp_path, head_members=6)
@@ -128,7 +138,10 @@ def _unsigned(document: dict[str, Any]) -> dict[str, Any]:
 
 def _forged(document: dict[str, Any]) -> dict[str, Any]:
     signature = "c0" + "00" * 95
-    return document | {"certificate": document["certificate"][:-192] + signature, "disperser_signature": "0x"}
+    return document | {
+        "certificate": document["certificate"][:-192] + signature,
+        "disperser_signature": "0x" + signature,
+    }
 
 
 @pytest.mark.parametrize("change", [_unsigned, _forged])
@@ -142,7 +155,7 @@ def test_batches_that_do_not_verify_are_held_against_their_sender(
 
     async def page(request: Request) -> Response | None:
         if request.url.path == "/v1/batches":
-            return JSONResponse({"batches": [change(second.document())]})
+            return JSONResponse({"batches": [change(second.document())], "next": None})
         return None
 
     world.members[2].intercept = page

@@ -13,6 +13,7 @@ import pytest
 from da.errors import NotCertified, NotFound, NotReconstructable, PeerUnreachable
 from da.node import Status
 from da.protocol.certificate import Certificate
+from da.wire.cells import Record
 from kzg.engine import Engine
 from tests.simulation.virtual_time import run
 from tests.simulation.world import NAMESPACE, LocalTransport, PowerCut, World
@@ -87,13 +88,17 @@ def test_lying_members_are_named_and_passed_over(tmp_path: Path, engine: Engine)
         async with World(tmp_path, engine, members=6, **LIMITS) as world:
             await world.start()
 
+            def bent(record: Record) -> Record:
+                content = record.content
+                return Record(content[:5] + bytes([content[5] ^ 1]) + content[6:])
+
             def lie(method: str, answer: Any) -> Any:
                 if method == "push":
                     return answer[:-1] + bytes([answer[-1] ^ 1])
                 if method == "get_column" and answer:
                     return answer[:5] + bytes([answer[5] ^ 1]) + answer[6:]
                 if method == "get_records":
-                    return [record and record[:5] + bytes([record[5] ^ 1]) + record[6:] for record in answer]
+                    return [bent(each) if isinstance(each, Record) else each for each in answer]
                 return answer
 
             world.seats[1].link.tamper = lie

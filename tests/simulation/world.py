@@ -7,6 +7,7 @@ cut (a node is dropped at a chosen call to its store or outbox, its directories 
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from da import bls
+from da.api.schemas import batch_document
 from da.disperser.outbox import Outbox
 from da.errors import DaError, PeerMisbehaved, PeerRejected, PeerUnreachable
 from da.node import Node, NodeConfig
@@ -23,9 +25,10 @@ from da.protocol.committee import Committee, Member
 from da.protocol.errors import ProtocolError
 from da.protocol.push import ColumnPush
 from da.store import EmbeddedStore
-from da.store.base import BatchRecord
 from da.store.filesystem import Filesystem
-from da.transport.port import BatchPage, RemoteBatch
+from da.wire import batches as wire_batches
+from da.wire.batches import Page
+from da.wire.cells import NOT_HELD, CellAnswer, decode_answer, encode_answer
 from kzg.engine import Engine
 from tests.da.support import nested
 
@@ -49,7 +52,7 @@ class Link:
 
 
 class LocalNetwork:
-    """Calls between nodes of this process, as bytes where HTTP would carry bytes."""
+    """Calls between nodes of this process; what HTTP carries is encoded and decoded by da.wire here too."""
 
     def __init__(self, rng: random.Random) -> None:
         self.nodes: dict[bytes, Node] = {}
@@ -136,11 +139,14 @@ class LocalTransport:
 
     async def get_batches(
         self, member: Member, disperser_id: bytes, from_height: int, limit: int, timeout_s: float
-    ) -> BatchPage:
-        async def work(node: Node) -> BatchPage:
+    ) -> Page:
+        async def work(node: Node) -> Page:
             records = await node.batches(from_height, limit, disperser_id)
             following = records[-1].header.height + 1 if len(records) == limit else None
-            return BatchPage(tuple(remote(record) for record in records if record.state == "live"), following)
+            page = wire_batches.encode_page([batch_document(record) for record in records], following)
+            return wire_batches.decode_page(
+                json.dumps(page).encode(), from_height=from_height, limit=limit, disperser_id=disperser_id
+            )
 
         return await self.network.call(self.caller, member, "get_batches", timeout_s, work)
 
@@ -156,14 +162,15 @@ class LocalTransport:
 
     async def get_records(
         self, member: Member, header_hash: bytes, pairs: Sequence[tuple[int, int]], timeout_s: float
-    ) -> list[bytes | None]:
+    ) -> list[CellAnswer]:
+        async def work(node: Node) -> list[CellAnswer]:
+            body = encode_answer(await node.records(header_hash, pairs))
+            return decode_answer(body, len(pairs))
+
         try:
-            found = await self.network.call(
-                self.caller, member, "get_records", timeout_s, lambda node: node.records(header_hash, pairs)
-            )
+            return await self.network.call(self.caller, member, "get_records", timeout_s, work)
         except PeerRejected:
-            return [None] * len(pairs)
-        return [record or None for record in found]
+            return [NOT_HELD] * len(pairs)
 
     async def get_time(self, member: Member, timeout_s: float) -> int:
         async def work(node: Node) -> object:
@@ -176,17 +183,6 @@ class LocalTransport:
 
     async def aclose(self) -> None:
         return None
-
-
-def remote(record: BatchRecord) -> RemoteBatch:
-    """A record as a peer tells it."""
-    return RemoteBatch(
-        record.header,
-        record.disperser_signature,
-        record.payload_list,
-        record.commitments,
-        record.certificate,
-    )
 
 
 class Watched:

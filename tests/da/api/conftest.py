@@ -38,6 +38,7 @@ from da.protocol.push import RECORD_BYTES, ColumnPush
 from da.runtime.metrics import NodeMetrics
 from da.settings import Settings
 from da.store.base import BatchRecord
+from da.wire.cells import NOT_HELD, CellAnswer, Record
 from kzg.openings import Opening
 from tests.da.support import nested
 
@@ -105,7 +106,7 @@ class FakeNode:
     attested: dict[bytes, Attestation] = field(default_factory=dict)
     certificates: list[tuple[bytes, bytes]] = field(default_factory=list)
     log: list[BatchRecord] = field(default_factory=list)
-    cells: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    cells: dict[tuple[int, int], CellAnswer] = field(default_factory=dict)
     payloads: dict[bytes, bytes] = field(default_factory=dict)
     status: Status = Status.CERTIFIED
     readiness: Readiness = field(default_factory=lambda: Readiness(True))
@@ -195,9 +196,9 @@ class FakeNode:
             if record.header.height >= from_height:
                 yield record
 
-    async def records(self, header_hash: bytes, pairs: Sequence[tuple[int, int]]) -> list[bytes | None]:
+    async def records(self, header_hash: bytes, pairs: Sequence[tuple[int, int]]) -> list[CellAnswer]:
         self._ask("records", header_hash, pairs)
-        return [self.cells.get(pair) for pair in pairs]
+        return [self.cells.get(pair, NOT_HELD) for pair in pairs]
 
     async def column(self, header_hash: bytes, column: int) -> bytes:
         self._ask("column", header_hash, column)
@@ -270,7 +271,7 @@ def node(committee: Committee) -> FakeNode:
     """A fake node, the first member, with a log of three batches."""
     fake = FakeNode(committee, committee.dispersers[0].id)
     fake.log = [make_record(committee, height) for height in (1, 2, 3)]
-    fake.cells[0, 0] = b"\x07" * RECORD_BYTES
+    fake.cells[0, 0] = Record(b"\x07" * RECORD_BYTES)
     fake.payloads[bytes(32)] = b"abc"
     return fake
 

@@ -11,6 +11,7 @@ import pytest
 from da.errors import NotFound
 from da.protocol.header import Header
 from da.protocol.push import RECORD_BYTES
+from da.wire.cells import CORRUPT, Record
 
 pytestmark = pytest.mark.anyio
 
@@ -166,7 +167,7 @@ async def test_a_cell_not_held_is_told_apart_from_a_damaged_one(
 ) -> None:
     absent = await client.get(f"/v1/batches/{first}/cells/0/5")
     assert (absent.status_code, absent.json()["error"], absent.json()["column"]) == (404, "ColumnNotHeld", 5)
-    node.cells[0, 5] = b""
+    node.cells[0, 5] = CORRUPT
     damaged = await client.get(f"/v1/batches/{first}/cells/0/5")
     assert (damaged.status_code, damaged.json()["error"]) == (503, "NotReconstructable")
 
@@ -180,8 +181,8 @@ async def test_a_bad_place_is_refused(client: httpx.AsyncClient, first: str, pla
 
 
 async def test_many_cells_come_in_the_order_asked_for(node, client: httpx.AsyncClient, first: str) -> None:
-    node.cells[1, 2] = b"\x09" * RECORD_BYTES
-    node.cells[0, 9] = b""
+    node.cells[1, 2] = Record(b"\x09" * RECORD_BYTES)
+    node.cells[0, 9] = CORRUPT
     answer = await client.post(
         f"/v1/batches/{first}/cells", json={"cells": [[1, 2], [0, 3], [0, 0], [0, 9], [1, 2]]}
     )

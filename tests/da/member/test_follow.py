@@ -12,7 +12,7 @@ import pytest
 
 from da.errors import NotFound, NotReconstructable
 from da.protocol.certificate import Certificate
-from da.transport.port import BatchPage
+from da.wire.batches import Page
 from kzg.engine import Engine
 from tests.simulation.virtual_time import run
 from tests.simulation.world import World
@@ -46,8 +46,15 @@ def test_a_log_is_learnt_in_pages_from_peers_when_the_disperser_is_gone(
     run(main())
 
 
-def forged(page: BatchPage, **changes: Any) -> BatchPage:
-    return BatchPage(tuple(replace(batch, **changes) for batch in page.batches), page.next_height)
+def forged(page: Page, **changes: Any) -> Page:
+    """The page with fields of its batches, or of their proposals, changed."""
+
+    def changed(batch: Any) -> Any:
+        certificate = {name: value for name, value in changes.items() if name == "certificate"}
+        proposal = {name: value for name, value in changes.items() if name != "certificate"}
+        return replace(batch, proposal=replace(batch.proposal, **proposal), **certificate)
+
+    return Page(tuple(changed(batch) for batch in page.batches), page.next_height)
 
 
 @pytest.mark.parametrize("lie", ["certificate", "no certificate", "signature", "commitments", "endless"])
@@ -58,14 +65,16 @@ def test_a_peer_that_forges_a_log_is_not_believed(tmp_path: Path, engine: Engine
         batch = page.batches[0]
         if lie == "certificate":
             assert batch.certificate is not None
-            return forged(page, certificate=batch.certificate[:-1] + bytes([batch.certificate[-1] ^ 1]))
+            signature = batch.certificate.signature
+            wrong = signature[:-1] + bytes([signature[-1] ^ 1])
+            return forged(page, certificate=replace(batch.certificate, signature=wrong))
         if lie == "no certificate":
             return forged(page, certificate=None)
         if lie == "signature":
             return forged(page, disperser_signature=bytes(96))
         if lie == "commitments":
-            return forged(page, commitments=batch.commitments ^ 1)
-        return BatchPage((), 1)
+            return forged(page, commitments=batch.proposal.commitments ^ 1)
+        return Page((), 1)
 
     async def main() -> None:
         async with World(tmp_path, engine, members=4, **LIMITS) as world:
@@ -120,7 +129,7 @@ def test_a_disperser_whose_log_never_ends_holds_up_nobody(tmp_path: Path, engine
     heights = count(2)
 
     def endless(method: str, answer: Any) -> Any:
-        return BatchPage((), next(heights)) if method == "get_batches" else answer
+        return Page((), next(heights)) if method == "get_batches" else answer
 
     async def main() -> None:
         async with World(tmp_path, engine, members=4, dispersers=2, **LIMITS) as world:
@@ -144,7 +153,7 @@ def test_what_a_disperser_hides_is_learnt_from_others(tmp_path: Path, engine: En
             return page
         batches = tuple(batch for batch in page.batches if batch.header.height not in hidden)
         following = 10**9 if lie == "a far next" and not batches else page.next_height
-        return BatchPage(batches, following)
+        return Page(batches, following)
 
     async def main() -> None:
         async with World(tmp_path, engine, members=5, **LIMITS) as world:
@@ -152,7 +161,7 @@ def test_what_a_disperser_hides_is_learnt_from_others(tmp_path: Path, engine: En
             world.disperser.link.tamper = hide
             for index in (1, 2, 3):
                 world.seats[index].link.tamper = lambda method, page: (
-                    BatchPage((), None) if method == "get_batches" and hidden else page
+                    Page((), None) if method == "get_batches" and hidden else page
                 )
             world.seats[4].link.down = True
             ids = [await world.certify(bytes([i + 1]) * 50) for i in range(5)]

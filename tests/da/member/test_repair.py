@@ -15,6 +15,7 @@ import pytest
 from da.errors import NotCertified, NotReconstructable
 from da.node import Status
 from da.protocol.custody import columns_of
+from da.wire.cells import CORRUPT, Record
 from kzg.engine import Engine
 from tests.simulation.virtual_time import run
 from tests.simulation.world import NAMESPACE, Seat, World
@@ -118,9 +119,9 @@ def test_a_damaged_record_is_told_and_repaired(tmp_path: Path, engine: Engine) -
             header_hash = store.at_height(world.disperser.id, 1)
             assert header_hash is not None
             (good,) = await node.records(header_hash, [(0, column)])
-            assert good
-            damage(seat, good)
-            assert await node.records(header_hash, [(0, column), (1, column)]) == [b"", b""]
+            assert isinstance(good, Record)
+            damage(seat, good.content)
+            assert await node.records(header_hash, [(0, column), (1, column)]) == [CORRUPT, CORRUPT]
 
             async def repaired() -> bool:
                 return await node.records(header_hash, [(0, column)]) == [good]
@@ -143,8 +144,8 @@ def test_scrub_finds_damage_that_nobody_read(tmp_path: Path, engine: Engine) -> 
                 assert header_hash is not None
                 column = max(held(world, seat))
                 (good,) = await node.records(header_hash, [(0, column)])
-                assert good
-                damage(seat, good)
+                assert isinstance(good, Record)
+                damage(seat, good.content)
 
                 async def repaired(store: Any = store, header_hash: bytes = header_hash) -> bool:
                     return not list(store.scrub(header_hash))

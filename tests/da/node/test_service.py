@@ -15,6 +15,7 @@ from da.node import Node, NodeConfig, Status, samples
 from da.node.samples import RecordCache
 from da.protocol.payload import payload_id as make_payload_id
 from da.protocol.payload_list import verify_inclusion, verify_namespace
+from da.wire.cells import NOT_HELD, Record
 from erasure.packing import pack
 from kzg.engine import Engine
 from kzg.openings import verify_opening
@@ -370,8 +371,9 @@ def test_data_and_parity_cells_verify_against_the_data_commitments(tmp_path: Pat
         header_hash, column = record.header.hash, record.columns[7]
         pairs = [(row, column) for row in range(6)] + [(4, record.columns[0])]
         told = await node.records(header_hash, pairs)
-        assert all(told)
-        matrix = np.frombuffer(b"".join(filter(None, told)), np.uint8).reshape(-1, 2096)
+        contents = [answer.content for answer in told if isinstance(answer, Record)]
+        assert len(contents) == len(pairs)
+        matrix = np.frombuffer(b"".join(contents), np.uint8).reshape(-1, 2096)
         assert verify_matrix_cells(
             engine,
             record.commitments,
@@ -382,7 +384,7 @@ def test_data_and_parity_cells_verify_against_the_data_commitments(tmp_path: Pat
         )
         assert await node.records(header_hash, pairs[::-1]) == told[::-1]
         column_bytes = await node.column(header_hash, column)
-        assert column_bytes == b"".join(record for record in told[:3] if record)
+        assert column_bytes == b"".join(contents[:3])
 
     with_world(tmp_path, engine, test, members=6)
 
@@ -394,7 +396,7 @@ def test_cells_that_are_not_here(tmp_path: Path, engine: Engine) -> None:
         node = world.node(2)
         record = await node.batch(1)
         absent = next(column for column in range(128) if column not in record.columns)
-        assert await node.records(record.header.hash, [(0, absent), (1, absent)]) == [None, None]
+        assert await node.records(record.header.hash, [(0, absent), (1, absent)]) == [NOT_HELD] * 2
         with pytest.raises(errors.ColumnNotHeld):
             await node.column(record.header.hash, absent)
         for pair in ((2, 0), (0, 128), (-1, 0), (0, -1)):
@@ -428,7 +430,7 @@ def test_who_asks_for_many_parity_cells_holds_up_nobody(
         answers = await asyncio.gather(
             world.node(0).records(header_hash, many), world.node(0).records(header_hash, [(7, 1)])
         )
-        assert [len(record or b"") for record in answers[0] + answers[1]] == [2096] * 4
+        assert all(isinstance(answer, Record) for answer in answers[0] + answers[1])
         # Both requests read their column first, in threads, so that the first may have had two turns by then.
         assert derived[-1] != [3], "the second request waits for the whole of the first"
 

@@ -3,52 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
 
-from da import bls, errors
-from da.protocol.committee import Member
-from da.protocol.errors import ProtocolError
+from da import errors
 from da.store.errors import CorruptRecord
-from da.transport.http import HttpTransport, decode_page, decode_records
-
-SECRET = bytes(31) + b"\5"
-HASH = bytes(range(32))
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def member(port: int) -> Member:
-    return Member(
-        name="peer",
-        url=f"http://127.0.0.1:{port}",
-        public_key=bls.public_key(SECRET),
-        proof_of_possession=bls.prove_possession(SECRET),
-        stake=1,
-    )
-
-
-@asynccontextmanager
-async def peer(handler: Handler) -> AsyncIterator[tuple[HttpTransport, Member]]:
-    """A transport, and a member whose every route is `handler`."""
-    app = web.Application(client_max_size=2**26)
-    app.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        async with HttpTransport() as transport:
-            yield transport, member(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
+from da.wire.cells import NOT_HELD
+from tests.da.transport.support import HASH, peer
 
 
 async def columns(count: int, size: int) -> AsyncIterator[bytes]:
@@ -107,33 +72,18 @@ def test_a_typed_refusal_keeps_its_fields_even_before_the_body_is_read() -> None
     asyncio.run(main())
 
 
-HOSTILE: list[tuple[str, bytes, int]] = [
-    ("no JSON", b"<html>", 500),
-    ("JSON without an error", b"{}", 404),
-    ("a list", b"[]", 404),
-    ("deep JSON", b"[" * 60_000, 404),
-    ("too much", bytes(10**6), 200),
-    ("too little", bytes(10), 200),
-]
+def test_a_body_of_the_wrong_length_is_misbehaviour() -> None:
+    """Documents and answers about cells are in tests/da/wire/test_callers.py."""
 
-
-@pytest.mark.parametrize(
-    ("body", "status"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE]
-)
-def test_hostile_answers_are_typed(body: bytes, status: int) -> None:
     async def main() -> None:
-        async def handler(request: web.Request) -> web.Response:
-            return web.Response(body=body, status=status)
+        for size in (10, 10**6):
 
-        async with peer(handler) as (transport, target):
-            with pytest.raises(errors.PeerMisbehaved):
-                await transport.get_column(target, HASH, 0, 2, 10)
-            with pytest.raises(errors.PeerMisbehaved):
-                await transport.get_records(target, HASH, [(0, 0)], 10)
-            with pytest.raises(errors.PeerMisbehaved):
-                await transport.get_batches(target, HASH, 1, 10, 10)
-            with pytest.raises(errors.PeerMisbehaved):
-                await transport.get_time(target, 10)
+            async def handler(request: web.Request, size: int = size) -> web.Response:
+                return web.Response(body=bytes(size))
+
+            async with peer(handler) as (transport, target):
+                with pytest.raises(errors.PeerMisbehaved):
+                    await transport.get_column(target, HASH, 0, 2, 10)
 
     asyncio.run(main())
 
@@ -216,42 +166,6 @@ def test_not_held_is_an_answer() -> None:
 
         async with peer(handler) as (transport, target):
             assert await transport.get_column(target, HASH, 3, 1, 10) is None
-            assert await transport.get_records(target, HASH, [(0, 3), (1, 3)], 10) == [None, None]
+            assert await transport.get_records(target, HASH, [(0, 3), (1, 3)], 10) == [NOT_HELD] * 2
 
     asyncio.run(main())
-
-
-def test_records_of_all_three_states() -> None:
-    record = bytes(range(256)) * 8 + bytes(48)
-    answer = b"\0" + record + b"\1" + b"\2" + b"\0" + record
-    assert decode_records(answer, 4) == [record, None, None, record]
-    for wrong in (answer[:-1], answer + b"\0", answer[:1], b"\3" + answer[1:], b""):
-        assert decode_records(wrong, 4) is None
-
-
-@given(st.binary(max_size=5000), st.integers(0, 4))
-def test_records_decoding_is_total(answer: bytes, count: int) -> None:
-    decoded = decode_records(answer, count)
-    assert decoded is None or len(decoded) == count
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["0x", "0x00", "live"]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(
-            ["next", "batches", "state", "commitments", "payloads", "certificate", "header_bytes",
-             "disperser_signature", "namespace", "payload_id", "first_row", "row_count", "length"]
-        ),
-        inner,
-    ),
-    max_leaves=20,
-)  # fmt: skip
-
-
-@given(json_values | st.fixed_dictionaries({"next": st.none(), "batches": json_values}))
-def test_page_decoding_is_total(page: Any) -> None:
-    try:
-        decode_page(json.dumps(page).encode())
-    except (ProtocolError, KeyError, TypeError, ValueError):
-        return
