@@ -8,6 +8,7 @@
     |       +-- WrongChain(expected, actual)
     |       +-- UnknownDisperser(disperser_id)
     |       +-- InvalidDisperserSignature
+    |       +-- InvalidPushSignature
     |       +-- InvalidTimestamp(reason)
     |       +-- WrongCustody(expected, actual)
     |       +-- RejectedColumn(column, row, reason)
@@ -101,6 +102,13 @@ class InvalidDisperserSignature(InvalidPush):
 
     def __init__(self) -> None:
         super().__init__("the disperser's signature does not verify")
+
+
+class InvalidPushSignature(InvalidPush):
+    """The push does not show that its header's disperser sends it to this member."""
+
+    def __init__(self) -> None:
+        super().__init__("the push signature is not the disperser's for this member")
 
 
 class InvalidTimestamp(InvalidPush):

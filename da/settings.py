@@ -135,8 +135,11 @@ class Settings(BaseSettings):
         digests = [token.sha256 for token in self.tokens]
         if len(set(digests)) != len(digests):
             raise ValueError("tokens: two entries have the same sha256")
+        if self.http.post_inflight_bytes_max < 2 * self.disperser.payload_bytes_max:
+            raise ValueError(
+                "http.post_inflight_bytes_max: must be at least twice disperser.payload_bytes_max"
+            )
         for name in (
-            "post_inflight_bytes_max",
             "read_inflight_bytes_max",
             "read_inflight_bytes_per_address_max",
         ):

@@ -5,7 +5,8 @@ leaked config file gives nobody the right to post. Each token has a bucket of by
 and fills at `bytes_per_second`, so the answer to "too fast" names the exact second at which the same post
 will be taken.
 
-Invariants: digests are compared in constant time and all of them are compared; a refused post costs nothing.
+Invariants: digests are compared in constant time and all of them are compared; a post is charged for the
+bytes that have come of it, so that one refused at once costs nothing.
 Does not: know HTTP (da/api maps these errors to 401, 403, 413 and 429), nor share buckets between processes.
 """
 
@@ -104,14 +105,18 @@ class ByteBucket:
 
     def take(self, amount: int, now_s: float) -> float:
         """Take `amount` bytes at time `now_s`; 0.0 when taken, else the seconds until they would be."""
+        wait_s = self.wait_s(amount, now_s)
+        if not wait_s:
+            self.level -= amount
+        return wait_s
+
+    def wait_s(self, amount: int, now_s: float) -> float:
+        """Seconds from `now_s` until `amount` bytes could be taken; 0.0 when they could be now."""
         # A clock that steps back must not drain the bucket, hence the max.
         elapsed_s = max(0.0, now_s - self.filled_at_s)
         self.level = min(float(self.capacity), self.level + elapsed_s * self.rate)
         self.filled_at_s = now_s
-        if amount > self.level:
-            return (amount - self.level) / self.rate
-        self.level -= amount
-        return 0.0
+        return max(0.0, (amount - self.level) / self.rate)
 
 
 @dataclass(frozen=True)
@@ -171,8 +176,8 @@ class PostingRights:
             )
         return Grant(token_name=settings.name, bucket=bucket)
 
-    def charge(self, grant: Grant, length: int) -> None:
-        """Count `length` payload bytes against the grant.
+    def check(self, grant: Grant, length: int) -> None:
+        """Refuse a payload of `length` bytes that the grant has no room for now, without charging anything.
 
         Raises:
             BurstTooSmall: no waiting would help. RateExceeded: waiting `retry_after_s` does.
@@ -180,13 +185,27 @@ class PostingRights:
         bucket = grant.bucket
         if bucket is None:
             return
-        if length > bucket.capacity:
-            raise BurstTooSmall(
-                f"the payload has {length} bytes; this token may post {bucket.capacity} at once",
-                length=length,
-                burst_bytes=bucket.capacity,
-            )
-        wait_s = bucket.take(length, self._clock())
+        _check_burst(bucket, length)
+        self._refuse_after(bucket, bucket.wait_s(length, self._clock()))
+
+    def meter(self, grant: Grant) -> Callable[[int], None]:
+        """A function that counts the pieces of one payload, as they come, against the grant.
+
+        It raises BurstTooSmall or RateExceeded, as `check`, when what has come is too much.
+        """
+        bucket, total = grant.bucket, 0
+
+        def count(length: int) -> None:
+            nonlocal total
+            if bucket is None:
+                return
+            total += length
+            _check_burst(bucket, total)
+            self._refuse_after(bucket, bucket.take(length, self._clock()))
+
+        return count
+
+    def _refuse_after(self, bucket: ByteBucket, wait_s: float) -> None:
         if wait_s > 0:
             retry_after_s = max(1, math.ceil(wait_s))
             raise RateExceeded(
@@ -194,6 +213,15 @@ class PostingRights:
                 retry_after_s=retry_after_s,
                 bytes_per_second=bucket.rate,
             )
+
+
+def _check_burst(bucket: ByteBucket, length: int) -> None:
+    if length > bucket.capacity:
+        raise BurstTooSmall(
+            f"the payload has {length} bytes; this token may post {bucket.capacity} at once",
+            length=length,
+            burst_bytes=bucket.capacity,
+        )
 
 
 def covers(pattern: str, namespace: bytes) -> bool:

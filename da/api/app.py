@@ -30,11 +30,12 @@ from da.api.addresses import Places
 from da.api.config import ApiConfig
 from da.api.context import ApiContext
 from da.api.instrumentation import UNMATCHED, HttpMetrics, Instrumentation
+from da.api.intake import Intake
 from da.api.normalisation import Normalisation
 from da.api.schemas import ErrorBody
 from da.node import Node
 from da.protocol.errors import ProtocolError
-from da.runtime.admission import Budget, FairShares
+from da.runtime.admission import Budget, FairShares, Room
 from da.tokens import TokenConfig
 from da.wire import errors as wire_errors
 from kzg import errors as engine_errors
@@ -71,6 +72,7 @@ STATUS: dict[type[Exception], int] = {
     node_errors.WrongChain: 422,
     node_errors.UnknownDisperser: 403,
     node_errors.InvalidDisperserSignature: 403,
+    node_errors.InvalidPushSignature: 403,
     node_errors.InvalidTimestamp: 422,
     node_errors.WrongCustody: 422,
     node_errors.RejectedColumn: 422,
@@ -97,6 +99,9 @@ STATUS: dict[type[Exception], int] = {
     engine_errors.EngineFailed: 503,
     engine_errors.EngineClosed: 503,
 }
+# Heads of pushes are checked one after the other for each address: two signatures, some milliseconds.
+PUSH_HEAD_WAIT_S = 10.0
+PUSH_HEADS_WAITING_MAX = 16
 RETRY_LATER_S = 2  # Retry-After of a 503 whose error names no time of its own
 
 
@@ -191,12 +196,27 @@ class _Application(FastAPI):
         return schema
 
 
+def _overloaded(reason: str) -> Exception:
+    return api_errors.Overloaded(f"no memory is free for this body: {reason}")
+
+
+def _intake(capacity: int, config: ApiConfig, pace: bodies.BodyPace) -> Intake:
+    """The room for payload bodies; an owner's own bodies wait for one another within its share."""
+    room = Room(capacity, wait_s=config.post_wait_s, refuse=_overloaded)
+    turns = FairShares(
+        lambda: Budget(
+            room.share, wait_s=config.post_wait_s, queue_max=config.bodies_waiting_max, refuse=_overloaded
+        )
+    )
+    return Intake(room, turns, pace)
+
+
 def _memory(capacity: int, wait_s: float, config: ApiConfig) -> Budget:
     return Budget(
         capacity,
         wait_s=wait_s,
         queue_max=config.bodies_waiting_max,
-        refuse=lambda reason: api_errors.Overloaded(f"no memory is free for this body: {reason}"),
+        refuse=_overloaded,
     )
 
 
@@ -217,6 +237,7 @@ def create_app(node: Node, config: ApiConfig, grants: tuple[TokenConfig, ...]) -
         grants: the tokens that may post.
     """
     reading = node.config.reading
+    pace = bodies.BodyPace(config.body_timeout_s, config.body_grace_s, config.body_bytes_per_s_min)
     app = _Application(
         title="Cellar",
         description="A data-availability node: post payloads, follow the log, sample cells.",
@@ -231,8 +252,10 @@ def create_app(node: Node, config: ApiConfig, grants: tuple[TokenConfig, ...]) -
         node=node,
         config=config,
         rights=tokens.PostingRights(grants, open_posting=config.open_posting),
-        pace=bodies.BodyPace(config.body_timeout_s, config.body_grace_s, config.body_bytes_per_s_min),
-        posts=_memory(config.post_inflight_bytes_max, config.post_wait_s, config),
+        pace=pace,
+        posts=_intake(config.post_inflight_bytes_max, config, pace),
+        pushes=Intake(node.push_room, node.push_turns, pace),
+        push_heads=_shares("pushes", 1, wait_s=PUSH_HEAD_WAIT_S, queue_max=PUSH_HEADS_WAITING_MAX),
         reads=_memory(config.read_inflight_bytes_max, config.read_wait_s, config),
         reads_by_address=_shares(
             "payloads being read",

@@ -2,12 +2,11 @@
 
 Flow:
 - `check_binary` refuses other media types, and lengths over the limit, before a byte is read.
-- the route waits (bounded) until the body's bytes fit into the memory that the settings allow
-  (da/runtime/admission.py).
 - `read` takes the stream piece by piece against one deadline, that of the whole body or that of the minimum
-  rate, whichever comes first; it stops at the first byte over the limit.
+  rate, whichever comes first; it stops at the first byte over the limit. Each piece is admitted before the
+  next is read (da/api/intake.py); the time that takes is not the sender's.
 
-Invariants: at most `limit_bytes` are ever buffered for a request; at most the budget's capacity for all.
+Invariants: at most `limit_bytes` are ever buffered for a request, and of what is not admitted yet one piece.
 Does not: look into the bytes.
 """
 
@@ -93,15 +92,23 @@ class HeadCheck:
 
 
 async def read(
-    request: Request, *, limit_bytes: int, pace: BodyPace, head: HeadCheck | None = None
+    request: Request,
+    *,
+    limit_bytes: int,
+    pace: BodyPace,
+    head: HeadCheck | None = None,
+    admit: Callable[[int], Awaitable[None]] | None = None,
 ) -> bytearray:
     """The whole body of the request; only its beginning if `head.check` does not want the rest.
 
+    Args:
+        admit: is called with the length of every piece that is kept; with a head, once that is accepted.
     Raises:
-        BodyTooLarge, BodyTooSlow, TruncatedBody, InvalidContentLength; and whatever `head.check` raises.
+        BodyTooLarge, BodyTooSlow, TruncatedBody, InvalidContentLength; and whatever `head.check` and `admit`
+        raise.
     """
     declared = declared_length(request, limit_bytes)
-    body, received, wanted = bytearray(), 0, True
+    body, received, admitted, wanted = bytearray(), 0, 0, True
     loop = asyncio.get_running_loop()
     started_s = loop.time()
     more = True
@@ -127,6 +134,11 @@ async def read(
             wanted = await head.check(bytes(body[: head.size]))
             started_s += loop.time() - paused_s
             head = None
+        if admit is not None and head is None and wanted and len(body) > admitted:
+            paused_s = loop.time()
+            await admit(len(body) - admitted)
+            admitted = len(body)
+            started_s += loop.time() - paused_s
     if declared is not None and received != declared:
         raise TruncatedBody(f"Content-Length says {declared} bytes, {received} came", received_bytes=received)
     return body

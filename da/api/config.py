@@ -48,7 +48,9 @@ class ApiConfig(Section):
         default=64, ge=0, description="Posts, and reads, that may wait for memory; more get 503 at once."
     )
     post_inflight_bytes_max: int = Field(
-        default=64 * MIB, ge=1, description="Bytes of payload bodies held in memory at once; more posts wait."
+        default=128 * MIB,
+        ge=1,
+        description="Bytes received of payloads and held at once; a token may fill half, less beside others.",
     )
     post_wait_s: float = Field(
         default=10.0, ge=0, description="Seconds a post may wait for memory before the answer is 503."

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from da.api.addresses import Places
 from da.api.bodies import BodyPace
 from da.api.config import ApiConfig
+from da.api.intake import Intake
 from da.node import Node
 from da.runtime.admission import Budget, FairShares
 from da.tokens import PostingRights
@@ -23,7 +24,9 @@ class ApiContext:
     config: ApiConfig
     rights: PostingRights
     pace: BodyPace
-    posts: Budget
+    posts: Intake
+    pushes: Intake
+    push_heads: FairShares
     reads: Budget
     reads_by_address: FairShares
     openings_by_address: FairShares

@@ -2,12 +2,12 @@
 
 Flow of a push:
 - the declared length is compared with the most that this member's custody can take;
-- the header and the disperser's signature, the first bytes of the body, are checked as soon as they are
-  there, and only then is the node asked for room for the rest: a stranger can make a node buffer one network
-  read and no more, and takes no room from the dispersers by promising a body that never comes;
-- a push that was taken before needs no room at all: its body is dropped as it comes, for anybody can repeat a
-  header that was published;
-- the rest is read against the clock, decoded without copying, verified, stored and signed by the node.
+- the first bytes of the body show who sends it: the header, the disperser's signature, and its signature for
+  this member, which is never published, so that nobody can replay it. They are checked as soon as they are
+  there; until then a stranger can make a node buffer one network read and no more;
+- a push that was taken before needs no room: its body is dropped as it comes;
+- the rest is taken within the disperser's share of the node's room, which is charged for what has come, read
+  against the clock, decoded without copying, verified, stored and signed by the node.
 
 Neither route asks for a token: a push is signed by a disperser of the committee, a certificate by its quorum.
 Does not: verify cells; the node does.
@@ -15,23 +15,20 @@ Does not: verify cells; the node does.
 
 from __future__ import annotations
 
-import contextlib
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from da.api import answers, bodies, parameters
+from da.api.addresses import owner_of_scope
 from da.api.context import context_of
 from da.api.errors import InvalidParameter
 from da.bls import SIGNATURE_BYTES
-from da.node import Node
 from da.protocol.attestation import Attestation
 from da.protocol.certificate import MAX_CERTIFICATE_BYTES
-from da.protocol.custody import columns_of
 from da.protocol.header import HEADER_BYTES, Header
-from da.protocol.push import MAX_PRELUDE_BYTES, RECORD_BYTES, ColumnPush
-from erasure.constants import MAX_ROWS
+from da.protocol.push import PUSH_HEAD_BYTES, ColumnPush, push_bytes_max
 
 router = APIRouter(prefix="/v1/batches", tags=["members"])
 
@@ -44,13 +41,6 @@ OCTETS_IN = {
 }
 
 
-def push_bytes_max(node: Node) -> int:
-    """The longest push that this node's custody can ask for: all its columns of a batch of 256 rows."""
-    index = node.committee.member_index(node.member_id)
-    assert index is not None  # a node that is no member of its committee does not start
-    return MAX_PRELUDE_BYTES + MAX_ROWS * len(columns_of(node.committee, index)) * RECORD_BYTES
-
-
 @router.put("/{batch}/columns", response_class=Response, responses=answers.BINARY, openapi_extra=OCTETS_IN)
 async def put_columns(request: Request, batch: HeaderHash) -> Response:
     """A disperser's push of this member's columns; the answer is the attestation, 160 bytes."""
@@ -58,26 +48,24 @@ async def put_columns(request: Request, batch: HeaderHash) -> Response:
     node = context.node
     header_hash = parameters.hash32(batch, "batch")
     bodies.check_media_type(request)
-    limit = push_bytes_max(node)
-    declared = bodies.declared_length(request, limit)
-    async with contextlib.AsyncExitStack() as room:
-        known: Attestation | None = None
+    limit = push_bytes_max(node.column_count)
+    bodies.declared_length(request, limit)  # a longer one is refused before anything is read
+    known: Attestation | None = None
 
-        async def check_head(head: bytes) -> bool:
-            nonlocal known
-            header = Header.decode(head[:HEADER_BYTES])
-            if header.hash != header_hash:
-                raise InvalidParameter(
-                    "the body's header has another hash than the address", parameter="batch"
-                )
-            await node.check_push(header, head[HEADER_BYTES:])
-            known = await node.attest_again(header)
-            if known is None:
-                await room.enter_async_context(node.admit_push(limit if declared is None else declared))
-            return known is None
+    async def authenticate(head: bytes) -> bytes | None:
+        nonlocal known
+        header = Header.decode(head[:HEADER_BYTES])
+        if header.hash != header_hash:
+            raise InvalidParameter("the body's header has another hash than the address", parameter="batch")
+        disperser_signature, push_signature = head[HEADER_BYTES:-SIGNATURE_BYTES], head[-SIGNATURE_BYTES:]
+        # A stranger's heads wait for one another, not those of dispersers.
+        async with context.push_heads.hold(owner_of_scope(request.scope)):
+            await node.check_push(header, disperser_signature, push_signature)
+        known = await node.attest_again(header)
+        return header.disperser_id if known is None else None
 
-        head_check = bodies.HeadCheck(HEADER_BYTES + SIGNATURE_BYTES, check_head)
-        body = await bodies.read(request, limit_bytes=limit, pace=context.pace, head=head_check)
+    taking = context.pushes.take_authenticated(request, PUSH_HEAD_BYTES, authenticate, limit_bytes=limit)
+    async with taking as body:
         attestation = known or await node.accept_push(ColumnPush.decode(body))
     return answers.octets(attestation.encode())
 

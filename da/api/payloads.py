@@ -3,8 +3,9 @@
 Flow of a post:
 - a node that is no disperser refuses at once;
 - the token's right to the namespace is checked before a byte of the body is read;
-- the declared length is checked against the limit and charged to the token's byte rate;
-- the body waits for memory, is read against the clock, and goes to the node, which stores it durably;
+- the declared length is checked against the limit and against what the token's byte rate has left;
+- the body is taken (da/api/intake.py): charged to the token and given memory as it comes, against the clock;
+- it goes to the node, which stores it durably;
 - the answer is 202 with the payload id, or with `wait=certified` 200 with the certificate.
 
 Does not: pack, commit or batch anything; the node does.
@@ -95,11 +96,11 @@ async def _take_payload(request: Request, context: ApiContext, grant: Grant, nam
     if declared == 0:
         raise EmptyPayload
     if declared is not None:
-        context.rights.charge(grant, declared)
-    async with context.posts.hold(limit if declared is None else declared):
-        payload = await bodies.read(request, limit_bytes=limit, pace=context.pace)
-        if declared is None:
-            context.rights.charge(grant, len(payload))
+        context.rights.check(grant, declared)
+    # Whoever posts without a token is held to a share by address.
+    owner = grant.token_name or owner_of_scope(request.scope)
+    charge = context.rights.meter(grant)
+    async with context.posts.take(request, owner, limit_bytes=limit, charge=charge) as payload:
         receipt = await context.node.post(namespace, payload)
     logger.info(
         "%s posted %d bytes under %s: 0x%s%s",

@@ -25,6 +25,7 @@ from da.protocol import custody
 from da.protocol.attestation import Attestation
 from da.protocol.errors import ProtocolError
 from da.protocol.push import RECORD_BYTES, encode_prelude, push_bytes
+from da.protocol.push_signature import sign_push
 from da.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -166,8 +167,14 @@ class Delivery:
 
     async def _push_batch(self, record: BatchRecord) -> None:
         context, header = self._context, record.header
+        push_signature = await context.workers.compute(sign_push, context.secret, header, self.member.id)
         prelude = encode_prelude(
-            header, record.disperser_signature, record.payload_list, record.commitments, self._columns
+            header,
+            record.disperser_signature,
+            push_signature,
+            record.payload_list,
+            record.commitments,
+            self._columns,
         )
         size = push_bytes(header.row_count, len(self._columns), prelude)
         timeout_s = (

@@ -1,7 +1,8 @@
 """What a member does with what a disperser sends: columns in, attestation out; certificates in.
 
 Flow of a push:
-- the header: our chain and committee, a disperser of it, its signature, the next height of its log;
+- the head: our chain and committee, a disperser of it, its signatures for this member and for the header, the
+  next height of its log;
 - the contents: payload list and commitments are those that the header binds;
 - the columns: exactly this member's custody, every cell verified in one engine call;
 - the store: header and columns durable; only then the signature.
@@ -28,11 +29,13 @@ from da.errors import (
     HeaderConflict,
     HeightGap,
     InvalidPush,
+    InvalidPushSignature,
     InvalidTimestamp,
     NotFound,
     QueueFull,
     RejectedColumn,
     StaleCommittee,
+    UnknownDisperser,
     WrongChain,
     WrongCustody,
 )
@@ -40,6 +43,7 @@ from da.protocol.attestation import Attestation
 from da.protocol.errors import InvalidProposal
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.proposal import check_contents
+from da.protocol.push_signature import verify_push
 from da.runtime.admission import Budget
 from da.runtime.verification import bad_columns, check_certificate, check_signature, decode_certificate
 from da.store.errors import CorruptBatch
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
 
     from da.member.follow import LogFollower
     from da.protocol.certificate import Certificate
+    from da.protocol.committee import Member
     from da.protocol.push import ColumnPush
     from da.runtime.context import NodeContext
 
@@ -66,7 +71,7 @@ class Ingest:
     def __init__(self, context: NodeContext, follower: LogFollower) -> None:
         self._context = context
         self._follower = follower
-        self._signed = (b"", b"")  # the header hash and signature that were verified last
+        self._authenticated = (b"", b"", b"")  # the header hash and the two signatures verified last
         self._asked: set[bytes] = set()  # dispersers about whose logs the peers were asked
         self._asking: defaultdict[bytes, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._slots = asyncio.Semaphore(context.config.member.concurrent_verifications_max)
@@ -79,20 +84,37 @@ class Ingest:
             refuse=lambda reason: QueueFull(max(1, round(wait_s)), f"certificates: {reason}"),
         )
 
-    async def check_header(self, header: Header, disperser_signature: bytes) -> None:
-        """Whether a push of this header would be looked at. Raises as `accept_push`."""
+    async def check_head(self, header: Header, disperser_signature: bytes, push_signature: bytes) -> None:
+        """Whether a push with this head would be looked at. Raises as `accept_push`.
+
+        What costs nothing is checked first: a stranger can make a node verify signatures only for the next
+        header of a log, or one that is known.
+        """
         context = self._context
         if header.chain_id != context.committee.chain_id:
             raise WrongChain(context.committee.chain_id, header.chain_id)
         if header.committee_hash != context.committee.hash:
             raise StaleCommittee(context.committee.hash, header.committee_hash)
-        signed = header.hash, disperser_signature
-        if signed != self._signed:  # a push's header comes here before its body, and again with it
-            await context.workers.compute(check_signature, context.committee, header, disperser_signature)
-            self._signed = signed
+        disperser = context.committee.member(header.disperser_id)
+        if disperser is None or not disperser.disperser:
+            raise UnknownDisperser(header.disperser_id)
+        shown = header.hash, disperser_signature, push_signature
+        if shown != self._authenticated:  # a push's head comes here before its body, and again with it
+            await context.workers.compute(
+                self._authenticate, disperser, header, disperser_signature, push_signature
+            )
+            self._authenticated = shown
         if header.disperser_id not in self._asked:
             await self._ask_peers(header)
         await self._check_place(header)
+
+    def _authenticate(
+        self, disperser: Member, header: Header, disperser_signature: bytes, push_signature: bytes
+    ) -> None:
+        """That the disperser sends this to this member; a public header alone does not show that."""
+        if not verify_push(disperser, header, self._context.member.id, push_signature):
+            raise InvalidPushSignature
+        check_signature(self._context.committee, header, disperser_signature)
 
     async def _ask_peers(self, header: Header) -> None:
         """Once for each log, unless this very height of it is known."""
@@ -148,7 +170,7 @@ class Ingest:
         """
         header_hash = push.header.hash
         try:
-            await self.check_header(push.header, push.disperser_signature)
+            await self.check_head(push.header, push.disperser_signature, push.push_signature)
             # A disperser that lost patience sends again while its first push is being verified: the second
             # waits for the first, and is looked at itself only if that one was refused.
             while (running := self._running.get(header_hash)) is not None:

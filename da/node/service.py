@@ -51,9 +51,11 @@ from da.node.types import (
     Receipt,
     Status,
 )
+from da.protocol import custody
 from da.protocol.committee import member_id
 from da.protocol.namespace import NAMESPACE_BYTES
-from da.runtime.admission import Budget
+from da.protocol.push import push_bytes_max
+from da.runtime.admission import Budget, FairShares, Room
 from da.runtime.async_store import AsyncStore
 from da.runtime.broadcast import Broadcast
 from da.runtime.committee_time import Timekeeper
@@ -67,7 +69,6 @@ from erasure.constants import CELLS_PER_EXT_BLOB, FIELD_ELEMENTS_PER_BLOB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
-    from contextlib import AbstractAsyncContextManager
 
     from da.clock import Clock
     from da.disperser.outbox import Outbox
@@ -84,6 +85,7 @@ T = TypeVar("T")
 
 HASH_BYTES = 32
 _ROW_COUNTS_MAX = 10_000
+PUSHES_WAITING_MAX = 64  # of one disperser, for its own
 
 
 class Node:
@@ -124,14 +126,7 @@ class Node:
         self.name = name or member.name
         self._workers = Workers(config.threads.compute_threads, config.threads.io_threads)
         self._loops = Loops(self.metrics)
-        self._pushes = Budget(
-            config.member.push_inflight_bytes_max,
-            wait_s=config.member.push_wait_s,
-            queue_max=None,  # each has shown a disperser's signature
-            refuse=lambda reason: QueueFull(
-                max(1, round(config.member.push_wait_s)), f"column pushes: {reason}"
-            ),
-        )
+        self.push_room, self.push_turns = _push_admission(config, committee, index, self.metrics)
         context = self._context = NodeContext(
             config=config,
             committee=committee,
@@ -376,16 +371,9 @@ class Node:
         return records.tobytes()
 
     # --- members --------------------------------------------------------------------------
-    def admit_push(self, size: int) -> AbstractAsyncContextManager[None]:
-        """Room for a push body of `size` bytes: hold it from before reading the body to the answer.
-
-        Raises QueueFull when there is none within push_wait_s.
-        """
-        return self._pushes.hold(size)
-
-    async def check_push(self, header: Header, disperser_signature: bytes) -> None:
-        """All that can be said from the header alone, before the body is read. Raises as accept_push."""
-        await self._ingest.check_header(header, disperser_signature)
+    async def check_push(self, header: Header, disperser_signature: bytes, push_signature: bytes) -> None:
+        """Check all that a push's head shows, before the body is read. Raises as accept_push."""
+        await self._ingest.check_head(header, disperser_signature, push_signature)
 
     async def attest_again(self, header: Header) -> Attestation | None:
         """The attestation of a batch whose push was taken before; None when its columns are needed."""
@@ -407,6 +395,11 @@ class Node:
     async def info(self) -> dict[str, object]:
         """Identity, roles, engine, heights: what GET /v1/node shows. Bytes are 0x-hex."""
         return await self._operation.info(self.name, disperser=self.is_disperser)
+
+    @property
+    def column_count(self) -> int:
+        """Columns in this member's custody."""
+        return len(self._context.custody)
 
     def health(self) -> bool:
         """Whether the loops run."""
@@ -431,3 +424,28 @@ async def _readable(call: Awaitable[T]) -> T:
 def _check_length(what: str, value: bytes, length: int) -> None:
     if len(value) != length:
         raise InvalidRequest(f"a {what} is {length} bytes, not {len(value)}")
+
+
+def _push_admission(
+    config: NodeConfig, committee: Committee, index: int, metrics: NodeMetrics
+) -> tuple[Room, FairShares]:
+    """The room for pushes, and each disperser's turns in it.
+
+    At least two of the longest pushes that this member's custody can ask for fit, whatever the configuration
+    says: half of a room is the most that one disperser may fill.
+    """
+    wait_s = config.member.push_wait_s
+
+    def refuse(reason: str) -> Exception:
+        return QueueFull(max(1, round(wait_s)), f"column pushes: {reason}")
+
+    longest = push_bytes_max(len(custody.columns_of(committee, index)))
+    room = Room(
+        max(config.member.push_inflight_bytes_max, 2 * longest),
+        wait_s=wait_s,
+        refuse=refuse,
+        on_change=metrics.push_inflight_bytes.set,
+    )
+    return room, FairShares(
+        lambda: Budget(room.share, wait_s=wait_s, queue_max=PUSHES_WAITING_MAX, refuse=refuse)
+    )

@@ -36,6 +36,7 @@ from da.protocol.payload_list import (
 )
 from da.protocol.proposal import Proposal, VerifiedProposal, check_contents, check_proposer, sign_header
 from da.protocol.push import RECORD_BYTES, ColumnPush, PushPrelude, encode_prelude, push_bytes
+from da.protocol.push_signature import push_message, sign_push, verify_push
 
 __all__ = [
     "HEADER_BYTES",
@@ -80,7 +81,10 @@ __all__ = [
     "payload_id",
     "proposal_message",
     "push_bytes",
+    "push_message",
     "sign_header",
+    "sign_push",
     "verify_inclusion",
     "verify_namespace",
+    "verify_push",
 ]

@@ -1,8 +1,9 @@
 """Column pushes: the one body in which a disperser sends a member its columns.
 
-The idea: a prelude (header, the disperser's signature, payload list, commitments, which columns), then for
-each column, ascending, its R records of cell and proof, row by row. The prelude says how long the body is
-to the byte, so a receiver can refuse it before reading the 64 MiB that may follow.
+The idea: a prelude (header, the disperser's signature, its signature for this member, payload list,
+commitments, which columns), then for each column, ascending, its R records of cell and proof, row by row.
+The first PUSH_HEAD_BYTES show who sends it, before anything else is read; the prelude says how long the body
+is, to the byte.
 
 Invariants: sizes are checked against the bytes at hand before anything is allocated; the records are a
 read-only view of the body, never copied here; header, list and commitments belong together.
@@ -30,14 +31,9 @@ from erasure.constants import BYTES_PER_CELL, MAX_ROWS
 from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
 
 RECORD_BYTES = BYTES_PER_CELL + BYTES_PER_PROOF
+PUSH_HEAD_BYTES = HEADER_BYTES + 2 * SIGNATURE_BYTES
 MAX_PRELUDE_BYTES = (
-    HEADER_BYTES
-    + SIGNATURE_BYTES
-    + 2
-    + MAX_ENTRIES * ENTRY_BYTES
-    + MAX_ROWS * BYTES_PER_COMMITMENT
-    + 1
-    + COLUMNS
+    PUSH_HEAD_BYTES + 2 + MAX_ENTRIES * ENTRY_BYTES + MAX_ROWS * BYTES_PER_COMMITMENT + 1 + COLUMNS
 )
 MAX_PUSH_BYTES = MAX_PRELUDE_BYTES + MAX_ROWS * COLUMNS * RECORD_BYTES
 
@@ -45,6 +41,7 @@ MAX_PUSH_BYTES = MAX_PRELUDE_BYTES + MAX_ROWS * COLUMNS * RECORD_BYTES
 def encode_prelude(
     header: Header,
     disperser_signature: bytes,
+    push_signature: bytes,
     payload_list: PayloadList,
     commitments: npt.NDArray[np.uint8],
     column_indices: Iterable[int],
@@ -52,19 +49,26 @@ def encode_prelude(
     """Everything of a push before its records. Raises InvalidPush or InvalidProposal."""
     columns = tuple(int(column) for column in column_indices)
     _check_columns(columns)
-    if len(disperser_signature) != SIGNATURE_BYTES:
-        raise InvalidPush("disperser_signature", f"is not {SIGNATURE_BYTES} bytes")
+    for name, signature in (("disperser_signature", disperser_signature), ("push_signature", push_signature)):
+        if len(signature) != SIGNATURE_BYTES:
+            raise InvalidPush(name, f"is not {SIGNATURE_BYTES} bytes")
     check_contents(header, payload_list, commitments)
     return b"".join(
         (
             header.encode(),
             disperser_signature,
+            push_signature,
             payload_list.encode(),
             commitments.tobytes(),
             u8(len(columns)),
             bytes(columns),
         )
     )
+
+
+def push_bytes_max(columns: int) -> int:
+    """The longest push of that many columns: a batch of 256 rows."""
+    return MAX_PRELUDE_BYTES + MAX_ROWS * columns * RECORD_BYTES
 
 
 def push_bytes(rows: int, columns: int, prelude: bytes) -> int:
@@ -76,12 +80,13 @@ def push_bytes(rows: int, columns: int, prelude: bytes) -> int:
 class PushPrelude:
     """What comes before the records; `size` is its length in bytes, `body_size` that of the whole push.
 
-    disperser_signature bytes[96], not checked; commitments u8[R,48], read-only; columns ascending, perhaps
-    none (a member whose stake earns no column still attests).
+    disperser_signature, push_signature bytes[96], not checked; commitments u8[R,48], read-only; columns
+    ascending, perhaps none (a member whose stake earns no column still attests).
     """
 
     header: Header
     disperser_signature: bytes
+    push_signature: bytes
     payload_list: PayloadList
     commitments: npt.NDArray[np.uint8]
     columns: tuple[int, ...]
@@ -101,6 +106,7 @@ class PushPrelude:
         reader = Reader(body)
         header = Header.read(reader)
         signature = reader.fixed(SIGNATURE_BYTES, "disperser_signature")
+        push_signature = reader.fixed(SIGNATURE_BYTES, "push_signature")
         payload_list = PayloadList.read(reader)
         commitment_bytes = reader.fixed(header.row_count * BYTES_PER_COMMITMENT, "commitments")
         commitments = np.frombuffer(commitment_bytes, np.uint8).reshape(
@@ -109,7 +115,7 @@ class PushPrelude:
         columns = tuple(reader.take(reader.u8("column_count"), "columns"))
         _check_columns(columns)
         check_contents(header, payload_list, commitments)
-        return cls(header, signature, payload_list, commitments, columns, reader.offset)
+        return cls(header, signature, push_signature, payload_list, commitments, columns, reader.offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,7 @@ class ColumnPush:
 
     header: Header
     disperser_signature: bytes
+    push_signature: bytes
     payload_list: PayloadList
     commitments: npt.NDArray[np.uint8]
     columns: tuple[int, ...]
@@ -138,6 +145,7 @@ class ColumnPush:
         return cls(
             prelude.header,
             prelude.disperser_signature,
+            prelude.push_signature,
             prelude.payload_list,
             prelude.commitments,
             prelude.columns,
@@ -147,7 +155,12 @@ class ColumnPush:
     def encode(self) -> bytes:
         """The whole body; senders of large ones stream prelude and columns instead."""
         prelude = encode_prelude(
-            self.header, self.disperser_signature, self.payload_list, self.commitments, self.columns
+            self.header,
+            self.disperser_signature,
+            self.push_signature,
+            self.payload_list,
+            self.commitments,
+            self.columns,
         )
         return prelude + self.records.tobytes()
 

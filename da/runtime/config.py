@@ -64,7 +64,9 @@ class MemberConfig(Section):
     """Taking columns; following logs, repair, scrub and retention."""
 
     push_inflight_bytes_max: int = Field(
-        default=256 * MIB, ge=1, description="Bytes of pushes being read and verified at once; more wait."
+        default=256 * MIB,
+        ge=1,
+        description="Bytes received of pushes and not yet stored; one disperser may fill half of it.",
     )
     push_wait_s: float = Field(
         default=10.0, gt=0, description="Seconds a push may wait for memory before the answer is 429."

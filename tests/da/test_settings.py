@@ -130,7 +130,7 @@ def test_settings_are_frozen(write: Callable[[str], Path]) -> None:
         (REQUIRED + "[disperser]\npayload_bytes_max = 17000000", "disperser.payload_bytes_max:"),
         (
             REQUIRED + "[http]\npost_inflight_bytes_max = 5",
-            "http.post_inflight_bytes_max: must be at least disperser.payload_bytes_max",
+            "http.post_inflight_bytes_max: must be at least twice disperser.payload_bytes_max",
         ),
         (REQUIRED + '[[tokens]]\nname = "a"', "tokens.0.sha256: Field required"),
         (REQUIRED + '[[tokens]]\nname = "a"\nsha256 = "zz"\nnamespaces = ["a"]', "tokens.0.sha256"),

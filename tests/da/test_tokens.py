@@ -111,34 +111,53 @@ def test_the_rate_is_a_bucket_that_names_the_time_to_wait() -> None:
     clock = Clock()
     rights = PostingRights([entry("one")], clock=clock)
     grant = rights.grant("one", NAMESPACE)
-    rights.charge(grant, 100)
-    with pytest.raises(RateExceeded) as caught:
-        rights.charge(grant, 50)
-    assert caught.value.retry_after_s == 5
+    rights.meter(grant)(100)
+    for refuse in (rights.check, lambda grant, length: rights.meter(grant)(length)):
+        with pytest.raises(RateExceeded) as caught:
+            refuse(grant, 50)
+        assert caught.value.retry_after_s == 5
     clock.now_s += 4.9
     with pytest.raises(RateExceeded):
-        rights.charge(grant, 50)
+        rights.check(grant, 50)
     clock.now_s += 0.1
-    rights.charge(grant, 50)
+    rights.check(grant, 50)
+    rights.meter(grant)(50)
     with pytest.raises(RateExceeded):
-        rights.charge(grant, 1)
+        rights.meter(grant)(1)
+
+
+def test_a_post_is_charged_piece_by_piece_and_only_what_came() -> None:
+    clock = Clock()
+    rights = PostingRights([entry("one")], clock=clock)
+    grant = rights.grant("one", NAMESPACE)
+    rights.check(grant, 100)  # what is announced costs nothing
+    meter = rights.meter(grant)
+    meter(30)
+    meter(30)
+    rights.check(grant, 40)
+    with pytest.raises(RateExceeded):
+        rights.check(grant, 41)
+    clock.now_s += 10.0
+    meter(40)
+    with pytest.raises(BurstTooSmall):
+        meter(1)
 
 
 def test_the_bucket_is_the_tokens_not_the_requests() -> None:
     clock = Clock()
     rights = PostingRights([entry("one"), entry("two", name="b")], clock=clock)
-    rights.charge(rights.grant("one", NAMESPACE), 100)
+    rights.meter(rights.grant("one", NAMESPACE))(100)
     with pytest.raises(RateExceeded):
-        rights.charge(rights.grant("one", NAMESPACE), 100)
-    rights.charge(rights.grant("two", NAMESPACE), 100)
+        rights.check(rights.grant("one", NAMESPACE), 100)
+    rights.check(rights.grant("two", NAMESPACE), 100)
 
 
-def test_more_than_the_burst_is_refused_for_ever() -> None:
+def test_more_than_the_burst_is_never_taken() -> None:
     rights = PostingRights([entry("one")], clock=Clock())
     with pytest.raises(BurstTooSmall) as caught:
-        rights.charge(rights.grant("one", NAMESPACE), 101)
+        rights.check(rights.grant("one", NAMESPACE), 101)
     assert (caught.value.length, caught.value.burst_bytes) == (101, 100)
-    rights.charge(rights.grant("one", NAMESPACE), 100)
+    rights.check(rights.grant("one", NAMESPACE), 100)
 
 
 def test_a_clock_that_steps_back_drains_nothing() -> None:

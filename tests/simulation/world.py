@@ -121,8 +121,8 @@ class LocalTransport:
         async def work(node: Node) -> bytes:
             push = ColumnPush.decode(body)
             assert push.header.hash == header_hash
-            async with node.admit_push(size):
-                return (await node.accept_push(push)).encode()
+            await node.check_push(push.header, push.disperser_signature, push.push_signature)
+            return (await node.accept_push(push)).encode()
 
         return await self.network.call(self.caller, member, "push", timeout_s, work)
 

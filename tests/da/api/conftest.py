@@ -17,7 +17,7 @@ import pytest
 from da import bls
 from da.api.app import create_app
 from da.bootstrap import NodeServer, server_config
-from da.errors import NotFound
+from da.errors import NotFound, QueueFull
 from da.node import (
     NamespaceListing,
     NodeConfig,
@@ -30,11 +30,13 @@ from da.node import (
 )
 from da.protocol.attestation import Attestation
 from da.protocol.committee import Committee, Member
+from da.protocol.custody import columns_of
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
 from da.protocol.payload import payload_id
 from da.protocol.payload_list import PayloadEntry, PayloadList
 from da.protocol.push import RECORD_BYTES, ColumnPush
+from da.runtime.admission import Budget, FairShares, Room
 from da.runtime.metrics import NodeMetrics
 from da.settings import Settings
 from da.store.base import BatchRecord
@@ -93,6 +95,14 @@ def make_record(
     )
 
 
+def _full(reason: str) -> Exception:
+    return QueueFull(1, reason)
+
+
+def _push_turns() -> Budget:
+    return Budget(2**20, wait_s=0.2, queue_max=8, refuse=_full)
+
+
 @dataclass
 class FakeNode:
     """Answers from memory, or raises what `failure` says; remembers what it was given."""
@@ -113,6 +123,15 @@ class FakeNode:
     healthy: bool = True
     is_disperser: bool = True
     asked: list[tuple[Any, ...]] = field(default_factory=list)
+    config: NodeConfig = field(default_factory=NodeConfig)
+    push_room: Room = field(default_factory=lambda: Room(2**20, wait_s=0.2, refuse=_full))
+    push_turns: FairShares = field(default_factory=lambda: FairShares(_push_turns))
+
+    @property
+    def column_count(self) -> int:
+        index = self.committee.member_index(self.member_id)
+        assert index is not None
+        return len(columns_of(self.committee, index))
 
     def _ask(self, *call: Any) -> None:
         self.asked.append(call)
@@ -204,12 +223,7 @@ class FakeNode:
         self._ask("column", header_hash, column)
         return bytes([column]) * RECORD_BYTES
 
-    @contextlib.asynccontextmanager
-    async def admit_push(self, size: int) -> AsyncIterator[None]:
-        self._ask("admit_push", size)
-        yield
-
-    async def check_push(self, header: Header, disperser_signature: bytes) -> None:
+    async def check_push(self, header: Header, disperser_signature: bytes, push_signature: bytes) -> None:
         self._ask("check_push", header)
 
     async def accept_certificate(self, header_hash: bytes, certificate: bytes) -> None:
@@ -230,7 +244,6 @@ class Running:
     """A server that runs as a node's does."""
 
     def __init__(self, node: Any, settings: Settings) -> None:
-        self.config = NodeConfig()
         node.config = settings.node
         self.app = create_app(node, settings.http, settings.tokens)
         self.context = self.app.state.api

@@ -170,7 +170,7 @@ async def test_reads_of_one_address_wait_for_its_own(running: Callable[..., Any]
         "payload_bytes_max": 3,
         "read_inflight_bytes_per_address_max": 3,
         "read_inflight_bytes_max": 6,
-        "post_inflight_bytes_max": 3,
+        "post_inflight_bytes_max": 6,
         "bodies_waiting_max": 1,
     }
     async with running(**limits) as run:

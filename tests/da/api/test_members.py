@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +10,10 @@ import httpx
 import numpy as np
 import pytest
 
-from da.api.members import push_bytes_max
 from da.errors import HeightGap, InvalidDisperserSignature, QueueFull
 from da.protocol.attestation import Attestation
 from da.protocol.certificate import MAX_CERTIFICATE_BYTES
-from da.protocol.push import RECORD_BYTES, ColumnPush, encode_prelude
+from da.protocol.push import RECORD_BYTES, ColumnPush, encode_prelude, push_bytes_max
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +23,7 @@ def push(node) -> tuple[str, bytes]:
     """The address and the body of a push of two columns of the first batch."""
     record = node.log[0]
     prelude = encode_prelude(
-        record.header, record.disperser_signature, record.payload_list, record.commitments, (3, 5)
+        record.header, record.disperser_signature, bytes(96), record.payload_list, record.commitments, (3, 5)
     )
     records = bytes([3]) * RECORD_BYTES + bytes([5]) * RECORD_BYTES
     return f"/v1/batches/0x{record.header.hash.hex()}/columns", prelude + records
@@ -40,8 +38,8 @@ async def test_a_push_is_answered_with_the_attestation(node, client: httpx.Async
     assert taken.columns == (3, 5)
     assert np.array_equal(taken.records[1], np.full((1, RECORD_BYTES), 5, np.uint8))
     calls = [call[0] for call in node.asked]
-    assert calls == ["check_push", "admit_push", "accept_push"]
-    assert node.asked[1] == ("admit_push", len(body))
+    assert calls == ["check_push", "accept_push"]
+    assert node.push_room.used == 0
 
 
 async def test_a_body_that_never_comes_takes_no_room(
@@ -53,7 +51,7 @@ async def test_a_body_that_never_comes_takes_no_room(
         yield body[:100]
         await asyncio.Event().wait()
 
-    length = {"content-length": str(push_bytes_max(node))}
+    length = {"content-length": str(push_bytes_max(node.column_count))}
     answer = await make_client(body_grace_s=0.05).put(path, content=stalled(), headers=length)
     assert (answer.status_code, answer.json()["error"]) == (408, "BodyTooSlow")
     assert node.asked == [], "room is for those whose head was checked"
@@ -81,20 +79,21 @@ async def test_waiting_for_room_is_not_the_senders_time(
     node, make_client: Callable[..., httpx.AsyncClient], push: Any
 ) -> None:
     path, body = push
-    admit = node.admit_push
-
-    @contextlib.asynccontextmanager
-    async def wait_then_admit(size: int) -> Any:
-        await asyncio.sleep(0.2)
-        async with admit(size):
-            yield
+    disperser_id = node.log[0].header.disperser_id
 
     async def pieces() -> Any:
-        yield body[:300]
-        yield body[300:]
+        yield body[:400]
+        yield body[400:]
 
-    node.admit_push = wait_then_admit
-    answer = await make_client(body_grace_s=0.1).put(path, content=pieces())
+    async with node.push_room.lease("somebody else") as held:
+        await held.grow(2**19 - 100)
+        async with node.push_room.lease(disperser_id) as own:
+            await own.grow(2**18)
+            client = make_client(body_grace_s=0.1)
+            putting = asyncio.ensure_future(client.put(path, content=pieces()))
+            await asyncio.sleep(0.15)
+            assert not putting.done()
+        answer = await putting
     assert answer.status_code == 200
 
 
@@ -136,7 +135,7 @@ async def test_a_push_for_another_address_is_refused(node, client: httpx.AsyncCl
     assert node.pushes == []
 
 
-@pytest.mark.parametrize("cut", [0, 1, 100, 283, 284, 400, -1], ids=str)
+@pytest.mark.parametrize("cut", [0, 1, 100, 283, 284, 379, 380, 400, -1], ids=str)
 async def test_a_push_that_is_too_short_is_refused(
     node, client: httpx.AsyncClient, push: Any, cut: int
 ) -> None:
@@ -151,7 +150,7 @@ async def test_a_push_that_is_too_long_is_refused(node, client: httpx.AsyncClien
     path, body = push
     answer = await client.put(path, content=body + b"\x00")
     assert (answer.status_code, answer.json()["error"]) == (400, "InvalidPush")
-    limit = push_bytes_max(node)
+    limit = push_bytes_max(node.column_count)
     answer = await client.put(path, content=b"", headers={"content-length": str(limit + 1)})
     assert (answer.status_code, answer.json()["limit_bytes"]) == (413, limit)
     assert node.pushes == []
@@ -159,7 +158,7 @@ async def test_a_push_that_is_too_long_is_refused(node, client: httpx.AsyncClien
 
 async def test_the_cap_follows_from_the_custody(node) -> None:
     # Three members at a replication of 4: everybody holds all 128 columns of up to 256 rows.
-    assert 128 * 256 * RECORD_BYTES < push_bytes_max(node) < 128 * 256 * RECORD_BYTES + 40_000
+    assert 128 * 256 * RECORD_BYTES < push_bytes_max(node.column_count) < 128 * 256 * RECORD_BYTES + 40_000
 
 
 async def test_by_height_nothing_can_be_pushed(client: httpx.AsyncClient, push: Any) -> None:

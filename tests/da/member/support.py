@@ -17,6 +17,7 @@ from da.protocol.payload import payload_id
 from da.protocol.payload_list import PayloadEntry, PayloadList
 from da.protocol.proposal import sign_header
 from da.protocol.push import RECORD_BYTES, ColumnPush
+from da.protocol.push_signature import sign_push
 from erasure.constants import BYTES_PER_CELL
 from erasure.packing import pack
 from tests.simulation.world import NAMESPACE, START_MS, World
@@ -41,6 +42,7 @@ class Made:
         return ColumnPush(
             self.header,
             self.signature,
+            sign_push(world.disperser.secret, self.header, world.seats[index].id),
             self.payload_list,
             self.commitments,
             columns,

@@ -17,6 +17,7 @@ from da.member import ingest
 from da.protocol.committee import Committee
 from da.protocol.header import Header
 from da.protocol.push import ColumnPush
+from da.protocol.push_signature import sign_push
 from da.runtime.verification import check_certificate
 from kzg.engine import Engine
 from tests.da.member.support import Made, make_batch
@@ -135,7 +136,7 @@ def test_a_signature_is_verified_once_and_no_other_passes_for_it(
         monkeypatch.setattr(ingest, "check_signature", check_signature)
         node, batch = world.node(1), make_batch(world)
         push = batch.push_to(world, 1)
-        await node.check_push(batch.header, batch.signature)
+        await node.check_push(batch.header, batch.signature, push.push_signature)
         forged = make_batch(world, secret=world.seats[2].secret).signature
         with pytest.raises(errors.InvalidDisperserSignature):
             await node.accept_push(replace(push, disperser_signature=forged))
@@ -155,10 +156,33 @@ def test_a_member_without_the_role_and_a_stranger_cannot_propose(tmp_path: Path,
         with pytest.raises(errors.UnknownDisperser):
             await world.node(1).accept_push(batch.push_to(world, 1))
         batch = make_batch(world, secret=member.secret)
+        push = batch.push_to(world, 1)
         with pytest.raises(errors.InvalidDisperserSignature):
-            await world.node(1).accept_push(batch.push_to(world, 1))
+            await world.node(1).accept_push(push)
         with pytest.raises(errors.InvalidDisperserSignature):
-            await world.node(1).check_push(batch.header, bytes(96))
+            await world.node(1).check_push(batch.header, bytes(96), push.push_signature)
+
+    with_member(tmp_path, engine, test)
+
+
+def test_what_a_stranger_can_know_opens_no_push(tmp_path: Path, engine: Engine) -> None:
+    """Header and signature are in the public log, a push signature with one member alone."""
+
+    async def test(world: World) -> None:
+        node, batch = world.node(1), make_batch(world)
+        for stolen in (
+            batch.signature,
+            bytes(96),
+            batch.push_to(world, 2).push_signature,  # by a member that passes on its own
+            sign_push(world.seats[2].secret, batch.header, node.member_id),
+        ):
+            with pytest.raises(errors.InvalidPushSignature):
+                await node.check_push(batch.header, batch.signature, stolen)
+            with pytest.raises(errors.InvalidPushSignature):
+                await node.accept_push(replace(batch.push_to(world, 1), push_signature=stolen))
+        await node.accept_push(batch.push_to(world, 1))
+        with pytest.raises(errors.InvalidPushSignature):
+            await node.check_push(batch.header, batch.signature, bytes(96))
 
     with_member(tmp_path, engine, test)
 
@@ -209,7 +233,7 @@ def test_a_push_is_exactly_the_custody(tmp_path: Path, engine: Engine) -> None:
         others = batch.push_to(world, 2)
         for wrong in (fewer, none, others):
             with pytest.raises(errors.WrongCustody):
-                await world.node(1).accept_push(wrong)
+                await world.node(1).accept_push(replace(wrong, push_signature=push.push_signature))
         assert world.store(1).latest(batch.header.disperser_id) is None
 
     with_member(tmp_path, engine, test, members=5)
@@ -360,13 +384,13 @@ def test_a_push_that_comes_as_an_equal_one_is_refused_is_looked_at_itself(
     async def test(world: World) -> None:
         push = make_batch(world).push_to(world, 1)
         ingest = world.node(1)._ingest
-        real_ingest, real_check = ingest._ingest, ingest.check_header
+        real_ingest, real_check = ingest._ingest, ingest.check_head
 
         async def refuse(*_: Any) -> Any:
             await gate.wait()
             raise errors.RejectedColumn(0, 0, "bad")
 
-        async def check_header(*arguments: Any) -> None:
+        async def check_head(*arguments: Any) -> None:
             await real_check(*arguments)
             await gate.wait()
 
@@ -375,7 +399,7 @@ def test_a_push_that_comes_as_an_equal_one_is_refused_is_looked_at_itself(
         await asyncio.sleep(1)
         assert ingest._running
         monkeypatch.setattr(ingest, "_ingest", real_ingest)
-        monkeypatch.setattr(ingest, "check_header", check_header)
+        monkeypatch.setattr(ingest, "check_head", check_head)
         second = asyncio.create_task(ingest.accept_push(push))
         await asyncio.sleep(1)
         gate.set()

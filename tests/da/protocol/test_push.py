@@ -25,11 +25,13 @@ from erasure.constants import MAX_PAYLOAD_BYTES
 
 COLUMNS = (0, 3, 64, 127)
 SIGNATURE = bytes(range(96))
+PUSH_SIGNATURE = bytes(range(96, 192))
+SIGNATURES = SIGNATURE, PUSH_SIGNATURE
 
 
 @pytest.fixture(scope="module")
 def prelude(batch: Any) -> bytes:
-    return encode_prelude(batch.header, SIGNATURE, batch.payload_list, batch.commitments, COLUMNS)
+    return encode_prelude(batch.header, *SIGNATURES, batch.payload_list, batch.commitments, COLUMNS)
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,7 @@ def test_round_trip(batch: Any, prelude: bytes, body: bytes, records: np.ndarray
     push = ColumnPush.decode(body)
     assert push.header == batch.header
     assert push.disperser_signature == SIGNATURE
+    assert push.push_signature == PUSH_SIGNATURE
     assert push.payload_list == batch.payload_list
     assert (push.commitments == batch.commitments).all()
     assert push.columns == COLUMNS
@@ -73,7 +76,7 @@ def test_records_are_a_read_only_view_of_the_body(body: bytes):
 
 def test_decoding_allocates_no_second_body(batch: Any):
     columns = range(64)
-    prelude = encode_prelude(batch.header, SIGNATURE, batch.payload_list, batch.commitments, columns)
+    prelude = encode_prelude(batch.header, *SIGNATURES, batch.payload_list, batch.commitments, columns)
     body = prelude + bytes(64 * batch.header.row_count * RECORD_BYTES)
     tracemalloc.start()
     try:
@@ -92,7 +95,7 @@ def test_prelude_can_be_read_before_the_body(prelude: bytes, body: bytes):
 
 
 def test_no_columns_at_all(batch: Any):
-    prelude = encode_prelude(batch.header, SIGNATURE, batch.payload_list, batch.commitments, ())
+    prelude = encode_prelude(batch.header, *SIGNATURES, batch.payload_list, batch.commitments, ())
     push = ColumnPush.decode(prelude)
     assert push.columns == ()
     assert push.records.shape == (0, batch.header.row_count, RECORD_BYTES)
@@ -104,7 +107,7 @@ def test_largest_push_fits_the_limits(
 ):
     payloads = [(f"n{i:03d}", 31) for i in range(256)]
     batch = make_batch(party.committee, payloads)
-    prelude = encode_prelude(batch.header, SIGNATURE, batch.payload_list, batch.commitments, range(128))
+    prelude = encode_prelude(batch.header, *SIGNATURES, batch.payload_list, batch.commitments, range(128))
     assert len(prelude) == MAX_PRELUDE_BYTES
     assert push_bytes(256, 128, prelude) == MAX_PUSH_BYTES
     assert len(make_list([("big", MAX_PAYLOAD_BYTES)])[1]) == 133
@@ -131,12 +134,12 @@ def test_columns_out_of_order_or_range_are_refused(prelude: bytes, batch: Any, c
         ColumnPush.decode(head + bytes([len(columns), *columns]) + bytes(size))
     assert caught.value.field == "columns"
     with pytest.raises(InvalidPush):
-        encode_prelude(batch.header, SIGNATURE, batch.payload_list, batch.commitments, columns)
+        encode_prelude(batch.header, *SIGNATURES, batch.payload_list, batch.commitments, columns)
 
 
 def test_negative_columns_are_refused(batch: Any):
     with pytest.raises(InvalidPush):
-        encode_prelude(batch.header, SIGNATURE, batch.payload_list, batch.commitments, (-1,))
+        encode_prelude(batch.header, *SIGNATURES, batch.payload_list, batch.commitments, (-1,))
 
 
 def test_more_columns_than_there_are_is_refused(prelude: bytes):
@@ -147,18 +150,18 @@ def test_more_columns_than_there_are_is_refused(prelude: bytes):
 
 def test_a_signature_of_another_size_is_not_sent(batch: Any):
     with pytest.raises(InvalidPush, match="96"):
-        encode_prelude(batch.header, bytes(95), batch.payload_list, batch.commitments, ())
+        encode_prelude(batch.header, bytes(95), PUSH_SIGNATURE, batch.payload_list, batch.commitments, ())
 
 
 def test_contents_that_do_not_belong_together_are_refused(body: bytes, batch: Any):
     changed = bytearray(body)
-    changed[188 + 96 + 2 + len(batch.payload_list.entries) * 72] ^= 1
+    changed[188 + 2 * 96 + 2 + len(batch.payload_list.entries) * 72] ^= 1
     with pytest.raises(InvalidProposal) as caught:
         ColumnPush.decode(changed)
     assert caught.value.check == "commitments_root"
     header = dataclasses.replace(batch.header, payloads_root=bytes(32))
     with pytest.raises(InvalidProposal):
-        encode_prelude(header, SIGNATURE, batch.payload_list, batch.commitments, COLUMNS)
+        encode_prelude(header, *SIGNATURES, batch.payload_list, batch.commitments, COLUMNS)
 
 
 def test_a_huge_row_count_costs_nothing(body: bytes):

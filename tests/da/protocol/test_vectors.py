@@ -37,6 +37,7 @@ from da.protocol import (
     payload_id,
     proposal_message,
     sign_header,
+    sign_push,
     verify_inclusion,
     verify_namespace,
 )
@@ -124,7 +125,8 @@ def build() -> dict[str, Any]:
     attestations = [Attestation.sign(secret, header) for secret in secrets]
     certificate = Certificate.gather(header, committee, {i: a.signature for i, a in enumerate(attestations)})
     signature = sign_header(secrets[disperser], header)
-    prelude = encode_prelude(header, signature, payload_list, commitments, ())
+    push_signature = sign_push(secrets[disperser], header, committee.members[1].id)
+    prelude = encode_prelude(header, signature, push_signature, payload_list, commitments, ())
     names = ("arbitrum", "base", "op-sepolia", "zora")
     return {
         "about": "Cellar protocol v1; docs/reference/wire-formats.md. All bytes in hex.",

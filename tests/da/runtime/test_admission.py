@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
-from da.runtime.admission import Budget, FairShares
+from da.runtime.admission import Budget, FairShares, Lease, Room
 
 pytestmark = pytest.mark.anyio
 
@@ -131,3 +132,91 @@ async def test_who_waits_for_its_share_is_not_forgotten() -> None:
         assert len(shares) == 1
         release.set()
     assert len(shares) == 0
+
+
+# --- rooms ---------------------------------------------------------------------------------------
+
+
+def room_of(capacity: int, *, wait_s: float = 60.0) -> Room:
+    return Room(capacity, wait_s=wait_s, refuse=Refused)
+
+
+async def _fill(lease: Lease, size: int = 1) -> int:
+    """Grow until the room refuses; what the lease holds then."""
+    with contextlib.suppress(Refused):
+        while True:
+            await lease.grow(size)
+    return lease.held
+
+
+async def test_a_room_counts_what_came_and_forgets_it_at_the_end() -> None:
+    seen: list[int] = []
+    room = Room(100, wait_s=60.0, refuse=Refused, on_change=seen.append)
+    async with room.lease("a") as first, room.lease("a") as second:
+        assert room.used == 0, "a lease holds nothing before anything came"
+        await first.grow(10)
+        await second.grow(5)
+        assert (room.used, room.held_by("a"), first.held, second.held) == (15, 15, 10, 5)
+    assert (room.used, room.held_by("a")) == (0, 0)
+    assert seen[-1] == 0
+
+
+async def test_one_owner_fills_half_and_each_further_one_less() -> None:
+    room = room_of(1200, wait_s=0.001)
+    async with room.lease(1) as first:
+        assert await _fill(first) == 600 == room.share
+        async with room.lease(2) as second:
+            assert await _fill(second) == 300
+            async with room.lease(3) as third:
+                await third.grow(100)
+                assert room.used == 1000, "a small body of somebody new gets through beside two greedy owners"
+
+
+async def test_greedy_owners_together_leave_room_for_the_next() -> None:
+    """k owners that take what they get, in turn, end at 1/(k+1) each."""
+    room = room_of(10_000, wait_s=0.001)
+    async with asyncio.timeout(20):
+        leases = []
+        contexts = [room.lease(owner) for owner in range(4)]
+        for context in contexts:
+            leases.append(await context.__aenter__())
+        growing = set(leases)
+        while growing:
+            for lease in tuple(growing):
+                try:
+                    await lease.grow(10)
+                except Refused:
+                    growing.discard(lease)
+        assert [lease.held for lease in leases] == pytest.approx([2000] * 4, abs=20)
+        async with room.lease("late") as late:
+            await late.grow(900)
+        for context in contexts:
+            await context.__aexit__(None, None, None)
+    assert room.used == 0
+
+
+async def test_who_waits_is_served_when_room_is_freed_and_holds_up_nobody() -> None:
+    room = room_of(100)
+    async with asyncio.timeout(20), room.lease("b") as waiting, room.lease("c") as small:
+        async with room.lease("a") as first:
+            await first.grow(50)
+            growing = asyncio.ensure_future(waiting.grow(60))
+            await _turns()
+            assert not growing.done()
+            await small.grow(10)  # it came later and fits
+        await growing
+        assert (waiting.held, small.held, room.used) == (60, 10, 70)
+    assert room.used == 0
+
+
+async def test_a_wait_that_is_cancelled_holds_nothing() -> None:
+    room = room_of(100)
+    async with asyncio.timeout(20), room.lease("b") as waiting:
+        async with room.lease("a") as first:
+            await first.grow(50)
+            growing = asyncio.ensure_future(waiting.grow(60))
+            await _turns()
+            growing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await growing
+        assert (waiting.held, room.used) == (0, 0)
