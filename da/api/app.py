@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import http
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -26,6 +27,7 @@ from da import errors as node_errors
 from da import tokens
 from da.api import batches, bodies, browsing, members, operations, payloads
 from da.api import errors as api_errors
+from da.api.adapters import Adapter, mount
 from da.api.addresses import Places
 from da.api.config import ApiConfig
 from da.api.context import ApiContext
@@ -181,7 +183,9 @@ async def _on_bug(request: Request, error: Exception) -> Response:
 
 
 def _route_of(scope: Scope) -> str:
-    """The template of the route that served a finished request."""
+    """The template of the route that served a finished request; of an adapter's, where that is mounted."""
+    if scope.get("root_path"):
+        return str(scope["root_path"])
     route = scope.get("route")
     if route is not None:
         return str(route.path)
@@ -229,12 +233,15 @@ def _shares(what: str, capacity: int, *, wait_s: float, queue_max: int) -> FairS
     return FairShares(lambda: Budget(capacity, wait_s=wait_s, queue_max=queue_max, refuse=refuse))
 
 
-def create_app(node: Node, config: ApiConfig, grants: tuple[TokenConfig, ...]) -> FastAPI:
+def create_app(
+    node: Node, config: ApiConfig, grants: tuple[TokenConfig, ...], adapters: Sequence[Adapter] = ()
+) -> FastAPI:
     """The application that serves `node` over HTTP.
 
     Args:
         config: the server's limits; those of reading and posting are the node's own.
         grants: the tokens that may post.
+        adapters: interfaces of other systems, served beside v1.
     """
     reading = node.config.reading
     pace = bodies.BodyPace(config.body_timeout_s, config.body_grace_s, config.body_bytes_per_s_min)
@@ -276,6 +283,8 @@ def create_app(node: Node, config: ApiConfig, grants: tuple[TokenConfig, ...]) -
     app.add_exception_handler(HTTPException, _on_framework)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(Exception, _on_bug)
+    for adapter in adapters:
+        mount(app, adapter, STATUS)
     app.add_middleware(Normalisation)
     app.add_middleware(  # the last one added is the outermost
         Instrumentation,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-ROUTED = ("route", "endpoint")  # what the router tells those around it, by way of the scope
+ROUTED = ("route", "endpoint", "root_path")  # what the router tells those around it, by way of the scope
 
 
 class Normalisation:
