@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from da.client import Batch, PayloadInfo
-from da.commands.output import EXIT_USAGE, AsJson, emit, emit_bytes, fail, read_input, stderr
+from da.commands.output import EXIT_USAGE, AsJson, emit, emit_bytes, fail, read_input, say, stderr
 from da.commands.reading import (
     DEFAULT_URL,
     Namespace,
@@ -24,6 +25,7 @@ from da.commands.reading import (
     talking_to,
 )
 from da.protocol import namespace as namespaces
+from da.text import escaped
 
 Out = Annotated[Path | None, typer.Option("--out", help="Write the bytes to this file.")]
 
@@ -49,7 +51,7 @@ def post(
             with stderr.status(f"posting {len(payload)} bytes to {url}, waiting for the certificate"):
                 info = client.post_and_wait(namespace, payload)
     if info.certificate is not None:
-        stderr.print(f"certified in {time.monotonic() - started_s:.2f} s at height {info.batch_height}")
+        say(f"certified in {time.monotonic() - started_s:.2f} s at height {info.batch_height}")
     emit(_described(info), as_json=as_json)
 
 
@@ -143,7 +145,8 @@ def batches(
     for batch in found:
         row = _batch_row(batch)
         table.add_row(
-            *(str(row[key]) for key in ("height", "time", "rows", "payloads", "bytes", "state")),
+            *(str(row[key]) for key in ("height", "time", "rows", "payloads", "bytes")),
+            Text(escaped(str(row["state"]))),  # the node's word
             "0x" + batch.header.hash.hex(),
         )
     Console(width=None if Console().is_terminal else 240).print(table)

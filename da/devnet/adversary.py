@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from da.client.answers import split_cells
 from da.commands import logs
 from da.commands.configs import load_settings
-from da.commands.output import CommandError, ask_password, fail, stderr
+from da.commands.output import CommandError, ask_password, fail, say
 from da.errors import DaError
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
 
@@ -214,7 +214,7 @@ def main() -> None:
     try:
         typer.run(run)
     except CommandError as error:
-        stderr.print(f"error: {error}", markup=False, soft_wrap=True)
+        say(f"error: {error}")
         sys.exit(error.code)
 
 
