@@ -20,6 +20,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Scope
 
 from da import errors as node_errors
@@ -95,6 +96,7 @@ STATUS: dict[type[Exception], int] = {
     engine_errors.EngineFailed: 503,
     engine_errors.EngineClosed: 503,
 }
+MODULES = (payloads, batches, members, operations, browsing)  # of routes
 RETRY_LATER_S = 2  # Retry-After of a 503 whose error names no time of its own
 
 
@@ -182,6 +184,13 @@ def _route_of(scope: Scope) -> str:
     return batches.CELL_TEMPLATE if scope.get("endpoint") is batches.get_cell else UNMATCHED
 
 
+def _templates(app: FastAPI) -> set[str]:
+    """What `_route_of` can give, except for UNMATCHED."""
+    # The framework includes a router as one opaque route; its own routes are listed by the router alone.
+    routes = [*app.routes, *(route for module in MODULES for route in module.router.routes)]
+    return {batches.CELL_TEMPLATE} | {route.path for route in routes if isinstance(route, Route)}
+
+
 class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The framework's description, and the one route that it does not know."""
@@ -239,7 +248,7 @@ def create_app(node: Node, settings: Settings) -> FastAPI:
         streams_by_address=Places(settings.streams_per_address_max),
     )
     app.router.routes.append(batches.cell_route)
-    for module in (payloads, batches, members, operations, browsing):
+    for module in MODULES:
         app.include_router(module.router)
     for typed in STATUS:
         app.add_exception_handler(typed, _on_typed)
@@ -249,7 +258,7 @@ def create_app(node: Node, settings: Settings) -> FastAPI:
     app.add_middleware(Normalisation)
     app.add_middleware(  # the last one added is the outermost
         Instrumentation,
-        metrics=HttpMetrics(node.metrics.registry),
+        metrics=HttpMetrics(node.metrics.registry, _templates(app)),
         requests_max=settings.requests_max,
         by_address=Places(settings.connections_per_address_max),
         route_of=_route_of,

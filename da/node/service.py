@@ -37,7 +37,7 @@ from da.member.relearn import Relearning
 from da.member.repair import Repair
 from da.member.retention import Retention
 from da.member.scrub import Scrub
-from da.metrics import NodeMetrics
+from da.metrics import NodeMetrics, delivery_loop
 from da.node.async_store import AsyncStore
 from da.node.context import NodeContext
 from da.node.lookup import PayloadLookup
@@ -108,7 +108,7 @@ class Node:
         self.config = config
         self.committee = committee
         self.member_id = member_id(bls.public_key(secret))
-        self.metrics = NodeMetrics()
+        self.metrics = NodeMetrics(member.name for member in committee.members)
         index = committee.member_index(self.member_id)
         if index is None:
             raise InvalidRequest(f"the key of member 0x{self.member_id.hex()} is not in the committee")
@@ -171,7 +171,7 @@ class Node:
             self._loops.spawn("batcher", self._batcher.run)
             self._loops.spawn("dispersal", self._dispersal.run)
             for delivery in self._dispersal.deliveries:
-                self._loops.spawn(f"delivery to {delivery.member.name}", delivery.run)
+                self._loops.spawn(delivery_loop(delivery.member.name), delivery.run)
         self._loops.spawn("time", self._timekeeper.run)
         self._loops.spawn("follower", self._follower.run)
         self._loops.spawn("repair", self._repair.run)
