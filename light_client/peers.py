@@ -21,8 +21,9 @@ from urllib.parse import quote
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
+from da import outgoing
+from da.pool import pooled
 from da.protocol.codec import HASH_BYTES
 from da.protocol.committee import Committee, Member
 from erasure.constants import BYTES_PER_CELL
@@ -49,8 +50,6 @@ _ERROR_BYTES_MAX = 16 * 1024
 _STATUS_BYTES_MAX = 64 * 1024
 _RETRY_AFTER_MAX_S = 3600.0
 _CONNECTIONS_PER_MEMBER = 2
-_HEADER_LINE_BYTES_MAX = 1024
-_REASON_CHARS_MAX = 200
 _USER_AGENT = "cellar-light-client"
 
 
@@ -72,11 +71,8 @@ class MemberClient:
         self.bytes_received = 0
         self.requests_sent = 0
         self._batch_bytes_max = batch_bytes_max
-        self._http = httpx.AsyncClient(
-            transport=transport,
-            headers={"user-agent": _USER_AGENT, "accept-encoding": "identity"},
-            timeout=None,  # noqa: S113 - one limit for the whole exchange, in _exchange
-            trust_env=False,
+        self._http = outgoing.async_client(  # one time limit for the whole exchange, in _exchange
+            transport, trust_env=False, timeout_s=None, user_agent=_USER_AGENT
         )
 
     @property
@@ -252,17 +248,7 @@ class Members:
 def aiohttp_transports() -> TransportFactory:
     """Transports over real sockets: aiohttp under httpx, one TLS context for all members."""
     context = httpx.create_ssl_context()
-
-    def session() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=_CONNECTIONS_PER_MEMBER, ssl=context)
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            max_line_size=_HEADER_LINE_BYTES_MAX,
-            max_field_size=_HEADER_LINE_BYTES_MAX,
-        )
-
-    return lambda member: AiohttpTransport(verify=context, client=session)
+    return lambda member: pooled(context, _CONNECTIONS_PER_MEMBER)
 
 
 def _parse_page(body: bytes, from_height: int, limit: int, disperser_id: bytes) -> list[BatchDocument]:
@@ -295,9 +281,9 @@ def _describe(error: Exception) -> str:
     """Why an exchange failed, in a few words."""
     cause = error.__cause__ or error
     if isinstance(cause, aiohttp.ClientConnectorError):
-        return f"cannot connect: {cause.os_error.strerror or cause.os_error}"[:_REASON_CHARS_MAX]
+        return f"cannot connect: {cause.os_error.strerror or cause.os_error}"
     name = type(cause).__name__
-    return (f"{name}: {cause}" if str(cause) else name)[:_REASON_CHARS_MAX]
+    return f"{name}: {cause}" if str(cause) else name
 
 
 def _error_name(body: bytes) -> str | None:
@@ -307,7 +293,7 @@ def _error_name(body: bytes) -> str | None:
     except MalformedBatch:
         return None
     name = document.get("error") if isinstance(document, dict) else None
-    return name[:64] if isinstance(name, str) else None
+    return name if isinstance(name, str) else None
 
 
 def _retry_after(response: httpx.Response) -> float:

@@ -9,10 +9,11 @@ from typing import Any, Self
 
 import httpx
 
+from da import outgoing
 from da.client import calls
 from da.client.answers import Batch, PayloadInfo, settled
 from da.client.calls import Call, T
-from da.client.core import DEFAULT_URL, HOLD_S, BaseClient, next_look_s
+from da.client.core import ANSWER_BYTES_MAX, DEFAULT_URL, HOLD_S, BaseClient, next_look_s
 
 
 class AsyncCellarClient(BaseClient):
@@ -22,7 +23,7 @@ class AsyncCellarClient(BaseClient):
         self, url: str = DEFAULT_URL, *, transport: httpx.AsyncBaseTransport | None = None, **options: Any
     ) -> None:
         super().__init__(url, **options)
-        self._http = httpx.AsyncClient(transport=transport)
+        self._http = outgoing.async_client(transport, trust_env=True)
 
     async def __aenter__(self) -> Self:
         return self
@@ -39,9 +40,15 @@ class AsyncCellarClient(BaseClient):
         while True:
             outcome: httpx.Response | httpx.TransportError
             try:
-                outcome = await self._http.request(**self._request(call, patience))
+                async with self._http.stream(**self._request(call, patience)) as answer:
+                    body = outgoing.Body(answer, ANSWER_BYTES_MAX)
+                    async for part in answer.aiter_raw():
+                        body.add(part)
+                outcome = body.answer()
             except httpx.TransportError as error:
                 outcome = error
+            except outgoing.UnwantedAnswer as error:
+                raise self._unwanted(call, error) from None
             pause_s = self._again(outcome, patience)
             if pause_s is None:
                 return self._conclude(call, outcome)

@@ -9,10 +9,11 @@ from typing import Any, Self
 
 import httpx
 
+from da import outgoing
 from da.client import calls
 from da.client.answers import Batch, PayloadInfo, settled
 from da.client.calls import Call, T
-from da.client.core import DEFAULT_URL, HOLD_S, BaseClient, next_look_s
+from da.client.core import ANSWER_BYTES_MAX, DEFAULT_URL, HOLD_S, BaseClient, next_look_s
 
 
 class CellarClient(BaseClient):
@@ -26,7 +27,7 @@ class CellarClient(BaseClient):
         self, url: str = DEFAULT_URL, *, transport: httpx.BaseTransport | None = None, **options: Any
     ) -> None:
         super().__init__(url, **options)
-        self._http = httpx.Client(transport=transport)
+        self._http = outgoing.client(transport, trust_env=True)
 
     def __enter__(self) -> Self:
         return self
@@ -43,9 +44,15 @@ class CellarClient(BaseClient):
         while True:
             outcome: httpx.Response | httpx.TransportError
             try:
-                outcome = self._http.request(**self._request(call, patience))
+                with self._http.stream(**self._request(call, patience)) as answer:
+                    body = outgoing.Body(answer, ANSWER_BYTES_MAX)
+                    for part in answer.iter_raw():
+                        body.add(part)
+                outcome = body.answer()
             except httpx.TransportError as error:
                 outcome = error
+            except outgoing.UnwantedAnswer as error:
+                raise self._unwanted(call, error) from None
             pause_s = self._again(outcome, patience)
             if pause_s is None:
                 return self._conclude(call, outcome)

@@ -13,6 +13,7 @@ import httpx
 from da.client.answers import PayloadInfo, refusal
 from da.client.calls import Call, T
 from da.client.errors import InvalidAnswer, NodeUnreachable, StillWaiting
+from da.outgoing import UnwantedAnswer
 
 DEFAULT_URL = "http://127.0.0.1:4560"
 DEFAULT_TIMEOUT_S = 60.0
@@ -21,6 +22,8 @@ ATTEMPT_TIMEOUT_S = 30.0
 HOLD_S = 20.0
 BACKOFF_INITIAL_S = 0.2
 BACKOFF_MAX_S = 5.0
+# Above any page of the log that a node was seen to give; a payload has 16 MiB at most.
+ANSWER_BYTES_MAX = 64 * 2**20
 RETRIED = frozenset({408, 429, 502, 503})
 
 
@@ -92,12 +95,15 @@ class BaseClient:
         asked = outcome.headers.get("retry-after", "")
         return patience.pause_s(float(asked) if asked.isascii() and asked.isdigit() else None)
 
+    def _unwanted(self, call: Call[T], error: UnwantedAnswer) -> InvalidAnswer:
+        return InvalidAnswer(f"{self._url}{call.path}: {error}")
+
     def _conclude(self, call: Call[T], outcome: httpx.Response | httpx.TransportError) -> T:
         """The value of the last outcome, or its error."""
         if isinstance(outcome, httpx.TransportError):
             reason = str(outcome) or type(outcome).__name__
             raise NodeUnreachable(f"{self._url}: {reason}") from outcome
-        if outcome.status_code >= 400:
+        if not outcome.is_success:
             raise refusal(outcome)
         try:
             return call.read(outcome)
