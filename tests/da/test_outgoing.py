@@ -259,7 +259,7 @@ class Harm:
         return answer("503 " + FORGED.splitlines()[0], FORGED.encode())
 
     def random_names(self) -> bytes:
-        name = self._rng.randbytes(20_000).hex()
+        name = self._rng.randbytes(10_000).hex()
         return answer("409 Conflict", json.dumps({"error": name, "message": "m", name: name}).encode())
 
     def many_fields(self) -> bytes:
