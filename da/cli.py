@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import typer
 
 from da.commands import committees, configs, demo, devnets, keys, node, payloads, tokens
-from da.console.output import CommandError, stderr
+from da.console import logs
+from da.console.output import CommandError, say, stderr
 from da.console.version import Version
 
 app = typer.Typer(
@@ -54,11 +55,12 @@ app.add_typer(configs.app, name="config")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; ends the process with its exit code."""
+    logs.set_up_default()
     try:
         app(args=None if arguments is None else list(arguments))
     except CommandError as error:
         stderr.print("[bold red]error:[/]", end=" ")
-        stderr.print(str(error), soft_wrap=True, markup=False)  # a message may hold brackets
+        say(str(error))
         sys.exit(error.code)
 
 

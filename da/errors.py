@@ -30,10 +30,18 @@
         +-- PeerRejected(status, error, fields)  it answered with a typed error
         +-- PeerMisbehaved                  it answered with something malformed or wrong
 
-Invariant: `fields()` of each error is JSON-ready (ints, strings, None), bytes as 0x-hex.
+Invariants: `fields()` of each error is JSON-ready (ints, strings, None), bytes as 0x-hex. What a peer said is
+one clean line of bounded length in a PeerError's text and fields: other members choose none of what logs,
+metrics and answers of this node consist of.
 """
 
 from __future__ import annotations
+
+from da.text import printable
+
+PEER_REASON_CHARS_MAX = 300
+PEER_NAME_CHARS_MAX = 64  # of an error's or a field's name
+PEER_FIELDS_MAX = 16
 
 
 class DaError(Exception):
@@ -241,12 +249,12 @@ class NotReconstructable(DaError):
 
 
 class PeerError(DaError):
-    """Something about another member."""
+    """Something about another member; `reason` may quote it."""
 
     def __init__(self, member: str, reason: str) -> None:
-        super().__init__(f"{member}: {reason}")
         self.member = member
-        self.reason = reason
+        self.reason = printable(reason, PEER_REASON_CHARS_MAX)
+        super().__init__(f"{member}: {self.reason}")
 
 
 class PeerUnreachable(PeerError):
@@ -258,10 +266,27 @@ class PeerMisbehaved(PeerError):
 
 
 class PeerRejected(PeerError):
-    """A typed error of the peer: its HTTP status, the error's class name and its fields."""
+    """A typed error of the peer: its HTTP status, the error's class name and its fields.
+
+    Of `answer` the first PEER_FIELDS_MAX numbers, strings and nulls are kept.
+    """
 
     def __init__(self, member: str, status: int, error: str, answer: dict[str, object]) -> None:
-        super().__init__(member, f"answered {status} {error}: {answer.get('message', '')}")
         self.status = status
-        self.error = error
-        self.answer = answer
+        self.error = printable(error, PEER_NAME_CHARS_MAX)
+        self.answer = _kept(answer)
+        super().__init__(member, f"answered {status} {self.error}: {self.answer.get('message', '')}")
+
+
+def _kept(answer: dict[str, object]) -> dict[str, object]:
+    """A peer's fields, as far as they are short and plain."""
+    kept: dict[str, object] = {}
+    for name, value in answer.items():
+        if isinstance(value, str):
+            value = printable(value, PEER_REASON_CHARS_MAX)
+        elif not (value is None or (isinstance(value, int) and abs(value) < 2**64)):
+            continue
+        kept[printable(name, PEER_NAME_CHARS_MAX)] = value
+        if len(kept) == PEER_FIELDS_MAX:
+            break
+    return kept

@@ -18,9 +18,11 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 from rich.console import Console
 
+from da.console import logs
 from da.console.version import Version
 from da.protocol.committee import Committee
 from da.protocol.errors import ProtocolError
+from da.text import escaped
 from gpu import EngineOptions, open_verifier
 from kzg.engine import Verifier
 from kzg.errors import EngineUnavailable
@@ -173,10 +175,11 @@ def show(
 
 def main() -> None:
     """Entry point of the `light-client` command."""
+    logs.set_up_default()
     try:
         app()
     except (LightClientError, ProtocolError, OSError) as error:
-        print(f"light-client: {error}", file=sys.stderr)
+        print(f"light-client: {escaped(str(error))}", file=sys.stderr)
         sys.exit(EXIT_USAGE)
 
 

@@ -21,6 +21,10 @@ A verdict is never an error: unavailable and undecided are values of a report.
 
 from __future__ import annotations
 
+from da.text import printable
+
+REASON_CHARS_MAX = 200
+
 
 class LightClientError(Exception):
     """Base of the light client's errors."""
@@ -97,12 +101,15 @@ class UnverifiedBatch(LightClientError):
 
 
 class PeerError(LightClientError):
-    """Base of what a member's answer can be, other than what was asked for."""
+    """Base of what a member's answer can be, other than what was asked for.
+
+    `reason` may quote the member: it is one clean line of REASON_CHARS_MAX characters at most.
+    """
 
     def __init__(self, member: str, reason: str) -> None:
-        super().__init__(f"{member}: {reason}")
         self.member = member
-        self.reason = reason
+        self.reason = printable(reason, REASON_CHARS_MAX)
+        super().__init__(f"{member}: {self.reason}")
 
 
 class PeerUnreachable(PeerError):

@@ -20,8 +20,9 @@ from urllib.parse import quote
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
+from da import outgoing
+from da.pool import pooled
 from da.protocol.committee import Committee, Member
 from da.wire import cells as wire_cells
 from da.wire import errors, payloads
@@ -42,8 +43,6 @@ SampleAnswer = bytes | Answer
 
 _RETRY_AFTER_MAX_S = 3600.0
 _CONNECTIONS_PER_MEMBER = 2
-_HEADER_LINE_BYTES_MAX = 1024
-_REASON_CHARS_MAX = 200
 _USER_AGENT = "cellar-light-client"
 
 
@@ -61,11 +60,8 @@ class MemberClient:
         self.member = member
         self.bytes_received = 0
         self.requests_sent = 0
-        self._http = httpx.AsyncClient(
-            transport=transport,
-            headers={"user-agent": _USER_AGENT, "accept-encoding": "identity"},
-            timeout=None,  # noqa: S113 - one limit for the whole exchange, in _exchange
-            trust_env=False,
+        self._http = outgoing.async_client(  # one time limit for the whole exchange, in _exchange
+            transport, trust_env=False, timeout_s=None, user_agent=_USER_AGENT
         )
 
     @property
@@ -231,17 +227,7 @@ class Members:
 def aiohttp_transports() -> TransportFactory:
     """Transports over real sockets: aiohttp under httpx, one TLS context for all members."""
     context = httpx.create_ssl_context()
-
-    def session() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=_CONNECTIONS_PER_MEMBER, ssl=context)
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            max_line_size=_HEADER_LINE_BYTES_MAX,
-            max_field_size=_HEADER_LINE_BYTES_MAX,
-        )
-
-    return lambda member: AiohttpTransport(verify=context, client=session)
+    return lambda member: pooled(context, _CONNECTIONS_PER_MEMBER)
 
 
 def _sample_answer(answer: wire_cells.CellAnswer) -> SampleAnswer:
@@ -258,9 +244,9 @@ def _describe(error: Exception) -> str:
     """Why an exchange failed, in a few words."""
     cause = error.__cause__ or error
     if isinstance(cause, aiohttp.ClientConnectorError):
-        return f"cannot connect: {cause.os_error.strerror or cause.os_error}"[:_REASON_CHARS_MAX]
+        return f"cannot connect: {cause.os_error.strerror or cause.os_error}"
     name = type(cause).__name__
-    return (f"{name}: {cause}" if str(cause) else name)[:_REASON_CHARS_MAX]
+    return f"{name}: {cause}" if str(cause) else name
 
 
 def _error_name(body: bytes) -> str | None:

@@ -18,6 +18,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from da.protocol import strict_json
+from da.text import escaped
 from light_client.witness import Fault
 from sampling import Verdict
 
@@ -42,14 +43,8 @@ class Status(StrEnum):
     EXPIRED = "expired"
 
 
-def plain(text: str) -> str:
-    """Text without control characters: members choose some of it, and terminals obey them."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
-
-
-PlainText = Annotated[str, AfterValidator(plain)]
+PlainText = Annotated[str, AfterValidator(escaped)]
+"""Members choose some of it, and terminals obey control characters. Holds for stored reports too."""
 
 
 class _Model(BaseModel):

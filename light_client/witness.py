@@ -8,13 +8,15 @@ A member's answers over HTTP are not signed, so the file convinces its owner, no
 headers at one height convince everybody.
 
 Invariants: a file is complete or not there (written aside, synced, renamed); a run keeps at most
-`EVIDENCE_MAX` of them, and all runs together `EVIDENCE_BYTES_MAX`, so that a liar cannot fill the disk.
+`EVIDENCE_MAX` of them, `EVIDENCE_PER_MEMBER_MAX` against one member, so that a liar does not use up
+the room for others, and all runs together `EVIDENCE_BYTES_MAX`, so that none fills the disk.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -26,6 +28,7 @@ from light_client.errors import StateError
 from sampling import Coordinates
 
 EVIDENCE_MAX = 64
+EVIDENCE_PER_MEMBER_MAX = 8
 EVIDENCE_BYTES_MAX = 64 * 2**20
 
 
@@ -71,7 +74,7 @@ class Witness:
         self.silences: dict[int, list[str]] = {}
         self.equivocations: list[tuple[SignedHeader, SignedHeader]] = []
         self._directory = directory.expanduser()
-        self._kept = 0
+        self._kept: Counter[int] = Counter()  # by member
         self._bytes: int | None = None  # in the directory, once looked at
 
     def accuse(
@@ -84,9 +87,10 @@ class Witness:
         """
         digest = sha256(sent).hexdigest()
         evidence = None
-        if self._kept < EVIDENCE_MAX and self._has_room(len(sent)):
+        wanted = self._kept[member] < EVIDENCE_PER_MEMBER_MAX and self._kept.total() < EVIDENCE_MAX
+        if wanted and self._has_room(len(sent)):
             evidence = self._keep(digest, sent)
-            self._kept += 1
+            self._kept[member] += 1
         self.accusations.append(Accusation(member, fault, reason, cell, len(sent), digest, evidence))
 
     def note_silence(self, member: int, reason: str) -> None:

@@ -21,6 +21,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Scope
 
 from da import errors as node_errors
@@ -104,6 +105,7 @@ STATUS: dict[type[Exception], int] = {
 # Heads of pushes are checked one after the other for each address: two signatures, some milliseconds.
 PUSH_HEAD_WAIT_S = 10.0
 PUSH_HEADS_WAITING_MAX = 16
+MODULES = (payloads, batches, members, operations, browsing)  # of routes
 RETRY_LATER_S = 2  # Retry-After of a 503 whose error names no time of its own
 
 
@@ -192,6 +194,14 @@ def _route_of(scope: Scope) -> str:
     return batches.CELL_TEMPLATE if scope.get("endpoint") is batches.get_cell else UNMATCHED
 
 
+def _templates(app: FastAPI, adapters: Sequence[Adapter]) -> set[str]:
+    """What `_route_of` can give, except for UNMATCHED."""
+    # The framework includes a router as one opaque route; its own routes are listed by the router alone.
+    routes = [*app.routes, *(route for module in MODULES for route in module.router.routes)]
+    mounted = {batches.CELL_TEMPLATE, *(adapter.path for adapter in adapters)}
+    return mounted | {route.path for route in routes if isinstance(route, Route)}
+
+
 class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The framework's description, and the one route that it does not know."""
@@ -276,7 +286,7 @@ def create_app(
         streams_by_address=Places(config.streams_per_address_max),
     )
     app.router.routes.append(batches.cell_route)
-    for module in (payloads, batches, members, operations, browsing):
+    for module in MODULES:
         app.include_router(module.router)
     for typed in STATUS:
         app.add_exception_handler(typed, _on_typed)
@@ -288,7 +298,7 @@ def create_app(
     app.add_middleware(Normalisation)
     app.add_middleware(  # the last one added is the outermost
         Instrumentation,
-        metrics=HttpMetrics(node.metrics.registry),
+        metrics=HttpMetrics(node.metrics.registry, _templates(app, adapters)),
         requests_max=config.requests_max,
         by_address=Places(config.connections_per_address_max),
         route_of=_route_of,

@@ -10,9 +10,10 @@ from typing import Any, Self
 
 import httpx
 
+from da import outgoing
 from da.client import calls
 from da.client.calls import Call, T
-from da.client.exchange import Outcome, Pause, Session, Steps
+from da.client.exchange import ANSWER_BYTES_MAX, Outcome, Pause, Session, Steps
 from da.client.options import DEFAULT_TIMEOUT_S, DEFAULT_URL
 from da.wire.batches import BatchDocument
 from da.wire.cells import CellAnswer
@@ -33,7 +34,7 @@ class AsyncCellarClient:
         rng: random.Random | None = None,
     ) -> None:
         self._session = Session(url, token=token, timeout_s=timeout_s, clock=clock, rng=rng)
-        self._http = httpx.AsyncClient(transport=transport)
+        self._http = outgoing.async_client(transport, trust_env=True)
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,8 +56,12 @@ class AsyncCellarClient:
                     await asyncio.sleep(step.seconds)
                     continue
                 try:
-                    outcome = await self._http.request(**step.arguments)
-                except httpx.RequestError as error:
+                    async with self._http.stream(**step.arguments) as answer:
+                        body = outgoing.Body(answer, ANSWER_BYTES_MAX)
+                        async for part in answer.aiter_raw():
+                            body.add(part)
+                    outcome = body.answer()
+                except (httpx.RequestError, outgoing.UnwantedAnswer) as error:
                     outcome = error
         except StopIteration as end:
             value: T = end.value

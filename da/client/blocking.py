@@ -9,9 +9,10 @@ from typing import Any, Self
 
 import httpx
 
+from da import outgoing
 from da.client import calls
 from da.client.calls import Call, T
-from da.client.exchange import Outcome, Pause, Session, Steps
+from da.client.exchange import ANSWER_BYTES_MAX, Outcome, Pause, Session, Steps
 from da.client.options import DEFAULT_TIMEOUT_S, DEFAULT_URL
 from da.wire.batches import BatchDocument
 from da.wire.cells import CellAnswer
@@ -36,7 +37,7 @@ class CellarClient:
         rng: random.Random | None = None,
     ) -> None:
         self._session = Session(url, token=token, timeout_s=timeout_s, clock=clock, rng=rng)
-        self._http = httpx.Client(transport=transport)
+        self._http = outgoing.client(transport, trust_env=True)
 
     def __enter__(self) -> Self:
         return self
@@ -58,8 +59,12 @@ class CellarClient:
                     time.sleep(step.seconds)
                     continue
                 try:
-                    outcome = self._http.request(**step.arguments)
-                except httpx.RequestError as error:
+                    with self._http.stream(**step.arguments) as answer:
+                        body = outgoing.Body(answer, ANSWER_BYTES_MAX)
+                        for part in answer.iter_raw():
+                            body.add(part)
+                    outcome = body.answer()
+                except (httpx.RequestError, outgoing.UnwantedAnswer) as error:
                     outcome = error
         except StopIteration as end:
             value: T = end.value

@@ -18,11 +18,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from da.text import printable
 from da.wire.payloads import PayloadInfo
+
+MESSAGE_CHARS_MAX = 500
+NAME_CHARS_MAX = 64
 
 
 class ClientError(Exception):
-    """Base of the client's errors."""
+    """Base of the client's errors; the text may quote the node, and is one clean line of bounded length."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text, MESSAGE_CHARS_MAX))
 
 
 class InvalidOption(ClientError):
@@ -49,10 +56,10 @@ class Refused(ClientError):
     """The node's typed error: `error` is its name there, `fields` what it says besides."""
 
     def __init__(self, status: int, error: str, message: str, fields: dict[str, Any]) -> None:
-        super().__init__(f"{error}: {message}")
         self.status = status
-        self.error = error
-        self.message = message
+        self.error = printable(error, NAME_CHARS_MAX)
+        self.message = printable(message, MESSAGE_CHARS_MAX)
+        super().__init__(f"{self.error}: {self.message}")
         self.fields = fields
 
 

@@ -24,15 +24,18 @@ from da.client.calls import Call, T
 from da.client.errors import InvalidAnswer, InvalidOption, NodeUnreachable, StillWaiting
 from da.client.options import DEFAULT_TIMEOUT_S, DEFAULT_URL, checked_token, checked_url
 from da.client.patience import Patience
+from da.outgoing import UnwantedAnswer
 from da.wire.errors import InvalidDocument
 from da.wire.payloads import PayloadInfo
 
 ATTEMPT_TIMEOUT_S = 30.0
 # How long a post may be held by `wait=certified`; after that the status is asked for.
 HOLD_S = 20.0
+# Above any page of the log that a node gives; a payload has 16 MiB at most.
+ANSWER_BYTES_MAX = 64 * 2**20
 RETRIED = frozenset({408, 429, 502, 503})
 
-Outcome = httpx.Response | httpx.RequestError
+Outcome = httpx.Response | httpx.RequestError | UnwantedAnswer
 # Mistakes of this side: another attempt would fail in the same way.
 NOT_SENT = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
 
@@ -138,6 +141,8 @@ class Session:
             if isinstance(outcome, httpx.TransportError):
                 raise NodeUnreachable(f"{self.url}: {reason}") from outcome
             raise InvalidAnswer(f"{self.url}{call.path}: {type(outcome).__name__}: {reason}") from outcome
+        if isinstance(outcome, UnwantedAnswer):
+            raise InvalidAnswer(f"{self.url}{call.path}: {outcome}") from outcome
         if outcome.status_code >= 400:
             raise refusal(outcome)
         if outcome.status_code not in call.statuses:
@@ -154,7 +159,7 @@ def _pause_s(outcome: Outcome, patience: Patience) -> float | None:
     if isinstance(outcome, httpx.RequestError):
         lost = isinstance(outcome, httpx.TransportError) and not isinstance(outcome, NOT_SENT)
         return patience.pause_s(None) if lost else None
-    if outcome.status_code not in RETRIED:
+    if isinstance(outcome, UnwantedAnswer) or outcome.status_code not in RETRIED:
         return None
     asked = outcome.headers.get("retry-after", "")
     return patience.pause_s(float(asked) if asked.isascii() and asked.isdigit() else None)

@@ -11,12 +11,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from da import bls
 from da.console.output import EXIT_USAGE, AsJson, emit, fail, load_committee, stderr, write_new
 from da.protocol.committee import DEFAULT_REPLICATION, DEFAULT_RETENTION_S, Committee, Member
 from da.protocol.custody import columns_of, finality
 from da.protocol.errors import InvalidCommittee
+from da.text import escaped
 
 app = typer.Typer(no_args_is_help=True, help="Make, extend, check and show a committee file.")
 
@@ -140,7 +142,7 @@ def show(path: CommitteeArgument, as_json: AsJson = False) -> None:
             str(row["index"]),
             str(row["name"]),
             "0x" + member_hex,
-            str(row["url"]),
+            Text(escaped(str(row["url"]))),  # each member chose its own
             str(row["stake"]),
             str(row["columns"]),
             role,

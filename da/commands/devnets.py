@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from da.console.output import AsJson, emit, fail, stderr
+from da.console.output import AsJson, emit, fail, say, stderr
 from da.devnet import Devnet, DevnetError
 
 WATCH_INTERVAL_S = 1.0
@@ -48,22 +48,20 @@ def devnet(
             if not stop.is_set():
                 _present(net, as_json)
             _watch(net, stop)
-            stderr.print("stopping the nodes")
+            say("stopping the nodes")
     except DevnetError as error:
         fail(str(error))
     finally:
         if directory is None and not keep:
             shutil.rmtree(chosen, ignore_errors=True)
         else:
-            stderr.print(f"files are in {chosen}; go on with: da devnet --dir {chosen}")
+            say(f"files are in {chosen}; go on with: da devnet --dir {chosen}")
 
 
 def _start(net: Devnet, stop: threading.Event) -> None:
     with stderr.status(f"starting {len(net.nodes)} nodes in {net.directory}"):
         net.start()
-        net.wait_ready(
-            on_ready=lambda node: stderr.print(f"  {node.name} serves {node.url} (pid {node.pid})")
-        )
+        net.wait_ready(on_ready=lambda node: say(f"  {node.name} serves {node.url} (pid {node.pid})"))
 
 
 def _watch(net: Devnet, stop: threading.Event) -> None:
@@ -76,7 +74,7 @@ def _watch(net: Devnet, stop: threading.Event) -> None:
         died = [node for node in net.nodes if node.died and node.name not in told]
         for node in died:
             told.add(node.name)
-            stderr.print(node.last_words(), markup=False, soft_wrap=True)
+            say(node.last_words())
         if died and (reason := net.why_no_certificate()) is not None:
             fail(f"{reason}: the devnet ends")
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from da.client import BatchDocument, PayloadInfo
 from da.commands.reading import (
@@ -22,8 +23,9 @@ from da.commands.reading import (
     hash32,
     talking_to,
 )
-from da.console.output import EXIT_USAGE, AsJson, emit, emit_bytes, fail, read_input, stderr
+from da.console.output import EXIT_USAGE, AsJson, emit, emit_bytes, fail, read_input, say, stderr
 from da.protocol import namespace as namespaces
+from da.text import escaped
 
 Out = Annotated[Path | None, typer.Option("--out", help="Write the bytes to this file.")]
 
@@ -49,7 +51,7 @@ def post(
             with stderr.status(f"posting {len(payload)} bytes to {url}, waiting for the certificate"):
                 info = client.post_and_wait(namespace, payload)
     if info.certificate is not None:
-        stderr.print(f"certified in {time.monotonic() - started_s:.2f} s at height {info.batch_height}")
+        say(f"certified in {time.monotonic() - started_s:.2f} s at height {info.batch_height}")
     emit(_described(info), as_json=as_json)
 
 
@@ -143,7 +145,8 @@ def batches(
     for batch in found:
         row = _batch_row(batch)
         table.add_row(
-            *(str(row[key]) for key in ("height", "time", "rows", "payloads", "bytes", "state")),
+            *(str(row[key]) for key in ("height", "time", "rows", "payloads", "bytes")),
+            Text(escaped(str(row["state"]))),  # the node's word
             "0x" + batch.header.hash.hex(),
         )
     Console(width=None if Console().is_terminal else 240).print(table)

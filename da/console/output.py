@@ -19,6 +19,7 @@ from rich.console import Console
 
 from da.protocol.committee import Committee
 from da.protocol.errors import InvalidCommittee
+from da.text import block, escaped
 from da.wire.hexadecimal import json_ready
 
 EXIT_REFUSED = 1
@@ -26,6 +27,11 @@ EXIT_USAGE = 2
 EXIT_NOT_NOW = 3
 
 stderr = Console(stderr=True, highlight=False)
+
+
+def say(message: str) -> None:
+    """Say something to the person: nothing of it is taken for markup or drives the terminal."""
+    stderr.print(block(message), markup=False, soft_wrap=True)
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
@@ -49,7 +55,10 @@ def fail(message: str, *, code: int = EXIT_REFUSED) -> NoReturn:
 
 
 def emit(data: dict[str, Any], *, as_json: bool) -> None:
-    """Print values to standard output: JSON, or aligned `name  value` lines."""
+    """Print values to standard output: JSON, or aligned `name  value` lines.
+
+    Values and names may be a node's: what is not printable is escaped (JSON escapes it by itself).
+    """
     ready = json_ready(data)
     if as_json:
         print(json.dumps(ready, indent=2))
@@ -57,7 +66,7 @@ def emit(data: dict[str, Any], *, as_json: bool) -> None:
     width = max((len(key) for key in ready), default=0)
     for key, value in ready.items():
         shown = json.dumps(value) if isinstance(value, dict | list) else "-" if value is None else str(value)
-        print(f"{key:<{width}}  {shown}")
+        print(f"{escaped(key):<{width}}  {escaped(shown)}")
 
 
 def emit_bytes(content: bytes, out: Path | None) -> None:
@@ -67,7 +76,7 @@ def emit_bytes(content: bytes, out: Path | None) -> None:
             out.write_bytes(content)
         except OSError as error:
             fail(f"{out}: cannot be written: {error.strerror}")
-        stderr.print(f"wrote {len(content)} bytes to {out}")
+        say(f"wrote {len(content)} bytes to {out}")
         return
     if sys.stdout.isatty():
         fail(f"{len(content)} bytes are not shown on a terminal; use --out FILE or a pipe", code=EXIT_USAGE)

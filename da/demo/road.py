@@ -26,6 +26,7 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from da import outgoing
 from da.client import BatchDocument, CellarClient, ClientError, PayloadInfo, StillWaiting
 from da.demo.narrator import Narrator
 from da.devnet.committee import Devnet
@@ -289,7 +290,8 @@ def wait_certified(client: CellarClient, devnet: Devnet, payload_id: bytes) -> P
 
 def _metrics(url: str) -> dict[str, float]:
     """The node's samples without labels, by name."""
-    text = httpx.get(f"{url}/metrics", timeout=10.0, trust_env=False).raise_for_status().text
+    with outgoing.client(trust_env=False, timeout_s=10.0) as http:
+        text = http.get(f"{url}/metrics").raise_for_status().text
     return {
         sample.name: sample.value
         for family in text_string_to_metric_families(text)

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from da import settings as node_settings
 from da.console import logs
-from da.console.output import CommandError, ask_password, fail, stderr
+from da.console.output import CommandError, ask_password, fail, say
 from da.errors import DaError
 from da.wire.cells import NOT_HELD, CellAnswer, Record, decode_answer, decode_query, encode_answer
 from da.wire.errors import encode_bytes
@@ -222,7 +222,7 @@ def main() -> None:
     try:
         typer.run(run)
     except CommandError as error:
-        stderr.print(f"error: {error}", markup=False, soft_wrap=True)
+        say(f"error: {error}")
         sys.exit(error.code)
 
 

@@ -28,15 +28,19 @@ from typing import Self
 
 import httpx
 
+from da import outgoing
 from da.devnet import files
 from da.devnet.files import NodeFiles
 from da.protocol.committee import Committee
 from da.protocol.custody import finality
 from da.store.errors import StoreLocked
 from da.store.lock import DirectoryLock
+from da.text import block, printable
 
 READY_TIMEOUT_S = 120.0
 READY_PAUSE_S = 0.1
+READY_BYTES_MAX = 64 * 1024
+READY_CHARS_MAX = 1000
 STOP_TIMEOUT_S = 20.0
 LOG_TAIL_LINES = 15
 NODE_MODULE = ("da", "node")
@@ -128,7 +132,7 @@ class NodeProcess:
     def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
         """The last lines of the node's log."""
         try:
-            return "\n".join(self.files.log.read_text("utf-8", "replace").splitlines()[-lines:])
+            return block("\n".join(self.files.log.read_text("utf-8", "replace").splitlines()[-lines:]))
         except OSError:
             return ""
 
@@ -140,6 +144,19 @@ class NodeProcess:
                 os.killpg(self._process.pid, number)
             elif self.running:
                 self._process.send_signal(number)
+
+
+def why_not_ready(url: str, http: httpx.Client) -> str | None:
+    """What a node says on /readyz in one line, None when it is ready."""
+    try:
+        with http.stream("GET", f"{url}/readyz") as response:
+            body = outgoing.Body(response, READY_BYTES_MAX)
+            for part in response.iter_raw():
+                body.add(part)
+        answer = body.answer()
+    except (httpx.TransportError, outgoing.UnwantedAnswer) as error:
+        return f"no answer ({type(error).__name__})"
+    return None if answer.status_code == 200 else printable(answer.text, READY_CHARS_MAX)
 
 
 class Devnet:
@@ -225,7 +242,7 @@ class Devnet:
         waiting = list(self.nodes if nodes is None else nodes)
         reasons = {node.name: "no answer" for node in waiting}
         deadline_s = time.monotonic() + timeout_s
-        with httpx.Client(timeout=2.0, trust_env=False) as http:
+        with outgoing.client(trust_env=False, timeout_s=2.0) as http:
             while waiting:
                 for node in list(waiting):
                     reason = self._why_not_ready(node, http)
@@ -244,11 +261,7 @@ class Devnet:
     def _why_not_ready(self, node: NodeProcess, http: httpx.Client) -> str | None:
         if not node.running:
             raise DevnetError(node.last_words())
-        try:
-            answer = http.get(f"{node.url}/readyz")
-        except httpx.TransportError as error:
-            return f"no answer ({type(error).__name__})"
-        return None if answer.status_code == 200 else answer.text
+        return why_not_ready(node.url, http)
 
     def check(self, *, settle_s: float = 0.0) -> None:
         """That no node has died; one that is dying is given `settle_s` to be gone.

@@ -61,7 +61,7 @@ from da.runtime.broadcast import Broadcast
 from da.runtime.committee_time import Timekeeper
 from da.runtime.context import NodeContext
 from da.runtime.loops import Loops
-from da.runtime.metrics import NodeMetrics
+from da.runtime.metrics import NodeMetrics, delivery_loop
 from da.runtime.workers import Workers
 from da.store.errors import CorruptBatch, CorruptRecord
 from da.wire.cells import CellAnswer
@@ -114,7 +114,7 @@ class Node:
         self.config = config
         self.committee = committee
         self.member_id = member_id(bls.public_key(secret))
-        self.metrics = NodeMetrics()
+        self.metrics = NodeMetrics(member.name for member in committee.members)
         index = committee.member_index(self.member_id)
         if index is None:
             raise InvalidRequest(f"the key of member 0x{self.member_id.hex()} is not in the committee")
@@ -174,7 +174,7 @@ class Node:
             self._loops.spawn("batcher", self._batcher.run)
             self._loops.spawn("dispersal", self._dispersal.run)
             for delivery in self._dispersal.deliveries:
-                self._loops.spawn(f"delivery to {delivery.member.name}", delivery.run)
+                self._loops.spawn(delivery_loop(delivery.member.name), delivery.run)
         self._loops.spawn("time", self._timekeeper.run)
         self._loops.spawn("follower", self._follower.run)
         self._loops.spawn("repair", self._repair.run)

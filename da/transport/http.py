@@ -8,8 +8,9 @@
     get_time         GET  {url}/v1/node
 
 Invariants: every call ends within its timeout; of every answer no more is read than the route can give;
-whatever comes back is one of the port's values or errors, also from a peer that means harm. Redirects are not
-followed and environment proxies not used: the committee says where members are.
+whatever comes back is one of the port's values or errors, also from a peer that means harm. An answer changes
+nothing for later calls (da/outgoing.py): no cookies, redirects or environment proxies, and no peer has more
+than its share of the connections.
 
 Does not: retry, verify cells, signatures or certificates.
 """
@@ -22,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
+from da import outgoing
 from da.errors import DaError, PeerMisbehaved, PeerRejected, PeerUnreachable
+from da.pool import pooled
 from da.protocol.attestation import ATTESTATION_BYTES
 from da.protocol.fields import parse_object
 from da.protocol.push import RECORD_BYTES
@@ -47,15 +49,14 @@ _NOT_HELD_ERRORS = ("ColumnNotHeld", "NotFound", "Expired", "NotReconstructable"
 
 
 class HttpTransport:
-    """Keeps connections to all members; one for a whole node."""
+    """Keeps connections to all members, at most `connections_per_member` to each; one for a whole node."""
 
-    def __init__(self, *, connections_max: int = 256) -> None:
-        limits = httpx.Limits(max_connections=connections_max, keepalive_expiry=30.0)
+    def __init__(self, *, connections_per_member: int = 16) -> None:
         # Every call has a deadline of its own; httpx's per-read timeouts would only add a second opinion.
-        self._client = httpx.AsyncClient(
-            transport=AiohttpTransport(limits=limits, trust_env=False),
+        self._client = outgoing.async_client(
+            pooled(httpx.create_ssl_context(trust_env=False), connections_per_member),
             trust_env=False,
-            timeout=httpx.Timeout(None),
+            timeout_s=None,
         )
 
     async def __aenter__(self) -> Self:
@@ -212,6 +213,8 @@ async def _read(member: Member, response: httpx.Response, limit_bytes: int) -> b
 
 
 def _rejection(member: Member, status: int, body: bytes) -> PeerRejected | PeerMisbehaved:
+    if status < 400:
+        return PeerMisbehaved(member.name, f"status {status}, which is neither an answer nor an error")
     try:
         answer = wire_errors.decode(body)
     except InvalidDocument as error:

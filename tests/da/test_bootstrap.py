@@ -223,7 +223,7 @@ def test_log_lines_for_machines() -> None:
         "time": "2023-11-14T22:13:20.250Z",
         "level": "warning",
         "logger": "cellar.node",
-        "message": "height 7: é\n",
+        "message": "height 7: é\\n",
     }
     error = ValueError("boom")
     record.exc_info = (ValueError, error, None)

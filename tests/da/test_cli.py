@@ -17,7 +17,7 @@ import httpx
 import pytest
 import typer
 
-from da import bls, keystore
+from da import bls, keystore, outgoing
 from da.cli import app, main
 from da.protocol.committee import Committee
 from da.settings import Settings, sections
@@ -320,12 +320,13 @@ def node_answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[httpx.Response], 
         def handle(request: httpx.Request) -> httpx.Response:
             request.read()
             seen.append(request)
-            return httpx.Response(response.status_code, headers=response.headers, content=response.content)
+            stream = httpx.ByteStream(response.content)
+            return httpx.Response(response.status_code, headers=response.headers, stream=stream)
 
-        real = httpx.Client
+        real = outgoing.client
         monkeypatch.setattr(
-            "da.client.blocking.httpx.Client",
-            lambda transport=None: real(transport=httpx.MockTransport(handle)),
+            "da.client.blocking.outgoing.client",
+            lambda transport=None, **options: real(httpx.MockTransport(handle), **options),
         )
         return seen
 

@@ -99,7 +99,7 @@ import httpx
 from da.client import CellarClient
 
 def client(status):
-    transport = httpx.MockTransport(lambda request: httpx.Response(status, content=DEEP))
+    transport = httpx.MockTransport(lambda request: httpx.Response(status, stream=httpx.ByteStream(DEEP)))
     return CellarClient("http://node", transport=transport, timeout_s=1)
 """
 LIGHT_CLIENT = (

@@ -33,3 +33,12 @@ def test_all_runs_together_keep_a_bounded_number_of_bytes(
     assert [accusation.evidence is not None for accusation in accusations] == [True] * 5 + [False] * 10
     assert sum(path.stat().st_size for path in (tmp_path / "evidence").iterdir()) == 1000
     assert all(accusation.sent_bytes == 200 for accusation in accusations), "told, if not kept"
+
+
+def test_a_liar_leaves_room_for_evidence_against_others(world: World, tmp_path: Path) -> None:
+    keeper = Witness(world.committee, tmp_path / "evidence")
+    for lie in range(200):
+        keeper.accuse(1, Fault.MALFORMED_ANSWER, "nonsense", bytes([1, lie]))
+    keeper.accuse(2, Fault.INVALID_CELL, "nonsense", b"another")
+    kept = [accusation.member for accusation in keeper.accusations if accusation.evidence is not None]
+    assert kept == [1] * witness.EVIDENCE_PER_MEMBER_MAX + [2]

@@ -109,7 +109,7 @@ class FakeNode:
 
     committee: Committee
     member_id: bytes
-    metrics: NodeMetrics = field(default_factory=NodeMetrics)
+    metrics: NodeMetrics = field(default_factory=lambda: NodeMetrics(["node-0"]))
     failure: Exception | None = None
     posted: list[tuple[bytes, bytes]] = field(default_factory=list)
     pushes: list[Any] = field(default_factory=list)

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 
 from da.disperser.dispersal import Dispersal
-from da.errors import HeightGap, NotFound, NotReconstructable, PeerUnreachable, ReadOnly
+from da.errors import HeightGap, NotFound, NotReconstructable, PeerRejected, PeerUnreachable, ReadOnly
 from da.node import Status
 from da.protocol.attestation import Attestation
 from da.protocol.certificate import Certificate
+from da.protocol.committee import Member
 from da.protocol.push import RECORD_BYTES
+from da.runtime.labels import OTHER
+from da.runtime.metrics import LOOPS, delivery_loop
 from da.store.errors import StoreFull
 from erasure.packing import capacity
 from kzg.engine import Engine
@@ -131,6 +134,38 @@ def test_only_right_attestations_count(tmp_path: Path, engine: Engine, lie: str)
                 return world.node(0).metrics.bad_attestations.labels("node-1")._value.get() >= 1
 
             await world.until(named)
+
+    run(main())
+
+
+def test_a_member_that_names_ever_other_errors_does_not_make_the_metrics_grow(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with World(tmp_path, engine, members=4) as world:
+            await world.start()
+            node = world.node(0)
+            assert set(node._loops._tasks) <= LOOPS | {delivery_loop(seat.name) for seat in world.seats}
+            named = iter(range(10**9))
+
+            transport = node._dispersal.deliveries[0]._context.transport
+            push = transport.push
+
+            async def refused(member: Member, *arguments: Any) -> bytes:
+                if member.name != "node-1":
+                    return await push(member, *arguments)
+                name = f"Error{next(named)}" + "x" * 40_000
+                raise PeerRejected(member.name, 409, name, {"message": "no"})
+
+            monkeypatch.setattr(transport, "push", refused)
+            await world.certify(b"first")
+            before = len(node.metrics.exposition())
+
+            async def noted() -> bool:
+                return node.metrics.push_failures.labels("node-1", OTHER)._value.get() >= 10
+
+            await world.until(noted)
+            assert len(node.metrics.exposition()) < before + 1000
 
     run(main())
 

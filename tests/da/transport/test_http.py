@@ -88,6 +88,21 @@ def test_a_body_of_the_wrong_length_is_misbehaviour() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("status", [300, 301, 302, 304, 307, 399])
+def test_a_redirect_is_never_an_answer(status: int) -> None:
+    """Also when it reads like a typed error, of which some mean that the peer lacks a column."""
+
+    async def main() -> None:
+        async def handler(request: web.Request) -> web.Response:
+            return web.json_response({"error": "NotFound", "message": "no"}, status=status)
+
+        async with peer(handler) as (transport, target):
+            with pytest.raises(errors.PeerMisbehaved):
+                await transport.get_column(target, HASH, 0, 2, 10)
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("told", [0, 1_700_000_000_000, -1, 2**63, "1", 1.5, True, None])
 def test_a_time_is_milliseconds_or_misbehaviour(told: Any) -> None:
     async def main() -> None:
