@@ -22,28 +22,22 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from da.disperser.outbox import OutboxError, State, UnknownPayload
+from da.disperser.outbox import Outbox, OutboxError, State, UnknownPayload
 from da.protocol.payload_list import PayloadEntry, PayloadList
 from da.protocol.push import RECORD_BYTES
+from da.runtime.context import NodeContext
 from da.runtime.retry import retry_while_full
 from da.runtime.verification import bad_columns
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
 from erasure.packing import pack
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from da.disperser.outbox import Outbox
-    from da.runtime.context import NodeContext
-    from kzg.engine import Engine
+from kzg.engine import Engine
 
 log = logging.getLogger("cellar.disperser.batcher")
 
@@ -51,7 +45,7 @@ _CHECKED_COLUMNS = (0, CELLS_PER_EXT_BLOB - 1)
 
 Key = tuple[bytes, bytes]  # namespace, payload id
 # A payload's blobs u8[rows,131072] and commitments u8[rows,48].
-Parts = tuple["NDArray[np.uint8]", "NDArray[np.uint8]"]
+Parts = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,19 +12,15 @@ Does not: choose when (see da.member.repair).
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from da.disperser.batcher import Parts, encode
-from da.disperser.outbox import OutboxError
+from da.disperser.outbox import Outbox, OutboxError
 from da.protocol.errors import InvalidProposal
+from da.protocol.payload_list import PayloadEntry
 from da.protocol.proposal import check_contents, sign_header
+from da.runtime.context import NodeContext
+from da.store.base import BatchRecord
 from erasure.packing import pack
-
-if TYPE_CHECKING:
-    from da.disperser.outbox import Outbox
-    from da.protocol.payload_list import PayloadEntry
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord
 
 log = logging.getLogger("cellar.disperser.remake")
 

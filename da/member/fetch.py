@@ -15,30 +15,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from da.errors import PeerError
 from da.member.hedge import first_answer
 from da.protocol import custody
+from da.protocol.committee import Member
 from da.protocol.push import RECORD_BYTES
+from da.runtime.context import NodeContext
 from da.runtime.verification import bad_columns
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from da.protocol.committee import Member
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord
+from da.store.base import BatchRecord
 
 log = logging.getLogger("cellar.member.fetch")
 
-Columns = dict[int, "NDArray[np.uint8]"]
+Columns = dict[int, NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,20 +22,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from da.errors import DaError, HeaderConflict, NotFound, PeerError, ReadOnly, RejectedCertificate
+from da.protocol.certificate import Certificate
+from da.protocol.committee import Member
 from da.protocol.errors import ProtocolError
+from da.runtime.context import NodeContext
 from da.runtime.verification import check_batch, check_certificate
 from da.store.errors import CorruptBatch
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from da.protocol.certificate import Certificate
-    from da.protocol.committee import Member
-    from da.runtime.context import NodeContext
-    from da.transport.port import BatchPage, RemoteBatch
+from da.transport.port import BatchPage, RemoteBatch
 
 log = logging.getLogger("cellar.member.follow")
 

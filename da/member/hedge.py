@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TypeVar
 
 T = TypeVar("T")
 

@@ -21,7 +21,10 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
 
 from da.errors import (
     DaError,
@@ -36,24 +39,17 @@ from da.errors import (
     WrongChain,
     WrongCustody,
 )
+from da.member.follow import LogFollower
 from da.protocol.attestation import Attestation
+from da.protocol.certificate import Certificate
 from da.protocol.errors import InvalidProposal
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.proposal import check_contents
+from da.protocol.push import ColumnPush
 from da.runtime.admission import Budget
+from da.runtime.context import NodeContext
 from da.runtime.verification import bad_columns, check_certificate, check_signature, decode_certificate
 from da.store.errors import CorruptBatch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from da.member.follow import LogFollower
-    from da.protocol.certificate import Certificate
-    from da.protocol.push import ColumnPush
-    from da.runtime.context import NodeContext
 
 log = logging.getLogger("cellar.member.ingest")
 

@@ -13,22 +13,18 @@ Does not: choose when (see repair).
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from da.errors import DaError, Expired, NotFound, PeerError
 from da.member.hedge import first_answer
+from da.protocol.committee import Member
 from da.protocol.errors import ProtocolError
+from da.protocol.header import Header
+from da.runtime.context import NodeContext
 from da.runtime.verification import check_batch
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from da.protocol.committee import Member
-    from da.protocol.header import Header
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord
-    from da.transport.port import RemoteBatch
+from da.store.base import BatchRecord
+from da.transport.port import RemoteBatch
 
 log = logging.getLogger("cellar.member.relearn")
 

@@ -20,24 +20,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
 import numpy as np
 
 from da.errors import Expired, NotFound, ReadOnly
 from da.member.fetch import ColumnFetcher, Columns, RowRange
+from da.member.relearn import Relearning
+from da.protocol.header import Header
 from da.protocol.push import RECORD_BYTES
+from da.runtime.context import NodeContext
 from da.runtime.verification import bad_columns
+from da.store.base import BatchRecord
 from da.store.errors import CorruptBatch, CorruptRecord
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from da.member.relearn import Relearning
-    from da.protocol.header import Header
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord
 
 log = logging.getLogger("cellar.member.repair")
 

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from da.errors import ReadOnly
-
-if TYPE_CHECKING:
-    from da.runtime.committee_time import Timekeeper
-    from da.runtime.context import NodeContext
+from da.runtime.committee_time import Timekeeper
+from da.runtime.context import NodeContext
 
 log = logging.getLogger("cellar.member.retention")
 

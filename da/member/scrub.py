@@ -14,16 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from da.errors import Expired, NotFound
+from da.member.repair import Repair
+from da.runtime.context import NodeContext
 from da.runtime.retry import retry_while_full
-from da.store.base import ScrubFinding
-
-if TYPE_CHECKING:
-    from da.member.repair import Repair
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord
+from da.store.base import BatchRecord, ScrubFinding
 
 log = logging.getLogger("cellar.member.scrub")
 

@@ -8,24 +8,20 @@ NotFound is for certain, NotReconstructable means that it could not be made cert
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
-from da.disperser.outbox import OutboxError
+from da.disperser.batcher import Batcher
+from da.disperser.outbox import Outbox, OutboxEntry, OutboxError
 from da.errors import DaError, Expired, NotCertified, NotFound, NotReconstructable, PayloadFailed
+from da.member.follow import LogFollower
 from da.node.types import PayloadStatus, Status
+from da.protocol.header import Header
+from da.protocol.payload_list import PayloadEntry
+from da.runtime.context import NodeContext
+from da.store.base import BatchRecord, PayloadLocation
 from da.store.errors import CorruptBatch
 from erasure.packing import rows_for
 
-if TYPE_CHECKING:
-    from da.disperser.batcher import Batcher
-    from da.disperser.outbox import Outbox, OutboxEntry
-    from da.member.follow import LogFollower
-    from da.protocol.header import Header
-    from da.protocol.payload_list import PayloadEntry
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord, PayloadLocation
-
-Place = tuple["BatchRecord", "PayloadEntry"]
+Place = tuple[BatchRecord, PayloadEntry]
 
 
 class PayloadLookup:

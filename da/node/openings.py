@@ -11,20 +11,16 @@ Invariants: an opening made lately is answered from memory; the same one asked f
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
 from da.errors import InvalidRequest, QueueFull
 from da.member.fetch import RowRange
+from da.node.lookup import PayloadLookup
+from da.node.reading import PayloadReader
 from da.node.types import PayloadOpening
 from da.runtime.admission import Budget
-from kzg.openings import open_index, open_point
-
-if TYPE_CHECKING:
-    from da.node.lookup import PayloadLookup
-    from da.node.reading import PayloadReader
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord
-    from kzg.openings import Opening
+from da.runtime.context import NodeContext
+from da.store.base import BatchRecord
+from kzg.openings import Opening, open_index, open_point
 
 CACHED_MAX = 4096  # openings kept: about 4 MB
 RETRY_AFTER_S = 2

@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
 
 from da import bls
+from da.disperser.batcher import Batcher
+from da.disperser.dispersal import Dispersal
+from da.disperser.outbox import Outbox
+from da.member.repair import Repair
+from da.member.scrub import Scrub
+from da.runtime.committee_time import Timekeeper
+from da.runtime.context import NodeContext
 from da.store.errors import StoreError
-
-if TYPE_CHECKING:
-    from da.disperser.batcher import Batcher
-    from da.disperser.dispersal import Dispersal
-    from da.disperser.outbox import Outbox
-    from da.member.repair import Repair
-    from da.member.scrub import Scrub
-    from da.runtime.committee_time import Timekeeper
-    from da.runtime.context import NodeContext
 
 _LAG_INTERVAL_S = 0.25
 _SLOW_EVERY = 20  # the store's room is looked at once in so many lag measurements

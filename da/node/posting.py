@@ -13,26 +13,22 @@ live batch entry of this disperser.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from da.disperser.batcher import Batcher
+from da.disperser.outbox import Outbox
 from da.errors import EmptyPayload, InvalidRequest, NotADisperser, PayloadTooLarge, QueueFull, ReadOnly
+from da.node.lookup import PayloadLookup
 from da.node.types import Receipt, Status
 from da.protocol.namespace import NAMESPACE_BYTES
 from da.protocol.payload import payload_id
+from da.runtime.context import NodeContext
+from da.store.base import StoreHealth
 from da.store.errors import StoreReadOnly
 from erasure.packing import capacity, pack, rows_for
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from da.disperser.batcher import Batcher
-    from da.disperser.outbox import Outbox
-    from da.node.lookup import PayloadLookup
-    from da.runtime.context import NodeContext
-    from da.store.base import StoreHealth
-    from kzg.engine import Engine
+from kzg.engine import Engine
 
 
 def _commit(engine: Engine, parts: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:

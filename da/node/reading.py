@@ -17,27 +17,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from da.errors import NotReconstructable
 from da.member.fetch import ColumnFetcher, Columns, RowRange
 from da.protocol.payload import payload_id as make_payload_id
+from da.protocol.payload_list import PayloadEntry
 from da.protocol.push import RECORD_BYTES
+from da.runtime.context import NodeContext
+from da.store.base import BatchRecord
 from da.store.errors import CorruptBatch, CorruptRecord
 from erasure.constants import BYTES_PER_BLOB, BYTES_PER_CELL, CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
 from erasure.errors import ErasureError
 from erasure.packing import unpack
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from numpy.typing import NDArray
-
-    from da.protocol.payload_list import PayloadEntry
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord
 
 log = logging.getLogger("cellar.node.reading")
 

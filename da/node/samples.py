@@ -13,22 +13,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from da.errors import InvalidRequest
 from da.protocol.push import RECORD_BYTES
+from da.runtime.context import NodeContext
 from da.store.errors import CorruptRecord
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from da.runtime.context import NodeContext
-    from kzg.engine import Engine
+from kzg.engine import Engine
 
 Pair = tuple[int, int]
 # Cells of a column derived in one turn, 0.15 s at most: who asks for a thousand does not hold up the others.

@@ -15,11 +15,15 @@ Does not: open or close engine, store, outbox and transport; the program that ma
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
 
 from da import bls
+from da.clock import Clock
 from da.disperser.batcher import Batcher
 from da.disperser.dispersal import Dispersal
+from da.disperser.outbox import Outbox
 from da.disperser.remake import Remaker
 from da.errors import (
     ColumnNotHeld,
@@ -51,33 +55,25 @@ from da.node.types import (
     Receipt,
     Status,
 )
-from da.protocol.committee import member_id
+from da.protocol.attestation import Attestation
+from da.protocol.committee import Committee, member_id
+from da.protocol.header import Header
 from da.protocol.namespace import NAMESPACE_BYTES
+from da.protocol.push import ColumnPush
 from da.runtime.admission import Budget
 from da.runtime.async_store import AsyncStore
 from da.runtime.broadcast import Broadcast
 from da.runtime.committee_time import Timekeeper
+from da.runtime.config import NodeConfig
 from da.runtime.context import NodeContext
 from da.runtime.loops import Loops
 from da.runtime.metrics import NodeMetrics
 from da.runtime.workers import Workers
+from da.store.base import BatchRecord, BatchStore
 from da.store.errors import CorruptBatch, CorruptRecord
+from da.transport.port import PeerTransport
 from erasure.constants import CELLS_PER_EXT_BLOB, FIELD_ELEMENTS_PER_BLOB
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Sequence
-    from contextlib import AbstractAsyncContextManager
-
-    from da.clock import Clock
-    from da.disperser.outbox import Outbox
-    from da.protocol.attestation import Attestation
-    from da.protocol.committee import Committee
-    from da.protocol.header import Header
-    from da.protocol.push import ColumnPush
-    from da.runtime.config import NodeConfig
-    from da.store.base import BatchRecord, BatchStore
-    from da.transport.port import PeerTransport
-    from kzg.engine import Engine
+from kzg.engine import Engine
 
 T = TypeVar("T")
 

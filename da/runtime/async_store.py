@@ -10,10 +10,17 @@ CorruptRecord and CorruptBatch pass as they are; the repair and the scrub are to
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from da.errors import ColumnNotHeld, Expired, HeaderConflict, NotFound, NotReconstructable, ReadOnly
-from da.protocol.header import ZERO_HASH
+from da.protocol.header import ZERO_HASH, Header
+from da.protocol.payload_list import PayloadList
+from da.runtime.workers import Workers
+from da.store.base import BatchRecord, BatchState, BatchStore, PayloadLocation, StoreHealth
 from da.store.errors import (
     CorruptBatch,
     CorruptIndex,
@@ -24,17 +31,6 @@ from da.store.errors import (
     StoreReadOnly,
     UnknownBatch,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from da.protocol.header import Header
-    from da.protocol.payload_list import PayloadList
-    from da.runtime.workers import Workers
-    from da.store.base import BatchRecord, BatchState, BatchStore, PayloadLocation, StoreHealth
 
 P = ParamSpec("P")
 T = TypeVar("T")

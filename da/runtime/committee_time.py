@@ -22,14 +22,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from da.clock import asleep_ms
 from da.errors import PeerError
-
-if TYPE_CHECKING:
-    from da.protocol.committee import Committee, Member
-    from da.runtime.context import NodeContext
+from da.protocol.committee import Committee, Member
+from da.runtime.context import NodeContext
 
 log = logging.getLogger("cellar.runtime.time")
 

@@ -7,26 +7,21 @@ bounded: see `bad_columns`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from da.errors import InvalidDisperserSignature, RejectedCertificate, UnknownDisperser
 from da.protocol.certificate import Certificate
+from da.protocol.committee import Committee
 from da.protocol.errors import InvalidProposal, ProtocolError
+from da.protocol.header import Header
 from da.protocol.proposal import check_contents, check_proposer
+from da.transport.port import RemoteBatch
 from erasure.constants import BYTES_PER_CELL
+from kzg.engine import Engine
 from kzg.errors import InvalidCell, InvalidPoint
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from da.protocol.committee import Committee
-    from da.protocol.header import Header
-    from da.transport.port import RemoteBatch
-    from kzg.engine import Engine
 
 BadColumns = dict[int, tuple[int, str]]
 

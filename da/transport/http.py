@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
 
 import aiohttp
 import httpx
@@ -28,6 +30,7 @@ from httpx_aiohttp import AiohttpTransport
 from da.errors import DaError, PeerMisbehaved, PeerRejected, PeerUnreachable
 from da.protocol import strict_json
 from da.protocol.attestation import ATTESTATION_BYTES
+from da.protocol.committee import Member
 from da.protocol.errors import ProtocolError
 from da.protocol.header import Header
 from da.protocol.payload_list import PayloadEntry, PayloadList
@@ -35,13 +38,6 @@ from da.protocol.push import RECORD_BYTES
 from da.store.errors import StoreError
 from da.transport.port import BatchPage, RemoteBatch
 from kzg.constants import BYTES_PER_COMMITMENT
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
-    from types import TracebackType
-    from typing import Self
-
-    from da.protocol.committee import Member
 
 _OCTETS = {"content-type": "application/octet-stream"}
 _ERROR_BYTES_MAX = 64 * 1024

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
-    from da.protocol.committee import Member
-    from da.protocol.header import Header
-    from da.protocol.payload_list import PayloadList
+from da.protocol.committee import Member
+from da.protocol.header import Header
+from da.protocol.payload_list import PayloadList
 
 
 @dataclass(frozen=True, slots=True, eq=False)
