@@ -23,7 +23,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import uvicorn
 import uvloop
@@ -41,6 +41,8 @@ from da.node import Node
 from da.protocol.committee import Committee, Member, member_id
 from da.protocol.custody import columns_of
 from da.protocol.errors import InvalidCommittee
+from da.runtime.signer import LocalSigner
+from da.runtime.workers import Workers
 from da.settings import Settings
 from da.store import EmbeddedStore
 from da.store.errors import StoreError
@@ -65,7 +67,7 @@ class StartupError(Exception):
 class Identity:
     """Who a node is: its secret key and its place in the committee."""
 
-    secret: bytes
+    secret: bytes = field(repr=False)  # on its way to the signer
     committee: Committee
     member: Member
 
@@ -324,14 +326,17 @@ async def _serve(
     stop_with_stdin: bool,
 ) -> None:
     async with HttpTransport() as transport:
+        threads = settings.node.threads
+        workers = Workers(threads.compute_threads, threads.io_threads)
         node = Node(
             settings.node,
             identity.committee,
-            identity.secret,
+            LocalSigner(identity.secret, workers),
             engine,
             store,
             outbox,
             transport,
+            workers,
             clock=system_clock,
             name=identity.member.name,
         )

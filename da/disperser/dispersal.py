@@ -32,13 +32,10 @@ from da.protocol.certificate import Certificate
 from da.protocol.custody import finality
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
-from da.protocol.proposal import sign_header
-from da.runtime.retry import retry_while_full
+from da.runtime.retry import retry_until_signed, retry_while_full
 from da.store.errors import CorruptBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from da.disperser.batcher import Batcher, EncodedBatch
     from da.disperser.outbox import Key, Outbox, OutboxEntry
     from da.member.follow import LogFollower
@@ -92,7 +89,7 @@ class Dispersal:
         while True:
             if await self._follower.ask_for_own_log():
                 break
-            await asyncio.sleep(context.config.disperser.encode_retry_ms / 1000)
+            await asyncio.sleep(self._pause_s)
         await self.resume()
         self.known.set()
         await self._reconcile()
@@ -160,10 +157,15 @@ class Dispersal:
                 payloads_root=batch.payload_list.root,
                 commitments_root=commitments_root(batch.commitments),
             )
-            signature = await context.workers.compute(sign_header, context.secret, header)
+            # The same header until it is signed: whoever keeps the key may have signed it already, and signs
+            # no other one at this height.
+            signature = await retry_until_signed(
+                f"height {header.height}", self._pause_s, lambda: context.signer.propose(header)
+            )
             # While there is no room nothing is stored and nothing was sent: the same header is tried again.
-            await self._retry_while_full(
+            await retry_while_full(
                 f"height {header.height}",
+                self._pause_s,
                 lambda: context.store.put_batch(
                     header, signature, batch.payload_list, batch.commitments, batch.columns()
                 ),
@@ -173,6 +175,8 @@ class Dispersal:
         context.metrics.batches.inc()
         context.metrics.batch_rows.inc(header.row_count)
         self.top_height = header.height
+        context.changed.announce()
+        self.changed.announce()
         log.info("height %d: %d rows, %d payloads", header.height, header.row_count, len(batch.keys))
         return header
 
@@ -182,10 +186,13 @@ class Dispersal:
         mark = partial(self._outbox.mark, key, state, header_hash=header_hash)
         # An outbox that was lost knows nothing of the payload; the batch is all that counts then.
         with contextlib.suppress(UnknownPayload):
-            await self._retry_while_full(f"payload {key[1].hex()}, {state.value},", lambda: workers.io(mark))
+            await retry_while_full(
+                f"payload {key[1].hex()}, {state.value},", self._pause_s, lambda: workers.io(mark)
+            )
 
-    async def _retry_while_full(self, what: str, write: Callable[[], Awaitable[None]]) -> None:
-        await retry_while_full(what, self._context.config.disperser.encode_retry_ms / 1000, write)
+    @property
+    def _pause_s(self) -> float:
+        return self._context.config.disperser.encode_retry_ms / 1000
 
     async def _until_whole(self, header: Header) -> None:
         """Wait until the batch is held here, which it is unless the disk lost it: see Remaker."""
@@ -205,9 +212,10 @@ class Dispersal:
         context = self._context
         await self._until_whole(header)
         started = time.monotonic()
-        own = await context.workers.compute(Attestation.sign, context.secret, header)
+        own = await retry_until_signed(
+            f"the attestation of height {header.height}", self._pause_s, lambda: context.signer.attest(header)
+        )
         self.attested(context.index, header.height, own)
-        context.changed.announce()
         while True:
             ticket = self.changed.ticket()
             signatures = dict(self._signatures[header.hash])
@@ -217,8 +225,9 @@ class Dispersal:
             await ticket.wait()
         certificate = await context.workers.compute(Certificate.gather, header, context.committee, signatures)
         encoded = certificate.encode()
-        await self._retry_while_full(
+        await retry_while_full(
             f"the certificate of height {header.height}",
+            self._pause_s,
             lambda: context.store.put_certificate(header.hash, encoded),
         )
         self.certified_height = header.height

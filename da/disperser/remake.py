@@ -17,7 +17,7 @@ from da.disperser.batcher import Parts, encode
 from da.disperser.outbox import Outbox, OutboxError
 from da.protocol.errors import InvalidProposal
 from da.protocol.payload_list import PayloadEntry
-from da.protocol.proposal import check_contents, sign_header
+from da.protocol.proposal import check_contents
 from da.runtime.context import NodeContext
 from da.store.base import BatchRecord
 from erasure.packing import pack
@@ -33,7 +33,10 @@ class Remaker:
         self._outbox = outbox
 
     async def remake(self, lost: BatchRecord) -> bool:
-        """Whether the batch, all of its columns, is stored again. Raises ReadOnly, EngineError."""
+        """Whether the batch, all of its columns, is stored again.
+
+        Raises ReadOnly, SignerUnavailable, EngineError.
+        """
         context, header, entries = self._context, lost.header, lost.payload_list.entries
         parts = await context.workers.io(self._read, entries)
         if parts is None:
@@ -47,7 +50,7 @@ class Remaker:
         except InvalidProposal as error:
             log.warning("height %d cannot be made again: %s", header.height, error)
             return False
-        signature = await context.workers.compute(sign_header, context.secret, header)
+        signature = await context.signer.propose(header)
         async with context.log_lock(context.member.id):
             await context.store.put_batch(
                 header, signature, batch.payload_list, batch.commitments, batch.columns()

@@ -134,13 +134,13 @@ class Ingest:
             return None
         if not set(self._context.custody) <= set(held):
             return None
-        return await self._context.workers.compute(Attestation.sign, self._context.secret, header)
+        return await self._context.signer.attest(header)
 
     async def accept_push(self, push: ColumnPush) -> Attestation:
         """Verify, store, sign.
 
         Raises InvalidPush and what is under it, StaleCommittee, HeightGap, HeaderConflict, Expired, ReadOnly,
-        EngineError.
+        SignerUnavailable (the columns are stored, the same push again is attested), EngineError.
         """
         header_hash = push.header.hash
         try:
@@ -192,7 +192,7 @@ class Ingest:
                         _columns(push, missing),
                     )
             context.changed.announce()
-        attestation = await context.workers.compute(Attestation.sign, context.secret, push.header)
+        attestation = await context.signer.attest(push.header)
         context.metrics.attestations.inc()
         return attestation
 

@@ -40,7 +40,7 @@ class Relearning:
     async def relearn(self, header: Header) -> bool:
         """Whether the batch is served again, perhaps with columns missing.
 
-        Raises NotFound (of another epoch, or forgotten), Expired, ReadOnly.
+        Raises NotFound (of another epoch, or forgotten), Expired, ReadOnly, SignerUnavailable.
         """
         context = self._context
         page = await context.store.batches(header.disperser_id, header.height, 1)

@@ -24,7 +24,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from da.errors import Expired, NotFound, ReadOnly
+from da.errors import Expired, NotFound, ReadOnly, SignerUnavailable
 from da.member.fetch import ColumnFetcher, Columns, RowRange
 from da.member.relearn import Relearning
 from da.protocol.header import Header
@@ -110,7 +110,7 @@ class Repair:
         except (NotFound, Expired):
             self._lost.pop(header_hash, None)
             return
-        except (ReadOnly, CorruptBatch) as error:
+        except (ReadOnly, SignerUnavailable, CorruptBatch) as error:
             log.warning("batch %s is not repaired: %s", header_hash.hex(), error)
             done = False
         except BaseException:

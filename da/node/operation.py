@@ -109,6 +109,7 @@ class Operation:
         reasons = [] if store.writable else [f"store is read-only: {store.reason}"]
         reasons += [] if outbox.writable else [f"outbox is read-only: {outbox.reason}"]
         reasons += ["the index is damaged, it is being made anew"] if self._scrub.mending_index else []
+        reasons += [] if context.signer.complaint is None else [f"signer: {context.signer.complaint}"]
         reasons += [] if self._timekeeper.complaint is None else [self._timekeeper.complaint]
         reasons += [] if self._dispersal.complaint is None else [self._dispersal.complaint]
         return reasons + self._dispersal.conflicts + self._lost()

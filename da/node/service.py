@@ -19,7 +19,6 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
-from da import bls
 from da.clock import Clock
 from da.disperser.batcher import Batcher
 from da.disperser.dispersal import Dispersal
@@ -68,6 +67,7 @@ from da.runtime.config import NodeConfig
 from da.runtime.context import NodeContext
 from da.runtime.loops import Loops
 from da.runtime.metrics import NodeMetrics
+from da.runtime.signer import Signer
 from da.runtime.workers import Workers
 from da.store.base import BatchRecord, BatchStore
 from da.store.errors import CorruptBatch, CorruptRecord
@@ -88,23 +88,25 @@ class Node:
         self,
         config: NodeConfig,
         committee: Committee,
-        secret: bytes,
+        signer: Signer,
         engine: Engine,
         store: BatchStore,
         outbox: Outbox,
         transport: PeerTransport,
+        workers: Workers,
         *,
         clock: Clock,
         name: str = "",
         seed: int | None = None,
     ) -> None:
-        """`secret` is the BLS secret key of a member; `seed` fixes jitter and peer order (tests).
+        """`signer` signs for a member; `workers` are the node's from here on, and `stop` ends them; `seed`
+        fixes jitter and peer order (tests).
 
         Raises InvalidRequest when the key is no member's, or the disperser role is on and not its.
         """
         self.config = config
         self.committee = committee
-        self.member_id = member_id(bls.public_key(secret))
+        self.member_id = member_id(signer.public_key)
         self.metrics = NodeMetrics()
         index = committee.member_index(self.member_id)
         if index is None:
@@ -114,7 +116,7 @@ class Node:
             raise InvalidRequest(f"the committee does not let {member.name} disperse")
         self.is_disperser = config.disperses
         self.name = name or member.name
-        self._workers = Workers(config.threads.compute_threads, config.threads.io_threads)
+        self._workers = workers
         self._loops = Loops(self.metrics)
         self._pushes = Budget(
             config.member.push_inflight_bytes_max,
@@ -128,7 +130,7 @@ class Node:
             config=config,
             committee=committee,
             index=index,
-            secret=secret,
+            signer=signer,
             engine=engine,
             store=AsyncStore(store, self._workers, self._on_corrupt, self._on_lost, self._on_corrupt_index),
             transport=transport,

@@ -16,6 +16,7 @@ from da.runtime.async_store import AsyncStore
 from da.runtime.broadcast import Broadcast
 from da.runtime.config import NodeConfig
 from da.runtime.metrics import NodeMetrics
+from da.runtime.signer import Signer
 from da.runtime.workers import Workers
 from da.transport.port import PeerTransport
 from kzg.engine import Engine
@@ -28,7 +29,7 @@ class NodeContext:
     config: NodeConfig
     committee: Committee
     index: int  # of this node in committee.members
-    secret: bytes = field(repr=False)
+    signer: Signer
     engine: Engine
     store: AsyncStore
     transport: PeerTransport

@@ -22,6 +22,8 @@ from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee, Member
 from da.protocol.errors import ProtocolError
 from da.protocol.push import ColumnPush
+from da.runtime.signer import LocalSigner, Signer
+from da.runtime.workers import Workers
 from da.store import EmbeddedStore
 from da.store.base import BatchRecord
 from da.store.filesystem import Filesystem
@@ -230,6 +232,7 @@ class Seat:
         self.filesystem = Filesystem()
         self.reserve_bytes = 0
         self.watch: Callable[[str, str], None] = lambda when, method: None
+        self.make_signer: Callable[[bytes, Workers], Signer] = LocalSigner
 
     @property
     def member(self) -> Member:
@@ -273,14 +276,17 @@ class Seat:
             Watched(inner, lambda m: self._check("before", m), lambda m: self._check("after", m))
             for inner in (self.store, self.outbox)
         ]
+        config = self.world.config_of(self.member)
+        workers = Workers(config.threads.compute_threads, config.threads.io_threads)
         self.node = Node(
-            self.world.config_of(self.member),
+            config,
             self.world.committee,
-            self.secret,
+            self.make_signer(self.secret, workers),
             self.world.engine,
             watched[0],  # type: ignore[arg-type]
             watched[1],  # type: ignore[arg-type]
             LocalTransport(self.world.network, self.name),
+            workers,
             clock=self.clock,
             seed=self.world.rng.getrandbits(32),
         )

@@ -15,6 +15,8 @@ from da.node import Node, NodeConfig, Status, samples
 from da.node.samples import RecordCache
 from da.protocol.payload import payload_id as make_payload_id
 from da.protocol.payload_list import verify_inclusion, verify_namespace
+from da.runtime.signer import LocalSigner
+from da.runtime.workers import Workers
 from erasure.packing import pack
 from kzg.engine import Engine
 from kzg.openings import verify_opening
@@ -133,11 +135,15 @@ def test_a_key_outside_the_committee_and_a_role_not_given_start_nothing(
     tmp_path: Path, engine: Engine
 ) -> None:
     world = World(tmp_path, engine, members=2)
-    ports: tuple[Any, ...] = (engine, None, None, LocalTransport(world.network, "x"))
+    workers = Workers(1, 1)
+    ports: tuple[Any, ...] = (engine, None, None, LocalTransport(world.network, "x"), workers)
+    stranger, member = (
+        LocalSigner(secret, workers) for secret in (bytes(31) + b"\x77", world.seats[1].secret)
+    )
     with pytest.raises(errors.InvalidRequest):
-        Node(NodeConfig(), world.committee, bytes(31) + b"\x77", *ports, clock=lambda: 0)
+        Node(NodeConfig(), world.committee, stranger, *ports, clock=lambda: 0)
     with pytest.raises(errors.InvalidRequest):
-        Node(NodeConfig(disperses=True), world.committee, world.seats[1].secret, *ports, clock=lambda: 0)
+        Node(NodeConfig(disperses=True), world.committee, member, *ports, clock=lambda: 0)
 
 
 # --- reading ------------------------------------------------------------------------------------
