@@ -18,23 +18,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
 
+from da.disperser.own_log import OwnLog
 from da.errors import ColumnNotHeld, DaError, Expired, PeerError, PeerMisbehaved, PeerRejected
 from da.protocol import custody
 from da.protocol.attestation import Attestation
+from da.protocol.committee import Committee, Member
 from da.protocol.errors import ProtocolError
+from da.protocol.header import Header
 from da.protocol.push import RECORD_BYTES, encode_prelude, push_bytes
+from da.runtime.context import NodeContext
+from da.store.base import BatchRecord
 from da.store.errors import StoreError
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from da.disperser.dispersal import Dispersal
-    from da.protocol.committee import Committee, Member
-    from da.protocol.header import Header
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord
 
 log = logging.getLogger("cellar.disperser.delivery")
 
@@ -45,9 +41,9 @@ _READ_BYTES = 2**19
 class Delivery:
     """Keeps one member supplied."""
 
-    def __init__(self, context: NodeContext, dispersal: Dispersal, member: Member) -> None:
+    def __init__(self, context: NodeContext, own_log: OwnLog, member: Member) -> None:
         self._context = context
-        self._dispersal = dispersal
+        self._own_log = own_log
         self.member = member
         index = context.committee.member_index(member.id)
         assert index is not None, "the member is one of the committee"
@@ -57,20 +53,19 @@ class Delivery:
         self._next_certificate = 1
         self._rewinds = 0  # since the member last had everything
         self._failures = 0
-        self.conflict = ""
 
     async def run(self) -> None:
         """Deliver, for ever."""
-        dispersal = self._dispersal
-        await dispersal.known.wait()
+        own_log = self._own_log
+        await own_log.known.wait()
         # What lies before the top was delivered by an earlier run, or the member asks for it.
-        self._next_certificate = max(1, dispersal.certified_height)
-        self._next_push = dispersal.certified_height + 1
+        self._next_certificate = max(1, own_log.certified_height)
+        self._next_push = own_log.certified_height + 1
         while True:
-            ticket = dispersal.changed.ticket()
-            behind = max(0, dispersal.top_height + 1 - self._next_push)
+            ticket = own_log.changed.ticket()
+            behind = max(0, own_log.top_height + 1 - self._next_push)
             self._context.metrics.member_behind.labels(self.member.name).set(behind)
-            send_certificate = self._next_certificate <= min(self._next_push - 1, dispersal.certified_height)
+            send_certificate = self._next_certificate <= min(self._next_push - 1, own_log.certified_height)
             if not send_certificate and not behind:
                 self._rewinds = 0
                 await ticket.wait()
@@ -140,15 +135,14 @@ class Delivery:
                     self._rewind_to_expected(height, error)
                     return
                 if error.error == "HeaderConflict":
-                    # Evidence against this disperser: its store was lost or put back to an old state.
-                    self.conflict = f"{self.member.name} knows another header at height {height}"
+                    self._own_log.note_conflict(self.member, height)
                 if error.error != "Expired":
                     raise
         self._next_push = height + 1
 
     def _rewind_to_expected(self, height: int, error: PeerRejected) -> None:
         expected = error.answer.get("expected")
-        if not isinstance(expected, int) or not 1 <= expected <= self._dispersal.top_height:
+        if not isinstance(expected, int) or not 1 <= expected <= self._own_log.top_height:
             raise PeerMisbehaved(self.member.name, f"expects height {expected} at {height}") from error
         self._next_certificate = min(self._next_certificate, expected)
         self._rewind(expected, error)
@@ -186,8 +180,8 @@ class Delivery:
             log.warning("%s answered with a bad attestation: %s", self.member.name, error)
             raise PeerMisbehaved(self.member.name, f"bad attestation: {error}") from error
         context.metrics.push_seconds.labels(self.member.name).observe(time.monotonic() - started)
-        self.conflict = ""
-        self._dispersal.attested(self._index, header.height, attestation)
+        self._own_log.clear_conflict(self.member)
+        self._own_log.attested(self._index, header.height, attestation)
 
     async def _stream(self, header: Header) -> AsyncIterator[bytes]:
         store = self._context.store

@@ -22,28 +22,22 @@ import contextlib
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING
 
-from da.disperser.delivery import Delivery
-from da.disperser.outbox import State, UnknownPayload
+from da.disperser.batcher import Batcher, EncodedBatch
+from da.disperser.outbox import Key, Outbox, OutboxEntry, State, UnknownPayload
+from da.disperser.own_log import OwnLog
 from da.errors import Expired, NotFound
-from da.protocol.attestation import Attestation
+from da.member.follow import LogFollower
 from da.protocol.certificate import Certificate
 from da.protocol.custody import finality
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
+from da.protocol.payload_list import PayloadList
+from da.runtime.committee_time import Timekeeper
+from da.runtime.context import NodeContext
 from da.runtime.retry import retry_until_signed, retry_while_full
+from da.store.base import BatchRecord
 from da.store.errors import CorruptBatch
-
-if TYPE_CHECKING:
-    from da.disperser.batcher import Batcher, EncodedBatch
-    from da.disperser.outbox import Key, Outbox, OutboxEntry
-    from da.member.follow import LogFollower
-    from da.protocol.payload_list import PayloadList
-    from da.runtime.broadcast import Broadcast
-    from da.runtime.committee_time import Timekeeper
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord
 
 log = logging.getLogger("cellar.disperser.dispersal")
 
@@ -56,31 +50,16 @@ class Dispersal:
         context: NodeContext,
         batcher: Batcher,
         outbox: Outbox,
-        changed: Broadcast,
+        own_log: OwnLog,
         timekeeper: Timekeeper,
         follower: LogFollower,
     ) -> None:
-        """`changed` wakes the deliveries; it is announced when the log or its certificates grow."""
         self._context = context
         self._batcher = batcher
         self._outbox = outbox
+        self._own_log = own_log
         self._timekeeper = timekeeper
         self._follower = follower
-        self.known = asyncio.Event()  # set once the log is known here
-        self.changed = changed
-        self.top_height = 0  # of the log, certified or not
-        self.certified_height = 0
-        self._signatures: dict[bytes, dict[int, bytes]] = {}  # header hash -> member -> signature
-        self.deliveries = [Delivery(context, self, member) for member in context.peers]
-
-    async def resume(self) -> None:
-        """Take up the log where the store has it."""
-        context = self._context
-        top = await context.store.latest(context.member.id)
-        certified = await context.store.latest(context.member.id, certified=True)
-        self.top_height = top.header.height if top else 0
-        self.certified_height = certified.header.height if certified else 0
-        self.changed.announce()
 
     async def run(self) -> None:
         """Batch after batch, for ever."""
@@ -90,13 +69,13 @@ class Dispersal:
             if await self._follower.ask_for_own_log():
                 break
             await asyncio.sleep(self._pause_s)
-        await self.resume()
-        self.known.set()
+        await self._own_log.load()
+        self._own_log.known.set()
         await self._reconcile()
-        if self.certified_height < self.top_height:
+        if self._own_log.certified_height < self._own_log.top_height:
             top = await context.store.latest(context.member.id)
             assert top is not None, "the log has a top"
-            log.info("height %d has no certificate yet: dispersing it again", self.top_height)
+            log.info("height %d has no certificate yet: dispersing it again", top.header.height)
             await self._certify(top.header, top.payload_list)
         while True:
             batch = await self._batcher.take()
@@ -128,7 +107,7 @@ class Dispersal:
                 continue
             header_hash = location.header_hash
             if top is not None and header_hash == top.header.hash:
-                return header_hash, self.certified_height == top.header.height
+                return header_hash, self._own_log.certified_height == top.header.height
             try:
                 record = await context.store.batch(header_hash)
             except (NotFound, Expired, CorruptBatch):
@@ -174,9 +153,8 @@ class Dispersal:
             await self._mark(key, State.DISPERSING, header.hash)
         context.metrics.batches.inc()
         context.metrics.batch_rows.inc(header.row_count)
-        self.top_height = header.height
         context.changed.announce()
-        self.changed.announce()
+        self._own_log.proposed(header)
         log.info("height %d: %d rows, %d payloads", header.height, header.row_count, len(batch.keys))
         return header
 
@@ -215,10 +193,10 @@ class Dispersal:
         own = await retry_until_signed(
             f"the attestation of height {header.height}", self._pause_s, lambda: context.signer.attest(header)
         )
-        self.attested(context.index, header.height, own)
+        self._own_log.attested(context.index, header.height, own)
         while True:
-            ticket = self.changed.ticket()
-            signatures = dict(self._signatures[header.hash])
+            ticket = self._own_log.changed.ticket()
+            signatures = self._own_log.signatures(header)
             result = await context.workers.compute(finality, context.committee, tuple(signatures))
             if result.final:
                 break
@@ -230,8 +208,6 @@ class Dispersal:
             self._pause_s,
             lambda: context.store.put_certificate(header.hash, encoded),
         )
-        self.certified_height = header.height
-        self._signatures.clear()
         seconds = time.monotonic() - started
         context.metrics.certificates.inc()
         context.metrics.certify_seconds.observe(seconds)
@@ -240,27 +216,6 @@ class Dispersal:
             header.height, len(signatures), seconds, result.margin,
         )  # fmt: skip
         context.changed.announce()  # those who wait for the payload before those who are told of the batch
-        self.changed.announce()
+        self._own_log.certified(header)
         for entry in payload_list.entries:
             await self._mark(entry.key, State.CERTIFIED, header.hash)
-
-    def attested(self, index: int, height: int, attestation: Attestation) -> None:
-        """Count a verified attestation of member `index`, if its batch still needs some.
-
-        Deliveries may be ahead of the gathering, which then finds the signatures here.
-        """
-        if height > self.certified_height:
-            self._signatures.setdefault(attestation.header_hash, {})[index] = attestation.signature
-            self.changed.announce()
-
-    @property
-    def conflicts(self) -> list[str]:
-        """Members that know another header at a height of this node's log."""
-        return [delivery.conflict for delivery in self.deliveries if delivery.conflict]
-
-    @property
-    def complaint(self) -> str | None:
-        """Why no batch can be made, as far as the log goes."""
-        if self._context.config.disperses and not self.known.is_set() and self.top_height == 0:
-            return "too few members have told this node's own log: no header is made until they do"
-        return None

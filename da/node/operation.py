@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from da import bls
 from da.disperser.batcher import Batcher
-from da.disperser.dispersal import Dispersal
 from da.disperser.outbox import Outbox
+from da.disperser.own_log import OwnLog
 from da.member.repair import Repair
 from da.member.scrub import Scrub
 from da.runtime.committee_time import Timekeeper
@@ -30,7 +30,7 @@ class Operation:
         context: NodeContext,
         outbox: Outbox,
         batcher: Batcher,
-        dispersal: Dispersal,
+        own_log: OwnLog,
         repair: Repair,
         scrub: Scrub,
         timekeeper: Timekeeper,
@@ -38,7 +38,7 @@ class Operation:
         self._context = context
         self._outbox = outbox
         self._batcher = batcher
-        self._dispersal = dispersal
+        self._own_log = own_log
         self._repair = repair
         self._scrub = scrub
         self._timekeeper = timekeeper
@@ -111,8 +111,8 @@ class Operation:
         reasons += ["the index is damaged, it is being made anew"] if self._scrub.mending_index else []
         reasons += [] if context.signer.complaint is None else [f"signer: {context.signer.complaint}"]
         reasons += [] if self._timekeeper.complaint is None else [self._timekeeper.complaint]
-        reasons += [] if self._dispersal.complaint is None else [self._dispersal.complaint]
-        return reasons + self._dispersal.conflicts + self._lost()
+        reasons += [] if self._own_log.complaint is None else [self._own_log.complaint]
+        return reasons + self._own_log.conflicts + self._lost()
 
     def _lost(self) -> list[str]:
         """Batches of the own log that no other node can give back for certain."""
@@ -121,7 +121,7 @@ class Operation:
             "and was not certified; what to do is told in docs/reference/storage.md, Damage"
             for header in self._repair.lost
             if header.disperser_id == self._context.member.id
-            and header.height > self._dispersal.certified_height
+            and header.height > self._own_log.certified_height
         ]
 
 

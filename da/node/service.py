@@ -21,8 +21,10 @@ from typing import TypeVar
 
 from da.clock import Clock
 from da.disperser.batcher import Batcher
+from da.disperser.delivery import Delivery
 from da.disperser.dispersal import Dispersal
 from da.disperser.outbox import Outbox
+from da.disperser.own_log import OwnLog
 from da.disperser.remake import Remaker
 from da.errors import (
     ColumnNotHeld,
@@ -148,16 +150,18 @@ class Node:
         self._timekeeper = Timekeeper(context)
         self._retention = Retention(context, self._timekeeper)
         self._batcher = Batcher(context, outbox)
+        self._own_log = OwnLog(context)
         self._dispersal = Dispersal(
-            context, self._batcher, outbox, Broadcast(), self._timekeeper, self._follower
+            context, self._batcher, outbox, self._own_log, self._timekeeper, self._follower
         )
+        self._deliveries = [Delivery(context, self._own_log, member) for member in context.peers]
         self._posting = Posting(context, outbox, self._batcher)
         self._lookup = PayloadLookup(context, outbox, self._batcher, self._follower)
         self._reader = PayloadReader(context, fetcher)
         self._openings = Openings(context, self._lookup, self._reader)
         self._records = RecordReader(context)
         self._operation = Operation(
-            context, outbox, self._batcher, self._dispersal, self._repair, self._scrub, self._timekeeper
+            context, outbox, self._batcher, self._own_log, self._repair, self._scrub, self._timekeeper
         )
         # Of batches that samplers asked for: R never changes, and spares a look into the store a cell.
         self._row_counts: dict[bytes, int] = {}
@@ -168,10 +172,10 @@ class Node:
         if self.is_disperser:
             # With an empty store this may be a disk that was lost: the peers know how far the log got.
             await self._follower.sync(self._context.member)
-            await self._dispersal.resume()
+            await self._own_log.load()
             self._loops.spawn("batcher", self._batcher.run)
             self._loops.spawn("dispersal", self._dispersal.run)
-            for delivery in self._dispersal.deliveries:
+            for delivery in self._deliveries:
                 self._loops.spawn(f"delivery to {delivery.member.name}", delivery.run)
         self._loops.spawn("time", self._timekeeper.run)
         self._loops.spawn("follower", self._follower.run)
