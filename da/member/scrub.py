@@ -30,49 +30,54 @@ class Scrub:
     def __init__(self, context: NodeContext, repair: Repair) -> None:
         self._context = context
         self._repair = repair
-        self._doubted = asyncio.Event()
-        self._index_doubted = asyncio.Event()
+        self._suspected = asyncio.Event()
+        self._index_suspected = asyncio.Event()
 
-    def doubt(self, header_hash: bytes) -> None:
-        """A read met a batch that cannot be read: look soon which are so."""
+    def report_record(self, header_hash: bytes, column: int) -> None:
+        """A read found a record whose checksum fails: have its column repaired."""
+        self._context.metrics.corrupt_records.inc()
+        self._repair.request(header_hash, {column})
+
+    def suspect(self, header_hash: bytes) -> None:
+        """A read found a batch that cannot be read: look soon which are so."""
         if not self._repair.knows_lost(header_hash):
-            self._doubted.set()
+            self._suspected.set()
 
-    def doubt_index(self) -> None:
-        """A call met an index that cannot be trusted: have it made anew."""
-        self._index_doubted.set()
+    def suspect_index(self) -> None:
+        """A call found an index that cannot be trusted: have it rebuilt."""
+        self._index_suspected.set()
 
     @property
-    def mending_index(self) -> bool:
-        """Whether the index cannot be trusted and is being made anew."""
-        return self._index_doubted.is_set()
+    def rebuilding_index(self) -> bool:
+        """Whether the index cannot be trusted and is being rebuilt."""
+        return self._index_suspected.is_set()
 
-    async def mend_index(self) -> None:
-        """Make the index anew from the files whenever there is doubt, with a rest after it."""
+    async def rebuild_index(self) -> None:
+        """Rebuild the index from the files whenever it is suspect, with a rest after it."""
         context = self._context
         rest_s = context.config.member.repair_retry_s
         while True:
-            await self._index_doubted.wait()
-            log.error("the index is damaged: making it anew from the files")
+            await self._index_suspected.wait()
+            log.error("the index is damaged: rebuilding it from the files")
             await retry_while_full(
                 "the index", rest_s, lambda: context.store.call(context.store.sync.rebuild_index)
             )
-            self._index_doubted.clear()
-            log.warning("the index is made anew")
-            self._doubted.set()
+            self._index_suspected.clear()
+            log.warning("the index is rebuilt")
+            self._suspected.set()
             context.changed.announce()
             await asyncio.sleep(rest_s)
 
     async def run(self) -> None:
-        """A quick pass at the start and when there is doubt, full ones at their interval."""
+        """A quick pass at the start and when a batch is suspect, full ones at their interval."""
         loop = asyncio.get_running_loop()
         await self.sweep(read_all=False)
         due = loop.time() + self._context.config.member.scrub_interval_s
         while True:
             try:
                 async with asyncio.timeout_at(due):
-                    await self._doubted.wait()
-                self._doubted.clear()
+                    await self._suspected.wait()
+                self._suspected.clear()
                 await self.sweep(read_all=False)
             except TimeoutError:
                 await self.sweep(read_all=True)

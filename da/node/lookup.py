@@ -11,9 +11,18 @@ import asyncio
 
 from da.disperser.batcher import Batcher
 from da.disperser.outbox import Outbox, OutboxEntry, OutboxError
-from da.errors import DaError, Expired, NotCertified, NotFound, NotReconstructable, PayloadFailed
+from da.errors import (
+    DaError,
+    Expired,
+    InvalidRequest,
+    NotCertified,
+    NotFound,
+    NotReconstructable,
+    PayloadFailed,
+)
 from da.member.follow import LogFollower
 from da.node.types import PayloadStatus, Status
+from da.protocol.codec import HASH_BYTES
 from da.protocol.header import Header
 from da.protocol.payload_list import PayloadEntry
 from da.runtime.context import NodeContext
@@ -34,7 +43,8 @@ class PayloadLookup:
         self._follower = follower
 
     async def status(self, payload_id: bytes, namespace: bytes | None) -> PayloadStatus:
-        """Raises NotFound (for certain), NotReconstructable (could not ask)."""
+        """Raises InvalidRequest, NotFound (for certain), NotReconstructable (could not ask)."""
+        check_length("payload id", payload_id, HASH_BYTES)
         found = await self.local_status(payload_id, namespace)
         if found is None:
             certain = await self._follower.fresh()
@@ -60,8 +70,10 @@ class PayloadLookup:
     async def place(self, payload_id: bytes, namespace: bytes | None) -> Place:
         """A live batch that carries the payload, a certified one if there is one.
 
-        Raises NotCertified (in no batch yet), PayloadFailed, Expired, NotFound, NotReconstructable.
+        Raises InvalidRequest, NotCertified (in no batch yet), PayloadFailed, Expired, NotFound,
+        NotReconstructable.
         """
+        check_length("payload id", payload_id, HASH_BYTES)
         places, _, _ = await self._places(payload_id, namespace)
         if places:
             return places[0]
@@ -89,7 +101,9 @@ class PayloadLookup:
             return None  # batched by now, or damaged
 
     async def batch(self, ref: int | bytes, disperser_id: bytes) -> BatchRecord:
-        """By height of a log, or by header hash. Expired ones raise Expired, unknown ones as `status`."""
+        """By height of a log, or by header hash. Raises Expired, and as `status`."""
+        if isinstance(ref, bytes):
+            check_length("header hash", ref, HASH_BYTES)
         found, lost = await self._batch(ref, disperser_id)
         if found is None:
             certain = await self._follower.fresh()
@@ -179,6 +193,12 @@ class PayloadLookup:
         if certain:
             return NotFound(kind, text)
         return NotReconstructable(f"{kind} {text} is unknown here, and a disperser does not answer")
+
+
+def check_length(what: str, value: bytes, length: int) -> None:
+    """That an argument has its length. Raises InvalidRequest."""
+    if len(value) != length:
+        raise InvalidRequest(f"a {what} is {length} bytes, not {len(value)}")
 
 
 def _stage(certified: bool) -> Status:

@@ -15,11 +15,12 @@ from collections import OrderedDict
 from da.errors import InvalidRequest, QueueFull
 from da.member.fetch import RowRange
 from da.node.lookup import PayloadLookup
-from da.node.reading import PayloadReader
+from da.node.payloads import PayloadReader
 from da.node.types import PayloadOpening
 from da.runtime.admission import Budget
 from da.runtime.context import NodeContext
 from da.store.base import BatchRecord
+from erasure.constants import FIELD_ELEMENTS_PER_BLOB
 from kzg.openings import Opening, open_index, open_point
 
 CACHED_MAX = 4096  # openings kept: about 4 MB
@@ -32,10 +33,10 @@ _Key = tuple[bytes, Point]  # the row's commitment, and where it is opened
 class Openings:
     """Makes openings."""
 
-    def __init__(self, context: NodeContext, lookup: PayloadLookup, reader: PayloadReader) -> None:
+    def __init__(self, context: NodeContext, lookup: PayloadLookup, payloads: PayloadReader) -> None:
         self._context = context
         self._lookup = lookup
-        self._reader = reader
+        self._payloads = payloads
         self._made: OrderedDict[_Key, Opening] = OrderedDict()
         self._lane = Budget(
             context.config.reading.concurrent_openings_max,
@@ -44,8 +45,16 @@ class Openings:
             refuse=lambda reason: QueueFull(RETRY_AFTER_S, f"openings take turns, {reason}"),
         )
 
-    async def opening(self, payload_id: bytes, point: Point, row: int) -> PayloadOpening:
-        """See Node.opening; an index counts from the beginning of row `row`."""
+    async def opening(
+        self, payload_id: bytes, z: bytes | None, index: int | None, row: int
+    ) -> PayloadOpening:
+        """See Node.opening."""
+        if (z is None) == (index is None):
+            raise InvalidRequest("an opening is at z or at index, one of the two")
+        if index is not None:
+            row, index = divmod(index, FIELD_ELEMENTS_PER_BLOB)
+        point = z if index is None else index
+        assert point is not None, "one of the two is given"
         record, entry = await self._lookup.place(payload_id, None)
         if not 0 <= row < entry.row_count:
             raise InvalidRequest(f"the payload has rows 0..{entry.row_count - 1}, not {row}")
@@ -65,7 +74,7 @@ class Openings:
 
     async def _make(self, record: BatchRecord, batch_row: int, key: _Key) -> Opening:
         commitment, point = key
-        blobs = await self._reader.rows(record, RowRange(batch_row, 1))
+        blobs = await self._payloads.rows(record, RowRange(batch_row, 1))
         compute = self._context.workers.compute
         if isinstance(point, int):
             opening = await compute(open_index, blobs[0], point, commitment=commitment)

@@ -14,8 +14,10 @@ from da.disperser.outbox import Outbox
 from da.disperser.own_log import OwnLog
 from da.member.repair import Repair
 from da.member.scrub import Scrub
+from da.node.types import Readiness
 from da.runtime.committee_time import Timekeeper
 from da.runtime.context import NodeContext
+from da.runtime.loops import Loops
 from da.store.errors import StoreError
 
 _LAG_INTERVAL_S = 0.25
@@ -28,6 +30,8 @@ class Operation:
     def __init__(
         self,
         context: NodeContext,
+        name: str,
+        loops: Loops,
         outbox: Outbox,
         batcher: Batcher,
         own_log: OwnLog,
@@ -36,6 +40,8 @@ class Operation:
         timekeeper: Timekeeper,
     ) -> None:
         self._context = context
+        self._name = name
+        self._loops = loops
         self._outbox = outbox
         self._batcher = batcher
         self._own_log = own_log
@@ -66,7 +72,7 @@ class Operation:
                 await asyncio.sleep(_LAG_INTERVAL_S)
                 context.metrics.event_loop_lag.observe(max(0.0, loop.time() - due))
 
-    async def info(self, name: str, *, disperser: bool) -> dict[str, object]:
+    async def info(self) -> dict[str, object]:
         """For GET /v1/node: JSON-ready, bytes as 0x-hex."""
         context = self._context
         heights: dict[str, object] = {}
@@ -79,12 +85,12 @@ class Operation:
                 "certified_height": certified.header.height if certified else 0,
             }
         return {
-            "name": name,
+            "name": self._name,
             "version": _version(),
             "member_id": "0x" + context.member.id.hex(),
             "public_key": "0x" + context.member.public_key.hex(),
             "url": context.member.url,
-            "roles": ["member", "disperser"] if disperser else ["member"],
+            "roles": ["member", "disperser"] if context.config.disperses else ["member"],
             "time_ms": context.clock(),
             "chain_id": context.committee.chain_id,
             "epoch": context.committee.epoch,
@@ -99,8 +105,14 @@ class Operation:
             "repairs_waiting": self._repair.waiting,
         }
 
-    async def reasons(self) -> list[str]:
-        """Why the node cannot do all of its work; empty when it can."""
+    async def readiness(self) -> Readiness:
+        """Whether the node can take and serve everything, and the reasons when not."""
+        if not self._loops.healthy:
+            return Readiness(ready=False, reasons=("not started, or stopping, or a loop has stopped",))
+        reasons = await self._reasons()
+        return Readiness(ready=not reasons, reasons=tuple(reasons))
+
+    async def _reasons(self) -> list[str]:
         context = self._context
         try:
             store, outbox = await context.store.health(), await context.workers.io(self._outbox.health)
@@ -108,7 +120,7 @@ class Operation:
             return [f"store: {error}"]
         reasons = [] if store.writable else [f"store is read-only: {store.reason}"]
         reasons += [] if outbox.writable else [f"outbox is read-only: {outbox.reason}"]
-        reasons += ["the index is damaged, it is being made anew"] if self._scrub.mending_index else []
+        reasons += ["the index is damaged and is being rebuilt"] if self._scrub.rebuilding_index else []
         reasons += [] if context.signer.complaint is None else [f"signer: {context.signer.complaint}"]
         reasons += [] if self._timekeeper.complaint is None else [self._timekeeper.complaint]
         reasons += [] if self._own_log.complaint is None else [self._own_log.complaint]

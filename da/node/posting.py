@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from da.disperser.batcher import Batcher
 from da.disperser.outbox import Outbox
-from da.errors import EmptyPayload, InvalidRequest, NotADisperser, PayloadTooLarge, QueueFull, ReadOnly
-from da.node.lookup import PayloadLookup
+from da.errors import EmptyPayload, NotADisperser, PayloadTooLarge, QueueFull, ReadOnly
+from da.node.lookup import PayloadLookup, check_length
 from da.node.types import Receipt, Status
 from da.protocol.namespace import NAMESPACE_BYTES
 from da.protocol.payload import payload_id
@@ -87,21 +87,21 @@ class CommitQueue:
 class Posting:
     """Takes payloads."""
 
-    def __init__(self, context: NodeContext, outbox: Outbox, batcher: Batcher) -> None:
+    def __init__(self, context: NodeContext, outbox: Outbox, batcher: Batcher, lookup: PayloadLookup) -> None:
         self._context = context
         self._outbox = outbox
         self._batcher = batcher
+        self._lookup = lookup
         self._commits = CommitQueue(context)
         self._active = 0
         self._reserved_bytes = 0
 
-    async def post(self, namespace: bytes, payload: bytes | bytearray, lookup: PayloadLookup) -> Receipt:
+    async def post(self, namespace: bytes, payload: bytes | bytearray) -> Receipt:
         """See Node.post."""
         config = self._context.config
         if not config.disperses:
             raise NotADisperser
-        if len(namespace) != NAMESPACE_BYTES:
-            raise InvalidRequest(f"a namespace is {NAMESPACE_BYTES} bytes, not {len(namespace)}")
+        check_length("namespace", namespace, NAMESPACE_BYTES)
         if not payload:
             raise EmptyPayload
         limit = min(config.disperser.payload_bytes_max, capacity(config.disperser.rows_max))
@@ -114,7 +114,7 @@ class Posting:
         self._reserved_bytes += len(payload)
         try:
             await self._check_room(2 * retry_after_s)
-            return await self._post(namespace, payload, lookup)
+            return await self._post(namespace, payload)
         finally:
             self._active -= 1
             self._reserved_bytes -= len(payload)
@@ -132,13 +132,13 @@ class Posting:
             if not health.writable:
                 raise ReadOnly(health.reason or "the disk takes no writes")
 
-    async def _post(self, namespace: bytes, payload: bytes | bytearray, lookup: PayloadLookup) -> Receipt:
+    async def _post(self, namespace: bytes, payload: bytes | bytearray) -> Receipt:
         context = self._context
         rows = rows_for(len(payload))
         with context.metrics.commit_seconds.time():
             commitments = await self._commits.commit(await context.workers.compute(pack, payload))
         id_bytes = payload_id(len(payload), commitments)
-        known = await lookup.local_status(id_bytes, namespace)
+        known = await self._lookup.local_status(id_bytes, namespace)
         created = False
         if known is None or known.status in (Status.FAILED, Status.EXPIRED):
             # Of two posts of the same bytes at the same time the outbox takes one. Once it has, the payload

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from da import bls, errors
-from da.node import Node, NodeConfig, Status, samples
-from da.node.samples import RecordCache
+from da.node import Node, NodeConfig, Status, cells
+from da.node.cells import RecordCache
 from da.protocol.payload import payload_id as make_payload_id
 from da.protocol.payload_list import verify_inclusion, verify_namespace
 from da.runtime.signer import LocalSigner
@@ -419,7 +419,7 @@ def test_cells_that_are_not_here(tmp_path: Path, engine: Engine) -> None:
 def test_who_asks_for_many_parity_cells_holds_up_nobody(
     tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, derived = samples.derive_parity, list[list[int]]()
+    real, derived = cells.derive_parity, list[list[int]]()
 
     def derive(engine: Engine, records: Any, parity_rows: list[int]) -> Any:
         derived.append(parity_rows)
@@ -428,8 +428,8 @@ def test_who_asks_for_many_parity_cells_holds_up_nobody(
     async def test(world: World) -> None:
         await world.certify(bytes(range(256)) * 1600)
         header_hash = (await world.node(0).batch(1)).header.hash
-        monkeypatch.setattr(samples, "DERIVED_AT_ONCE", 1)
-        monkeypatch.setattr(samples, "derive_parity", derive)
+        monkeypatch.setattr(cells, "DERIVED_AT_ONCE", 1)
+        monkeypatch.setattr(cells, "derive_parity", derive)
         many = [(row, 0) for row in (4, 5, 6)]
         answers = await asyncio.gather(
             world.node(0).records(header_hash, many), world.node(0).records(header_hash, [(7, 1)])
