@@ -44,7 +44,7 @@ from da.protocol.errors import InvalidCommittee
 from da.runtime.signer import LocalSigner
 from da.runtime.workers import Workers
 from da.settings import Settings
-from da.store import EmbeddedStore
+from da.store.embedded import EmbeddedStore
 from da.store.errors import StoreError
 from da.transport.http import HttpTransport
 from gpu import ENGINE_NAMES, FallbackEngine, open_engine

@@ -24,8 +24,8 @@ from da.protocol.errors import ProtocolError
 from da.protocol.push import ColumnPush
 from da.runtime.signer import LocalSigner, Signer
 from da.runtime.workers import Workers
-from da.store import EmbeddedStore
 from da.store.base import BatchRecord
+from da.store.embedded import EmbeddedStore
 from da.store.filesystem import Filesystem
 from da.transport.port import BatchPage, RemoteBatch
 from kzg.engine import Engine
