@@ -51,7 +51,7 @@ from gpu import ENGINE_NAMES, FallbackEngine, open_engine
 from kzg.engine import Engine
 from kzg.errors import EngineUnavailable
 
-logger = logging.getLogger("cellar.node")
+logger = logging.getLogger("cellar.bootstrap")
 
 # A clock before this (2025-01-01) was never set; headers stamped with it would be refused by everybody.
 EARLIEST_CLOCK_MS = 1_735_689_600_000

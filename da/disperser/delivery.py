@@ -1,6 +1,6 @@
 """Deliveries: the disperser's log to one member, in height order, at that member's own pace.
 
-Flow, for ever:
+Flow, until cancelled:
 - send the certificate of the lowest height that the member has and whose certificate it lacks, or
 - push its columns of the lowest height that it lacks, streamed from the store a few at a time;
 - on failure wait, longer each time, and look again at what is to be sent.
@@ -55,7 +55,7 @@ class Delivery:
         self._failures = 0
 
     async def run(self) -> None:
-        """Deliver, for ever."""
+        """Deliver, until cancelled."""
         own_log = self._own_log
         await own_log.known.wait()
         # What lies before the top was delivered by an earlier run, or the member asks for it.
@@ -78,13 +78,13 @@ class Delivery:
                 self._failures = 0
             except (DaError, ProtocolError, StoreError) as error:
                 self._failures += 1
-                self._note(error)
+                self._log_failure(error)
                 await asyncio.sleep(self._pause_s())
 
-    def _note(self, error: Exception) -> None:
+    def _log_failure(self, error: Exception) -> None:
         reason = error.error if isinstance(error, PeerRejected) else type(error).__name__
         self._context.metrics.push_failures.labels(self.member.name, reason).inc()
-        # A member that is down for days is told of ever more rarely.
+        # A member that is down for days is logged less and less often.
         rare = self._failures & (self._failures - 1) == 0
         level = logging.WARNING if rare else logging.DEBUG
         log.log(level, "delivery to %s (attempt %d): %s", self.member.name, self._failures, error)
@@ -143,15 +143,14 @@ class Delivery:
     def _rewind_to_expected(self, height: int, error: PeerRejected) -> None:
         expected = error.answer.get("expected")
         if not isinstance(expected, int) or not 1 <= expected <= self._own_log.top_height:
-            raise PeerMisbehaved(self.member.name, f"expects height {expected} at {height}") from error
+            raise PeerMisbehaved(self.member.name, f"expects height {expected} after {height - 1}") from error
         self._next_certificate = min(self._next_certificate, expected)
         self._rewind(expected, error)
 
     def _rewind(self, height: int, error: PeerRejected) -> None:
         """Push from this height on.
 
-        Once is what a member that was away needs. For one that sends this node to and fro it raises, and so
-        pauses.
+        A member that was away needs one rewind. For one that asks again and again it raises, and so pauses.
         """
         self._next_push = height
         self._rewinds += 1
@@ -177,8 +176,8 @@ class Delivery:
             )
         except ProtocolError as error:
             context.metrics.bad_attestations.labels(self.member.name).inc()
-            log.warning("%s answered with a bad attestation: %s", self.member.name, error)
-            raise PeerMisbehaved(self.member.name, f"bad attestation: {error}") from error
+            log.warning("attestation of %s is invalid: %s", self.member.name, error)
+            raise PeerMisbehaved(self.member.name, f"invalid attestation: {error}") from error
         context.metrics.push_seconds.labels(self.member.name).observe(time.monotonic() - started)
         self._own_log.clear_conflict(self.member)
         self._own_log.attested(self._index, header.height, attestation)
@@ -191,12 +190,12 @@ class Delivery:
             try:
                 yield await store.read_columns(header.hash, columns)
             except ColumnNotHeld as error:
-                reason = f"column {error.column} of an own batch is not here"
+                reason = f"column {error.column} of this node's own batch is missing here"
                 raise PeerError(self._context.member.name, reason) from None
 
 
 def _check_attestation(committee: Committee, header: Header, index: int, answer: bytes) -> Attestation:
     attestation = Attestation.decode(answer)
     if attestation.verify(committee, header) != index:
-        raise ProtocolError(f"the attestation is {committee.members[index].name}'s, not its own")
+        raise ProtocolError(f"signed by another member than {committee.members[index].name}")
     return attestation

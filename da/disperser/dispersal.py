@@ -6,7 +6,7 @@ Flow, for one batch after the other:
 - header and whole matrix durable in the store;
 - every member is sent its columns by its own delivery (see delivery), this node attests itself;
 - whenever an attestation comes, ask whether the signers make the batch final; if so publish the certificate;
-- only then the outbox forgets the bytes, of which a batch that the disk lost can be made again (see remake).
+- only then the outbox drops the bytes, from which a batch that the disk lost can be rebuilt (see remake).
 
 Invariants: a header exists nowhere before it is durable here, and the next is made only after the one
 before is certified, so there are never two at one height, whatever crashes. After a restart the top of the
@@ -62,7 +62,7 @@ class Dispersal:
         self._follower = follower
 
     async def run(self) -> None:
-        """Batch after batch, for ever."""
+        """Disperse batch after batch, until cancelled."""
         context = self._context
         # The store may have been lost, or put back to an old state: no second header at a height.
         while True:
@@ -75,7 +75,7 @@ class Dispersal:
         if self._own_log.certified_height < self._own_log.top_height:
             top = await context.store.latest(context.member.id)
             assert top is not None, "the log has a top"
-            log.info("height %d has no certificate yet: dispersing it again", top.header.height)
+            log.info("height %d is not certified yet: dispersing it again", top.header.height)
             await self._certify(top.header, top.payload_list)
         while True:
             batch = await self._batcher.take()
@@ -122,7 +122,7 @@ class Dispersal:
         """Make the header and store the batch; from here on it will be dispersed whatever happens."""
         context = self._context
         # A header from the future would be refused until then, and nothing else may ever take its height.
-        now_ms = await self._timekeeper.moment()
+        now_ms = await self._timekeeper.header_time()
         async with context.log_lock(context.member.id):
             parent = await context.store.latest(context.member.id)
             header = Header(
@@ -172,23 +172,26 @@ class Dispersal:
     def _pause_s(self) -> float:
         return self._context.config.disperser.encode_retry_ms / 1000
 
-    async def _until_whole(self, header: Header) -> None:
+    async def _wait_until_held(self, header: Header) -> None:
         """Wait until the batch is held here, which it is unless the disk lost it: see Remaker."""
-        context, told = self._context, False
+        context, logged = self._context, False
         while True:
             ticket = context.changed.ticket()
             with contextlib.suppress(NotFound, Expired, CorruptBatch):
                 if set(context.custody) <= set((await context.store.batch(header.hash)).columns):
                     return
-            if not told:
-                log.error("height %d is damaged here and has no certificate yet: see /readyz", header.height)
-                told = True
+            if not logged:
+                log.error(
+                    "height %d is damaged here and not certified: waiting for its repair",
+                    header.height,
+                )
+                logged = True
             await ticket.wait()
 
     async def _certify(self, header: Header, payload_list: PayloadList) -> None:
         """Wait until enough members attest, then publish the certificate."""
         context = self._context
-        await self._until_whole(header)
+        await self._wait_until_held(header)
         started = time.monotonic()
         own = await retry_until_signed(
             f"the attestation of height {header.height}", self._pause_s, lambda: context.signer.attest(header)
@@ -215,7 +218,7 @@ class Dispersal:
             "height %d certified by %d members in %.2f s, margin %d",
             header.height, len(signatures), seconds, result.margin,
         )  # fmt: skip
-        context.changed.announce()  # those who wait for the payload before those who are told of the batch
+        context.changed.announce()  # posters that wait first, then the deliveries
         self._own_log.certified(header)
         for entry in payload_list.entries:
             await self._mark(entry.key, State.CERTIFIED, header.hash)

@@ -4,7 +4,7 @@ The idea: until a batch is certified, its columns may be nowhere else, and its h
 batch. The index still has its header and payload list, the outbox its bytes. The same bytes give the same
 rows, the same roots and so the same header, which is signed and dispersed as before.
 
-Invariants: what is put has the very header that the index has; anything else is not put.
+Invariants: what is put has exactly the header that the index has; anything else is not put.
 
 Does not: choose when (see da.member.repair).
 """
@@ -43,12 +43,12 @@ class Remaker:
             return False
         batch = await context.workers.compute(encode, context.engine, entries, parts)
         if batch is None:
-            log.warning("height %d cannot be made again: the bytes are not its commitments'", header.height)
+            log.warning("height %d not rebuilt: the bytes do not match its commitments", header.height)
             return False
         try:
             await context.workers.compute(check_contents, header, batch.payload_list, batch.commitments)
         except InvalidProposal as error:
-            log.warning("height %d cannot be made again: %s", header.height, error)
+            log.warning("height %d not rebuilt: %s", header.height, error)
             return False
         signature = await context.signer.propose(header)
         async with context.log_lock(context.member.id):
@@ -56,7 +56,7 @@ class Remaker:
                 header, signature, batch.payload_list, batch.commitments, batch.columns()
             )
         context.changed.announce()
-        log.warning("height %d was lost here and is made again from the outbox", header.height)
+        log.warning("height %d lost locally and rebuilt from the outbox", header.height)
         return True
 
     def _read(self, entries: tuple[PayloadEntry, ...]) -> list[Parts] | None:

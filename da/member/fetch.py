@@ -1,6 +1,6 @@
-"""Columns from other members: who to ask, when to ask a second one, whom to believe.
+"""Columns from other members: which to ask, when to ask a second one, what to accept.
 
-Flow, in rounds, until enough columns are verified or nobody is left to ask:
+Flow, in rounds, until enough columns are verified or no holder is left to ask:
 - take as many columns as are still needed, most wanted first;
 - ask one holder of each in parallel, chosen at random (the disperser, who holds all, last); a holder that
   does not answer soon is hedged with the next one;
@@ -56,13 +56,15 @@ class ColumnFetcher:
         Fewer than `need` come back when no reachable peer has more.
         """
         found: Columns = {}
-        liars: set[bytes] = set()
+        bad_peers: set[bytes] = set()
         left = list(wanted)
         slots = asyncio.Semaphore(self._context.config.reading.concurrent_fetches_max)
         while left and len(found) < need:
             now = left[: need - len(found)]
             left = left[len(now) :]
-            answers = await asyncio.gather(*(self._ask(record, rows, column, liars, slots) for column in now))
+            answers = await asyncio.gather(
+                *(self._ask(record, rows, column, bad_peers, slots) for column in now)
+            )
             came = [(column, *answer) for column, answer in zip(now, answers, strict=True) if answer]
             if not came:
                 continue
@@ -80,8 +82,8 @@ class ColumnFetcher:
                 row, reason = bad[column]
                 log.warning("%s sent a bad cell (%d, %d): %s", member.name, rows.first + row, column, reason)
                 self._context.metrics.bad_peer_cells.labels(member.name).inc()
-                liars.add(member.id)
-                left.insert(0, column)  # somebody else may have it
+                bad_peers.add(member.id)
+                left.insert(0, column)  # another holder may have it
         return found
 
     def _candidates(self, record: BatchRecord, column: int, excluded: set[bytes]) -> list[Member]:
@@ -120,7 +122,7 @@ class ColumnFetcher:
                 records = await context.transport.get_records(member, header_hash, pairs, timeout_s)
                 data = None if None in records else b"".join(r for r in records if r is not None)
         except PeerError as error:
-            log.debug("no column %d: %s", column, error)  # a line a column and peer would flood the log
+            log.debug("column %d not served: %s", column, error)  # at info, a line a column and peer
             return None
         if data is None:
             return None

@@ -145,8 +145,8 @@ class Ingest:
         header_hash = push.header.hash
         try:
             await self.check_header(push.header, push.disperser_signature)
-            # A disperser that lost patience sends again while its first push is being verified: the second
-            # waits for the first, and is looked at itself only if that one was refused.
+            # A disperser that timed out pushes again while its first push is being verified: the second waits
+            # for the first, and is verified itself only if that one was refused.
             while (running := self._running.get(header_hash)) is not None:
                 with contextlib.suppress(DaError):
                     return await asyncio.shield(running)
@@ -243,7 +243,7 @@ class Ingest:
 
 def _retrieve(task: asyncio.Task[Attestation]) -> None:
     if not task.cancelled():
-        task.exception()  # told to whoever waits; perhaps nobody does any more
+        task.exception()  # mark as retrieved: whoever waited may have gone
 
 
 def _columns(push: ColumnPush, positions: list[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:

@@ -1,11 +1,11 @@
 """Relearning: getting a batch again whose file or certificate was damaged or lost.
 
 The idea: the index still knows the header, and so which batch it is. A batch of this node's own that is not
-certified yet is made again from the outbox, which keeps the bytes until then; any other one is told by a peer
-with its certificate. The columns are the repair's.
+certified yet is made again from the outbox, which keeps the bytes until then; any other one is fetched from a
+peer with its certificate. The columns are left to the repair.
 
-Invariants: what is put again has the very header that was there before, so its height stays what it was;
-what a peer tells is verified as if it were new.
+Invariants: what is put again has exactly the header that was there before, so its height stays what it was;
+what a peer serves is verified as if it were new.
 
 Does not: choose when (see repair).
 """
@@ -55,7 +55,7 @@ class Relearning:
         return await self._learn(header)
 
     async def _learn(self, header: Header) -> bool:
-        """Get the batch from whoever has its certificate, its disperser last: all others ask that one."""
+        """Get the batch from a peer with its certificate, its disperser last: all others ask that one."""
         context = self._context
         peers = list(context.peers)
         context.rng.shuffle(peers)
@@ -64,7 +64,7 @@ class Relearning:
             [partial(self._ask, member, header) for member in peers], context.config.reading.hedge_after_s
         )
         if batch is None or batch.certificate is None:
-            log.warning("batch %s is lost here, and nobody tells it now", header.hash.hex())
+            log.warning("batch %s lost locally and no peer serves it; retrying", header.hash.hex())
             return False
         async with context.log_lock(header.disperser_id):
             await context.store.put_batch(
@@ -72,7 +72,7 @@ class Relearning:
             )
             await context.store.put_certificate(header.hash, batch.certificate)
         context.changed.announce()
-        log.info("batch %s was lost here, a peer told it", header.hash.hex())
+        log.info("batch %s lost locally and restored from a peer", header.hash.hex())
         return True
 
     async def _ask(self, member: Member, header: Header) -> RemoteBatch | None:
@@ -86,7 +86,7 @@ class Relearning:
                     await context.workers.compute(check_batch, context.committee, batch)
                     return batch
         except PeerError as error:
-            log.info("no batch %s: %s", header.hash.hex(), error)
+            log.info("batch %s not served: %s", header.hash.hex(), error)
         except (DaError, ProtocolError) as error:
-            log.warning("%s told something wrong of %s: %s", member.name, header.hash.hex(), error)
+            log.warning("batch %s: %s served an invalid batch: %s", header.hash.hex(), member.name, error)
         return None

@@ -3,7 +3,7 @@
 Flow for one batch:
 - when its file or certificate is lost, learn it again (see relearn);
 - ask the other holders for exactly these columns;
-- for what nobody has, fetch any columns until there are 64 (those held here count) and rebuild the rows;
+- for what no peer has, fetch any columns until there are 64 (those held here count) and rebuild the rows;
 - verify, then store. What was rebuilt is checked like what was received.
 
 A batch may be certified, and so learnt from the log, while its push to this node is still under way; what is
@@ -39,18 +39,16 @@ log = logging.getLogger("cellar.member.repair")
 
 
 class Repair:
-    """Repairs the batches it is told of, in the background."""
+    """Repairs the batches that are requested, in the background."""
 
     def __init__(self, context: NodeContext, fetcher: ColumnFetcher, relearning: Relearning) -> None:
         self._context = context
         self._fetcher = fetcher
         self._relearning = relearning
         self._wanted: dict[bytes, set[int]] = {}  # header hash -> columns known to be damaged
-        self._lost: dict[
-            bytes, Header
-        ] = {}  # those of them that are not served, or have no certificate any more
-        self._news = asyncio.Event()
-        self._resting: dict[bytes, float] = {}  # not to be tried before then, by the event loop's time
+        self._lost: dict[bytes, Header] = {}  # those of them whose file or certificate is damaged or gone
+        self._requested = asyncio.Event()
+        self._retry_at: dict[bytes, float] = {}  # the event loop's time before which it is not tried
 
     @property
     def waiting(self) -> int:
@@ -60,8 +58,8 @@ class Repair:
     def request(self, header_hash: bytes, damaged: Collection[int] = ()) -> None:
         """Repair a batch: columns missing from this node's custody, and the `damaged` ones."""
         self._wanted.setdefault(header_hash, set()).update(damaged)
-        if header_hash not in self._resting:
-            self._news.set()
+        if header_hash not in self._retry_at:
+            self._requested.set()
 
     def request_lost(self, header: Header, damaged: Collection[int] = ()) -> None:
         """Repair a batch whose file or certificate is damaged or gone."""
@@ -81,21 +79,21 @@ class Repair:
         """Repair what was asked for; what does not succeed is tried again after an interval."""
         loop = asyncio.get_running_loop()
         while True:
-            self._news.clear()
+            self._requested.clear()
             now_s = loop.time()
             for header_hash in [wanted for wanted in self._wanted if self._due_s(wanted) <= now_s]:
                 await self._try(header_hash)
             due_s = min(map(self._due_s, self._wanted), default=None)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(due_s):
-                    await self._news.wait()
+                    await self._requested.wait()
 
     def _due_s(self, header_hash: bytes) -> float:
-        return self._resting.get(header_hash, 0.0)
+        return self._retry_at.get(header_hash, 0.0)
 
     async def _try(self, header_hash: bytes) -> None:
         damaged = self._wanted.pop(header_hash)
-        self._resting.pop(header_hash, None)
+        self._retry_at.pop(header_hash, None)
         rest_s = self._context.config.member.repair_retry_s
         try:
             if (header := self._lost.get(header_hash)) is not None:
@@ -111,13 +109,13 @@ class Repair:
             self._lost.pop(header_hash, None)
             return
         except (ReadOnly, SignerUnavailable, CorruptBatch) as error:
-            log.warning("batch %s is not repaired: %s", header_hash.hex(), error)
+            log.warning("batch %s not repaired, retrying: %s", header_hash.hex(), error)
             done = False
         except BaseException:
             self.request(header_hash, damaged)
             raise
         if not done:
-            self._resting[header_hash] = asyncio.get_running_loop().time() + rest_s
+            self._retry_at[header_hash] = asyncio.get_running_loop().time() + rest_s
             self._wanted.setdefault(header_hash, set()).update(damaged)
 
     async def _push_left_s(self, header_hash: bytes) -> float:
@@ -172,7 +170,7 @@ class Repair:
         known |= await self._fetcher.fetch(record, rows, others, CELLS_PER_BLOB - len(known))
         if len(known) < CELLS_PER_BLOB:
             log.warning(
-                "batch %s: %d columns can be had, %d are needed to rebuild",
+                "batch %s not rebuilt, retrying: %d columns available, %d needed",
                 record.header.hash.hex(), len(known), CELLS_PER_BLOB,
             )  # fmt: skip
             return {}

@@ -1,11 +1,11 @@
-"""Scrub: reading everything again, slowly, to find what the disk forgot.
+"""Scrub: reading everything again, slowly, to find what the disk lost.
 
 Flow of a pass: batch after batch of every log, check each byte of its file and certificate against their
 checksums and its columns against what this node should hold. All that is damaged or missing is handed to the
 repair. Between two batches the pass rests, so that it never competes with serving. A quick pass, of what the
-index and the files' heads tell, comes at the start, and whenever a read met a batch that cannot be read.
+index and the files' heads show, comes at the start, and whenever a read finds a batch that cannot be read.
 
-An index that a call finds damaged is made anew from the files, while reads of other batches go on.
+An index that a call finds damaged is rebuilt from the files, while reads of other batches go on.
 
 Does not: repair (see repair), nor look at expired batches.
 """
@@ -112,8 +112,8 @@ class Scrub:
                 elif finding.kind in ("head", "missing", "certificate"):
                     lost = True
                     if finding.kind == "head":
-                        # A file of a wrong length has a head that can be read: a column put again makes the
-                        # file anew.
+                        # A file of a wrong length has a head that can be read: putting a column again
+                        # rewrites the file.
                         damaged.update(record.columns[:1])
             await asyncio.sleep(self._context.config.member.scrub_rest_s)
         if lost:

@@ -30,7 +30,7 @@ Pair = tuple[int, int]
 # Cells of a column derived in one turn, 0.15 s at most: who asks for a thousand does not hold up the others.
 DERIVED_AT_ONCE = 16
 _ROW_COUNTS_MAX = 10_000
-CORRUPT = b""  # in place of a record whose checksum fails; its repair is under way
+CORRUPT = b""  # in place of a record whose checksum fails; it is being repaired
 
 
 class RecordCache:
@@ -82,12 +82,12 @@ class CellReader:
     async def column(self, header_hash: bytes, column: int) -> bytes:
         """See Node.column."""
         if not 0 <= column < CELLS_PER_EXT_BLOB:
-            raise InvalidRequest(f"columns are 0..{CELLS_PER_EXT_BLOB - 1}, not {column}")
+            raise InvalidRequest(f"column must be in 0..{CELLS_PER_EXT_BLOB - 1}; got {column}")
         await self._log.batch(header_hash)
         try:
             records = await readable(self._context.store.read_column(header_hash, column))
         except CorruptRecord as error:
-            raise NotReconstructable(f"column {column} is damaged here, its repair is under way") from error
+            raise NotReconstructable(f"column {column} is damaged here and being repaired") from error
         if records is None:
             raise ColumnNotHeld(column)
         return records.tobytes()
@@ -105,7 +105,7 @@ class CellReader:
         """`records` of a batch of that many rows."""
         most = self._context.config.reading.records_per_read_max
         if len(pairs) > most:
-            raise InvalidRequest(f"{len(pairs)} cells in one request, at most {most}")
+            raise InvalidRequest(f"at most {most} cells in one request; got {len(pairs)}")
         for row, column in pairs:
             if not (0 <= row < 2 * rows and 0 <= column < CELLS_PER_EXT_BLOB):
                 raise InvalidRequest(

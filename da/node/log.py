@@ -99,8 +99,8 @@ class LogReader:
         dispersers = self._context.committee.dispersers
         if disperser_id is None:
             if len(dispersers) != 1:
-                raise InvalidRequest(f"there are {len(dispersers)} dispersers: say whose log is meant")
+                raise InvalidRequest(f"the committee has {len(dispersers)} dispersers: give the id of one")
             return dispersers[0].id
         if all(member.id != disperser_id for member in dispersers):
-            raise InvalidRequest(f"0x{disperser_id.hex()} is no disperser of the committee")
+            raise InvalidRequest(f"0x{disperser_id.hex()} is not a disperser of the committee")
         return disperser_id

@@ -54,7 +54,7 @@ class PayloadLookup:
         return found
 
     async def local_status(self, payload_id: bytes, namespace: bytes | None) -> PayloadStatus | None:
-        """What this node knows by itself; the best news where several batches carry the payload."""
+        """What this node knows by itself; the furthest status where several batches carry the payload."""
         places, lost, expired = await self._places(payload_id, namespace)
         for record, entry in places:
             return _status(record.header, entry, _stage(record.certificate is not None))
@@ -189,16 +189,18 @@ class PayloadLookup:
     def _unknown(self, kind: str, ref: int | bytes, certain: bool, *, lost: bool) -> DaError:
         text = str(ref) if isinstance(ref, int) else "0x" + ref.hex()
         if lost:
-            return NotReconstructable(f"{kind} {text} is damaged here, its repair is under way")
+            return NotReconstructable(f"{kind} {text} is damaged here and being repaired")
         if certain:
             return NotFound(kind, text)
-        return NotReconstructable(f"{kind} {text} is unknown here, and a disperser does not answer")
+        return NotReconstructable(
+            f"{kind} {text} is unknown here, and a disperser does not answer; try again later"
+        )
 
 
 def check_length(what: str, value: bytes, length: int) -> None:
     """That an argument has its length. Raises InvalidRequest."""
     if len(value) != length:
-        raise InvalidRequest(f"a {what} is {length} bytes, not {len(value)}")
+        raise InvalidRequest(f"a {what} must be {length} bytes; got {len(value)}")
 
 
 def _stage(certified: bool) -> Status:

@@ -1,9 +1,9 @@
-"""Point openings of payloads, in a lane of their own.
+"""Point openings of payloads, queued apart from other work.
 
-Anybody may ask for an opening, and each new one costs a tenth of a second of a core; so openings take turns
+Anyone may ask for an opening, and each new one costs a tenth of a second of a core; so openings take turns
 apart from all other work. `concurrent_openings_max` are made at once, from the first row read to the proof,
-`openings_waiting_max` wait for their turn, more are told to come back. A flood of them slows down nothing but
-other openings.
+`openings_waiting_max` wait for their turn, more get QueueFull. A flood of them slows down nothing but other
+openings.
 
 Invariants: an opening made lately is answered from memory; the same one asked for by many is made once.
 """
@@ -50,14 +50,14 @@ class Openings:
     ) -> PayloadOpening:
         """See Node.opening."""
         if (z is None) == (index is None):
-            raise InvalidRequest("an opening is at z or at index, one of the two")
+            raise InvalidRequest("give either z or index, and not both")
         if index is not None:
             row, index = divmod(index, FIELD_ELEMENTS_PER_BLOB)
         point = z if index is None else index
         assert point is not None, "one of the two is given"
         record, entry = await self._lookup.place(payload_id, None)
         if not 0 <= row < entry.row_count:
-            raise InvalidRequest(f"the payload has rows 0..{entry.row_count - 1}, not {row}")
+            raise InvalidRequest(f"row must be in 0..{entry.row_count - 1}; got {row}")
         batch_row = entry.first_row + row
         key = (record.commitments[batch_row].tobytes(), point)
         opening = self._known(key)

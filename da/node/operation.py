@@ -1,6 +1,6 @@
 """What an operator sees of a node: identity and heights, readiness, and gauges measured all the time.
 
-The event loop's lag is the lateness of a timer: how long a request may wait before anybody looks at it.
+The event loop's lag is the lateness of a timer: how long a request may wait before it is handled.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from da.runtime.loops import Loops
 from da.store.errors import StoreError
 
 _LAG_INTERVAL_S = 0.25
-_SLOW_EVERY = 20  # the store's room is looked at once in so many lag measurements
+_SLOW_EVERY = 20  # free space is measured once in this many lag measurements
 
 
 class Operation:
-    """Measures and tells."""
+    """Measures, and answers for the node's state."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Operation:
         self._timekeeper = timekeeper
 
     async def run(self) -> None:
-        """Measure, for ever."""
+        """Measure, until cancelled."""
         context = self._context
         engine = context.engine.describe()
         context.metrics.node.info(
@@ -127,10 +127,10 @@ class Operation:
         return reasons + self._own_log.conflicts + self._lost()
 
     def _lost(self) -> list[str]:
-        """Batches of the own log that no other node can give back for certain."""
+        """Batches of the own log that no other node is certain to have."""
         return [
-            f"the log stands still: batch 0x{header.hash.hex()} of height {header.height} is damaged here "
-            "and was not certified; what to do is told in docs/reference/storage.md, Damage"
+            f"the log is blocked: batch 0x{header.hash.hex()} of height {header.height} is damaged here "
+            "and was not certified; see Damage in docs/reference/storage.md"
             for header in self._repair.lost
             if header.disperser_id == self._context.member.id
             and header.height > self._own_log.certified_height

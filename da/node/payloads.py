@@ -101,7 +101,7 @@ class PayloadReader:
                 payload = await self._context.workers.compute(unpack, blobs)
             except ErasureError as error:
                 # The rows are what was committed to; the poster's disperser packed them differently.
-                raise NotReconstructable(f"the rows are no packed payload: {error}") from error
+                raise NotReconstructable(f"the rows do not hold a packed payload: {error}") from error
         return payload
 
     async def rows(self, record: BatchRecord, rows: RowRange) -> NDArray[np.uint8]:
@@ -131,7 +131,9 @@ class PayloadReader:
             if len(known) < CELLS_PER_BLOB:
                 known |= await self._read_held(record, rows, spare[: CELLS_PER_BLOB - len(known)])
         if len(known) < CELLS_PER_BLOB:
-            raise NotReconstructable(f"{len(known)} columns of {CELLS_PER_BLOB} can be had at this moment")
+            raise NotReconstructable(
+                f"{len(known)} of {CELLS_PER_BLOB} columns are available; try again later"
+            )
         context.metrics.payloads_read.labels(source).inc()
         return await context.workers.compute(self._blobs, known)
 

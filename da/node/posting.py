@@ -52,7 +52,7 @@ class CommitQueue:
         return await result
 
     async def _drain(self) -> None:
-        """Serve until nobody waits; whoever comes during one call is in the next."""
+        """Serve until none waits; posts that come during one call are in the next."""
         try:
             while self._waiting:
                 batch: list[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.uint8]]]] = []
@@ -109,7 +109,7 @@ class Posting:
             raise PayloadTooLarge(len(payload), limit)
         retry_after_s = max(1, -(-config.disperser.batch_interval_ms // 1000))
         if self._active >= config.disperser.concurrent_posts_max:
-            raise QueueFull(retry_after_s, f"{self._active} payloads are being taken at this moment")
+            raise QueueFull(retry_after_s, f"{self._active} posts are in progress")
         self._active += 1
         self._reserved_bytes += len(payload)
         try:
@@ -130,7 +130,7 @@ class Posting:
             raise QueueFull(retry_after_s, "the outbox is full")
         for health in healths:
             if not health.writable:
-                raise ReadOnly(health.reason or "the disk takes no writes")
+                raise ReadOnly(health.reason or "the disk accepts no writes")
 
     async def _post(self, namespace: bytes, payload: bytes | bytearray) -> Receipt:
         context = self._context
@@ -142,7 +142,7 @@ class Posting:
         created = False
         if known is None or known.status in (Status.FAILED, Status.EXPIRED):
             # Of two posts of the same bytes at the same time the outbox takes one. Once it has, the payload
-            # must reach the batcher, even if the poster hung up: no later post of it would be a new one.
+            # must reach the batcher, even if the poster disconnected: no later post of it would be a new one.
             with context.metrics.accept_seconds.time():
                 created = await asyncio.shield(self._accept(namespace, id_bytes, payload, commitments))
             known = None

@@ -1,7 +1,7 @@
-"""Checks of columns, headers and certificates that members make, whoever they came from.
+"""Checks of columns, headers and certificates that members make, whatever their source.
 
 Columns are checked in one engine call; only when that fails are the bad ones looked for, so that honest
-traffic pays for one batch verification and a liar pays with its name. What a liar can make a member pay is
+traffic costs one batch verification and a bad cell names its sender. What a bad sender can cost a member is
 bounded: see `bad_columns`.
 """
 
@@ -60,7 +60,7 @@ def check_certificate(committee: Committee, certificate: Certificate) -> None:
 
 
 def check_batch(committee: Committee, batch: RemoteBatch) -> None:
-    """That a batch as a peer tells it is certified, was proposed by its disperser and has its contents.
+    """That a batch as a peer serves it is certified, was proposed by its disperser and has its contents.
 
     Raises RejectedCertificate, UnknownDisperser, InvalidDisperserSignature, InvalidProposal.
     """
@@ -83,7 +83,7 @@ def bad_columns(
 
     c columns of n rows take one call of the engine when all are right, else at most c (3 + log2 n), and
     with `first_only`, which names the first bad column alone, log2 c + log2 n + 4: never one for each of the
-    cells, of which a stranger may send ten thousands.
+    cells, of which an attacker may send tens of thousands.
 
     Args: commitments u8[n,48], of the rows in `records`; records u8[len(columns),n,2096], cell || proof.
     Raises EngineError when the engine breaks down.
@@ -152,9 +152,9 @@ class _Search:
                 np.ascontiguousarray(flat[:, BYTES_PER_CELL:]),
             )
         except InvalidCell:
-            return "the cell holds a number that is no field element"
+            return "the cell holds a number that is not a field element"
         except InvalidPoint as error:
             if error.name.startswith("commitment"):
-                return "the row's commitment is no curve point"
-            return "the proof is no curve point"
+                return "the row's commitment is not a curve point"
+            return "the proof is not a curve point"
         return None if right else "the cell's proof does not verify against the row's commitment"

@@ -8,7 +8,7 @@
     get_time         GET  {url}/v1/node
 
 Invariants: every call ends within its timeout; of every answer no more is read than the route can give;
-whatever comes back is one of the port's values or errors, also from a peer that means harm. Redirects are not
+whatever comes back is one of the port's values or errors, also from a hostile peer. Redirects are not
 followed and environment proxies not used: the committee says where members are.
 
 Does not: retry, verify cells, signatures or certificates.
@@ -176,7 +176,7 @@ class HttpTransport:
         try:
             return _unix_ms(strict_json.loads(answer, max_bytes=_INFO_BYTES_MAX)["time_ms"])
         except (KeyError, TypeError, ValueError) as error:
-            raise PeerMisbehaved(member.name, f"an answer that tells no time: {error!r}") from error
+            raise PeerMisbehaved(member.name, f"an answer without a valid time_ms: {error!r}") from error
 
     async def _call(
         self, member: Member, method: str, path: str, timeout_s: float, limit_bytes: int, **request: Any

@@ -19,7 +19,7 @@ from da.protocol.payload_list import PayloadList
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RemoteBatch:
-    """A batch as a peer tells it: decoded, nothing verified."""
+    """A batch as a peer serves it: decoded, nothing verified."""
 
     header: Header
     disperser_signature: bytes
