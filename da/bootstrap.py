@@ -23,7 +23,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import uvicorn
 import uvloop
@@ -41,15 +41,17 @@ from da.node import Node
 from da.protocol.committee import Committee, Member, member_id
 from da.protocol.custody import columns_of
 from da.protocol.errors import InvalidCommittee
+from da.runtime.signer import LocalSigner
+from da.runtime.workers import Workers
 from da.settings import Settings
-from da.store import EmbeddedStore
+from da.store.embedded import EmbeddedStore
 from da.store.errors import StoreError
 from da.transport.http import HttpTransport
 from gpu import EngineOptions, FallbackEngine, FallbackVerifier, open_engine, open_verifier
 from kzg.engine import Prover, Verifier
 from kzg.errors import EngineUnavailable
 
-logger = logging.getLogger("cellar.node")
+logger = logging.getLogger("cellar.bootstrap")
 
 # A clock before this (2025-01-01) was never set; headers stamped with it would be refused by everybody.
 EARLIEST_CLOCK_MS = 1_735_689_600_000
@@ -65,7 +67,7 @@ class StartupError(Exception):
 class Identity:
     """Who a node is: its secret key and its place in the committee."""
 
-    secret: bytes
+    secret: bytes = field(repr=False)  # on its way to the signer
     committee: Committee
     member: Member
 
@@ -325,14 +327,17 @@ async def _serve(
     stop_with_stdin: bool,
 ) -> None:
     async with HttpTransport() as transport:
+        threads = settings.node.threads
+        workers = Workers(threads.compute_threads, threads.io_threads)
         node = Node(
             settings.node,
             identity.committee,
-            identity.secret,
+            LocalSigner(identity.secret, workers),
             verifier,
             store,
             outbox,
             transport,
+            workers,
             prover=prover,
             clock=system_clock,
             name=identity.member.name,

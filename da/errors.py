@@ -25,6 +25,7 @@
     +-- QueueFull(retry_after_s, reason)    slow down
     +-- ReadOnly(reason)                    no room, or the store cannot be written
     +-- NotReconstructable(reason)          the data or the answer cannot be had at this moment
+    +-- SignerUnavailable(reason)           the node's signer gives no signature at this moment
     +-- PeerError(member, reason)           another node; seen by callers of the transport alone
         +-- PeerUnreachable                 no answer, or not in time
         +-- PeerRejected(status, error, fields)  it answered with a typed error
@@ -245,6 +246,14 @@ class NotReconstructable(DaError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
+        self.reason = reason
+
+
+class SignerUnavailable(DaError):
+    """The signer that holds the node's key gives no signature at this moment; nothing is lost by it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the signer is unavailable: {reason}")
         self.reason = reason
 
 

@@ -92,6 +92,7 @@ STATUS: dict[type[Exception], int] = {
     node_errors.QueueFull: 429,
     node_errors.ReadOnly: 503,
     node_errors.NotReconstructable: 503,
+    node_errors.SignerUnavailable: 503,
     node_errors.PeerError: 502,
     node_errors.PeerUnreachable: 502,
     node_errors.PeerRejected: 502,

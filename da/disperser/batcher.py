@@ -6,7 +6,7 @@ Flow:
   or when the next payload would pass rows_max;
 - its payloads are sorted by (namespace, payload_id), which is the order of their rows;
 - one engine call extends and proves all rows;
-- two columns are verified against the commitments that the posters were told, so that a batch which
+- two columns are verified against the commitments that the posters received, so that a batch which
   members would refuse (and with it a stuck log) is never proposed.
 
 Invariants: at most one encoded batch waits, and the next is encoded only after it was taken: one is being
@@ -22,28 +22,22 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from da.disperser.outbox import OutboxError, State, UnknownPayload
+from da.disperser.outbox import Outbox, OutboxError, State, UnknownPayload
 from da.protocol.payload_list import PayloadEntry, PayloadList
 from da.protocol.push import RECORD_BYTES
+from da.runtime.context import NodeContext
 from da.runtime.retry import retry_while_full
 from da.runtime.verification import bad_columns
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
 from erasure.packing import pack
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from da.disperser.outbox import Outbox
-    from da.runtime.context import NodeContext
-    from kzg.engine import Prover, Verifier
+from kzg.engine import Prover, Verifier
 
 log = logging.getLogger("cellar.disperser.batcher")
 
@@ -51,7 +45,7 @@ _CHECKED_COLUMNS = (0, CELLS_PER_EXT_BLOB - 1)
 
 Key = tuple[bytes, bytes]  # namespace, payload id
 # A payload's blobs u8[rows,131072] and commitments u8[rows,48].
-Parts = tuple["NDArray[np.uint8]", "NDArray[np.uint8]"]
+Parts = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +98,7 @@ class Batcher:
         self._context = context
         self._outbox = outbox
         self._waiting: deque[Waiting] = deque()
-        self._news = asyncio.Event()
+        self._added = asyncio.Event()
         self._free = asyncio.Semaphore(1)  # the place of the one encoded batch
         self._encoded: asyncio.Queue[EncodedBatch] = asyncio.Queue()
         self._closed_at: float | None = None  # event loop's time when the last batch closed
@@ -130,7 +124,7 @@ class Batcher:
         since = asyncio.get_running_loop().time()
         self._waiting.append(Waiting(namespace, payload_id, rows, length, since))
         self._context.metrics.waiting.set(len(self._waiting))
-        self._news.set()
+        self._added.set()
 
     async def take(self) -> EncodedBatch:
         """The next encoded batch; the batcher then starts on the one after it."""
@@ -144,7 +138,7 @@ class Batcher:
         return key in self.encoding or any(payload.key == key for payload in self._waiting)
 
     async def run(self) -> None:
-        """Close and encode, for ever."""
+        """Close and encode, until cancelled."""
         while True:
             await self._free.acquire()
             batch = None
@@ -162,7 +156,7 @@ class Batcher:
         if self._closed_at is None:  # as if one had closed now: what a stop left shares a batch
             self._closed_at = loop.time()
         while True:
-            self._news.clear()
+            self._added.clear()
             chosen, full = self._choose()
             due: float | None = None
             if chosen:
@@ -172,7 +166,7 @@ class Batcher:
                 break
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(due):
-                    await self._news.wait()
+                    await self._added.wait()
         self._closed_at = loop.time()
         for payload in chosen:
             self._context.metrics.gather_seconds.observe(loop.time() - payload.since)
@@ -229,22 +223,22 @@ class Batcher:
         return parts, unreadable
 
     def _damaged(self, ordered: list[Waiting], parts: list[Parts]) -> list[tuple[Waiting, str]]:
-        """Payloads whose bytes have other commitments than their posters were told."""
+        """Payloads whose bytes have other commitments than their posters received."""
         right = self._prover.commit(np.concatenate([blobs for blobs, _ in parts]))
         first_row, damaged = 0, []
-        for payload, (_, told) in zip(ordered, parts, strict=True):
-            if not np.array_equal(right[first_row : first_row + payload.rows], told):
+        for payload, (_, commitments) in zip(ordered, parts, strict=True):
+            if not np.array_equal(right[first_row : first_row + payload.rows], commitments):
                 damaged.append((payload, "the stored bytes are no longer those of the commitments"))
             first_row += payload.rows
         assert damaged, "the engine's proofs do not verify, and all its commitments agree"
         return damaged
 
     async def _fail(self, payload: Waiting, reason: str) -> None:
-        log.error("payload %s is given up: %s", payload.payload_id.hex(), reason)
+        log.error("payload %s failed: %s", payload.payload_id.hex(), reason)
         mark = partial(self._outbox.mark, payload.key, State.FAILED, reason=reason)
         with contextlib.suppress(UnknownPayload):
             await retry_while_full(
-                f"the end of payload {payload.payload_id.hex()}",
+                f"failure of payload {payload.payload_id.hex()}",
                 self._context.config.disperser.encode_retry_ms / 1000,
                 lambda: self._context.workers.io(mark),
             )
@@ -265,7 +259,7 @@ def encode(
     cells, proofs = prover.prove(
         parts[0][0] if len(parts) == 1 else np.concatenate([rows for rows, _ in parts])
     )
-    commitments = np.concatenate([told for _, told in parts])
+    commitments = np.concatenate([row_commitments for _, row_commitments in parts])
     batch = EncodedBatch(PayloadList(entries), commitments, cells, proofs)
     checked = np.stack([batch.column(column) for column in _CHECKED_COLUMNS])
     return None if bad_columns(verifier, batch.commitments, _CHECKED_COLUMNS, checked) else batch

@@ -1,6 +1,6 @@
 """Deliveries: the disperser's log to one member, in height order, at that member's own pace.
 
-Flow, for ever:
+Flow, until cancelled:
 - send the certificate of the lowest height that the member has and whose certificate it lacks, or
 - push its columns of the lowest height that it lacks, streamed from the store a few at a time;
 - on failure wait, longer each time, and look again at what is to be sent.
@@ -18,24 +18,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
 
+from da.disperser.own_log import OwnLog
 from da.errors import ColumnNotHeld, DaError, Expired, PeerError, PeerMisbehaved, PeerRejected
 from da.protocol import custody
 from da.protocol.attestation import Attestation
+from da.protocol.committee import Committee, Member
 from da.protocol.errors import ProtocolError
+from da.protocol.header import Header
 from da.protocol.push import RECORD_BYTES, encode_prelude, push_bytes
-from da.protocol.push_signature import sign_push
+from da.runtime.context import NodeContext
+from da.store.base import BatchRecord
 from da.store.errors import StoreError
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from da.disperser.dispersal import Dispersal
-    from da.protocol.committee import Committee, Member
-    from da.protocol.header import Header
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord
 
 log = logging.getLogger("cellar.disperser.delivery")
 
@@ -46,9 +41,9 @@ _READ_BYTES = 2**19
 class Delivery:
     """Keeps one member supplied."""
 
-    def __init__(self, context: NodeContext, dispersal: Dispersal, member: Member) -> None:
+    def __init__(self, context: NodeContext, own_log: OwnLog, member: Member) -> None:
         self._context = context
-        self._dispersal = dispersal
+        self._own_log = own_log
         self.member = member
         index = context.committee.member_index(member.id)
         assert index is not None, "the member is one of the committee"
@@ -58,20 +53,19 @@ class Delivery:
         self._next_certificate = 1
         self._rewinds = 0  # since the member last had everything
         self._failures = 0
-        self.conflict = ""
 
     async def run(self) -> None:
-        """Deliver, for ever."""
-        dispersal = self._dispersal
-        await dispersal.known.wait()
+        """Deliver, until cancelled."""
+        own_log = self._own_log
+        await own_log.known.wait()
         # What lies before the top was delivered by an earlier run, or the member asks for it.
-        self._next_certificate = max(1, dispersal.certified_height)
-        self._next_push = dispersal.certified_height + 1
+        self._next_certificate = max(1, own_log.certified_height)
+        self._next_push = own_log.certified_height + 1
         while True:
-            ticket = dispersal.changed.ticket()
-            behind = max(0, dispersal.top_height + 1 - self._next_push)
+            ticket = own_log.changed.ticket()
+            behind = max(0, own_log.top_height + 1 - self._next_push)
             self._context.metrics.member_behind.labels(self.member.name).set(behind)
-            send_certificate = self._next_certificate <= min(self._next_push - 1, dispersal.certified_height)
+            send_certificate = self._next_certificate <= min(self._next_push - 1, own_log.certified_height)
             if not send_certificate and not behind:
                 self._rewinds = 0
                 await ticket.wait()
@@ -84,13 +78,13 @@ class Delivery:
                 self._failures = 0
             except (DaError, ProtocolError, StoreError) as error:
                 self._failures += 1
-                self._note(error)
+                self._log_failure(error)
                 await asyncio.sleep(self._pause_s())
 
-    def _note(self, error: Exception) -> None:
+    def _log_failure(self, error: Exception) -> None:
         reason = error.error if isinstance(error, PeerRejected) else type(error).__name__
         self._context.metrics.push_failures.labels(self.member.name, reason).inc()
-        # A member that is down for days is told of ever more rarely.
+        # A member that is down for days is logged less and less often.
         rare = self._failures & (self._failures - 1) == 0
         level = logging.WARNING if rare else logging.DEBUG
         log.log(level, "delivery to %s (attempt %d): %s", self.member.name, self._failures, error)
@@ -141,24 +135,22 @@ class Delivery:
                     self._rewind_to_expected(height, error)
                     return
                 if error.error == "HeaderConflict":
-                    # Evidence against this disperser: its store was lost or put back to an old state.
-                    self.conflict = f"{self.member.name} knows another header at height {height}"
+                    self._own_log.note_conflict(self.member, height)
                 if error.error != "Expired":
                     raise
         self._next_push = height + 1
 
     def _rewind_to_expected(self, height: int, error: PeerRejected) -> None:
         expected = error.answer.get("expected")
-        if not isinstance(expected, int) or not 1 <= expected <= self._dispersal.top_height:
-            raise PeerMisbehaved(self.member.name, f"expects height {expected} at {height}") from error
+        if not isinstance(expected, int) or not 1 <= expected <= self._own_log.top_height:
+            raise PeerMisbehaved(self.member.name, f"expects height {expected} after {height - 1}") from error
         self._next_certificate = min(self._next_certificate, expected)
         self._rewind(expected, error)
 
     def _rewind(self, height: int, error: PeerRejected) -> None:
         """Push from this height on.
 
-        Once is what a member that was away needs. For one that sends this node to and fro it raises, and so
-        pauses.
+        A member that was away needs one rewind. For one that asks again and again it raises, and so pauses.
         """
         self._next_push = height
         self._rewinds += 1
@@ -167,7 +159,7 @@ class Delivery:
 
     async def _push_batch(self, record: BatchRecord) -> None:
         context, header = self._context, record.header
-        push_signature = await context.workers.compute(sign_push, context.secret, header, self.member.id)
+        push_signature = await context.signer.authenticate_push(header, self.member.id)
         prelude = encode_prelude(
             header,
             record.disperser_signature,
@@ -190,11 +182,11 @@ class Delivery:
             )
         except ProtocolError as error:
             context.metrics.bad_attestations.labels(self.member.name).inc()
-            log.warning("%s answered with a bad attestation: %s", self.member.name, error)
-            raise PeerMisbehaved(self.member.name, f"bad attestation: {error}") from error
+            log.warning("attestation of %s is invalid: %s", self.member.name, error)
+            raise PeerMisbehaved(self.member.name, f"invalid attestation: {error}") from error
         context.metrics.push_seconds.labels(self.member.name).observe(time.monotonic() - started)
-        self.conflict = ""
-        self._dispersal.attested(self._index, header.height, attestation)
+        self._own_log.clear_conflict(self.member)
+        self._own_log.attested(self._index, header.height, attestation)
 
     async def _stream(self, header: Header) -> AsyncIterator[bytes]:
         store = self._context.store
@@ -204,12 +196,12 @@ class Delivery:
             try:
                 yield await store.read_columns(header.hash, columns)
             except ColumnNotHeld as error:
-                reason = f"column {error.column} of an own batch is not here"
+                reason = f"column {error.column} of this node's own batch is missing here"
                 raise PeerError(self._context.member.name, reason) from None
 
 
 def _check_attestation(committee: Committee, header: Header, index: int, answer: bytes) -> Attestation:
     attestation = Attestation.decode(answer)
     if attestation.verify(committee, header) != index:
-        raise ProtocolError(f"the attestation is {committee.members[index].name}'s, not its own")
+        raise ProtocolError(f"signed by another member than {committee.members[index].name}")
     return attestation

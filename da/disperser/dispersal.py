@@ -6,7 +6,7 @@ Flow, for one batch after the other:
 - header and whole matrix durable in the store;
 - every member is sent its columns by its own delivery (see delivery), this node attests itself;
 - whenever an attestation comes, ask whether the signers make the batch final; if so publish the certificate;
-- only then the outbox forgets the bytes, of which a batch that the disk lost can be made again (see remake).
+- only then the outbox drops the bytes, from which a batch that the disk lost can be rebuilt (see remake).
 
 Invariants: a header exists nowhere before it is durable here, and the next is made only after the one
 before is certified, so there are never two at one height, whatever crashes. After a restart the top of the
@@ -22,31 +22,22 @@ import contextlib
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING
 
-from da.disperser.delivery import Delivery
-from da.disperser.outbox import State, UnknownPayload
+from da.disperser.batcher import Batcher, EncodedBatch
+from da.disperser.outbox import Key, Outbox, OutboxEntry, State, UnknownPayload
+from da.disperser.own_log import OwnLog
 from da.errors import Expired, NotFound
-from da.protocol.attestation import Attestation
+from da.member.follow import LogFollower
 from da.protocol.certificate import Certificate
 from da.protocol.custody import finality
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
-from da.protocol.proposal import sign_header
-from da.runtime.retry import retry_while_full
+from da.protocol.payload_list import PayloadList
+from da.runtime.committee_time import Timekeeper
+from da.runtime.context import NodeContext
+from da.runtime.retry import retry_until_signed, retry_while_full
+from da.store.base import BatchRecord
 from da.store.errors import CorruptBatch
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from da.disperser.batcher import Batcher, EncodedBatch
-    from da.disperser.outbox import Key, Outbox, OutboxEntry
-    from da.member.follow import LogFollower
-    from da.protocol.payload_list import PayloadList
-    from da.runtime.broadcast import Broadcast
-    from da.runtime.committee_time import Timekeeper
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord
 
 log = logging.getLogger("cellar.disperser.dispersal")
 
@@ -59,47 +50,32 @@ class Dispersal:
         context: NodeContext,
         batcher: Batcher,
         outbox: Outbox,
-        changed: Broadcast,
+        own_log: OwnLog,
         timekeeper: Timekeeper,
         follower: LogFollower,
     ) -> None:
-        """`changed` wakes the deliveries; it is announced when the log or its certificates grow."""
         self._context = context
         self._batcher = batcher
         self._outbox = outbox
+        self._own_log = own_log
         self._timekeeper = timekeeper
         self._follower = follower
-        self.known = asyncio.Event()  # set once the log is known here
-        self.changed = changed
-        self.top_height = 0  # of the log, certified or not
-        self.certified_height = 0
-        self._signatures: dict[bytes, dict[int, bytes]] = {}  # header hash -> member -> signature
-        self.deliveries = [Delivery(context, self, member) for member in context.peers]
-
-    async def resume(self) -> None:
-        """Take up the log where the store has it."""
-        context = self._context
-        top = await context.store.latest(context.member.id)
-        certified = await context.store.latest(context.member.id, certified=True)
-        self.top_height = top.header.height if top else 0
-        self.certified_height = certified.header.height if certified else 0
-        self.changed.announce()
 
     async def run(self) -> None:
-        """Batch after batch, for ever."""
+        """Disperse batch after batch, until cancelled."""
         context = self._context
         # The store may have been lost, or put back to an old state: no second header at a height.
         while True:
             if await self._follower.ask_for_own_log():
                 break
-            await asyncio.sleep(context.config.disperser.encode_retry_ms / 1000)
-        await self.resume()
-        self.known.set()
+            await asyncio.sleep(self._pause_s)
+        await self._own_log.load()
+        self._own_log.known.set()
         await self._reconcile()
-        if self.certified_height < self.top_height:
+        if self._own_log.certified_height < self._own_log.top_height:
             top = await context.store.latest(context.member.id)
             assert top is not None, "the log has a top"
-            log.info("height %d has no certificate yet: dispersing it again", self.top_height)
+            log.info("height %d is not certified yet: dispersing it again", top.header.height)
             await self._certify(top.header, top.payload_list)
         while True:
             batch = await self._batcher.take()
@@ -131,7 +107,7 @@ class Dispersal:
                 continue
             header_hash = location.header_hash
             if top is not None and header_hash == top.header.hash:
-                return header_hash, self.certified_height == top.header.height
+                return header_hash, self._own_log.certified_height == top.header.height
             try:
                 record = await context.store.batch(header_hash)
             except (NotFound, Expired, CorruptBatch):
@@ -146,7 +122,7 @@ class Dispersal:
         """Make the header and store the batch; from here on it will be dispersed whatever happens."""
         context = self._context
         # A header from the future would be refused until then, and nothing else may ever take its height.
-        now_ms = await self._timekeeper.moment()
+        now_ms = await self._timekeeper.header_time()
         async with context.log_lock(context.member.id):
             parent = await context.store.latest(context.member.id)
             header = Header(
@@ -160,10 +136,15 @@ class Dispersal:
                 payloads_root=batch.payload_list.root,
                 commitments_root=commitments_root(batch.commitments),
             )
-            signature = await context.workers.compute(sign_header, context.secret, header)
+            # The same header until it is signed: whoever keeps the key may have signed it already, and signs
+            # no other one at this height.
+            signature = await retry_until_signed(
+                f"height {header.height}", self._pause_s, lambda: context.signer.propose(header)
+            )
             # While there is no room nothing is stored and nothing was sent: the same header is tried again.
-            await self._retry_while_full(
+            await retry_while_full(
                 f"height {header.height}",
+                self._pause_s,
                 lambda: context.store.put_batch(
                     header, signature, batch.payload_list, batch.commitments, batch.columns()
                 ),
@@ -172,7 +153,8 @@ class Dispersal:
             await self._mark(key, State.DISPERSING, header.hash)
         context.metrics.batches.inc()
         context.metrics.batch_rows.inc(header.row_count)
-        self.top_height = header.height
+        context.changed.announce()
+        self._own_log.proposed(header)
         log.info("height %d: %d rows, %d payloads", header.height, header.row_count, len(batch.keys))
         return header
 
@@ -182,47 +164,53 @@ class Dispersal:
         mark = partial(self._outbox.mark, key, state, header_hash=header_hash)
         # An outbox that was lost knows nothing of the payload; the batch is all that counts then.
         with contextlib.suppress(UnknownPayload):
-            await self._retry_while_full(f"payload {key[1].hex()}, {state.value},", lambda: workers.io(mark))
+            await retry_while_full(
+                f"payload {key[1].hex()}, {state.value},", self._pause_s, lambda: workers.io(mark)
+            )
 
-    async def _retry_while_full(self, what: str, write: Callable[[], Awaitable[None]]) -> None:
-        await retry_while_full(what, self._context.config.disperser.encode_retry_ms / 1000, write)
+    @property
+    def _pause_s(self) -> float:
+        return self._context.config.disperser.encode_retry_ms / 1000
 
-    async def _until_whole(self, header: Header) -> None:
+    async def _wait_until_held(self, header: Header) -> None:
         """Wait until the batch is held here, which it is unless the disk lost it: see Remaker."""
-        context, told = self._context, False
+        context, logged = self._context, False
         while True:
             ticket = context.changed.ticket()
             with contextlib.suppress(NotFound, Expired, CorruptBatch):
                 if set(context.custody) <= set((await context.store.batch(header.hash)).columns):
                     return
-            if not told:
-                log.error("height %d is damaged here and has no certificate yet: see /readyz", header.height)
-                told = True
+            if not logged:
+                log.error(
+                    "height %d is damaged here and not certified: waiting for its repair",
+                    header.height,
+                )
+                logged = True
             await ticket.wait()
 
     async def _certify(self, header: Header, payload_list: PayloadList) -> None:
         """Wait until enough members attest, then publish the certificate."""
         context = self._context
-        await self._until_whole(header)
+        await self._wait_until_held(header)
         started = time.monotonic()
-        own = await context.workers.compute(Attestation.sign, context.secret, header)
-        self.attested(context.index, header.height, own)
-        context.changed.announce()
+        own = await retry_until_signed(
+            f"the attestation of height {header.height}", self._pause_s, lambda: context.signer.attest(header)
+        )
+        self._own_log.attested(context.index, header.height, own)
         while True:
-            ticket = self.changed.ticket()
-            signatures = dict(self._signatures[header.hash])
+            ticket = self._own_log.changed.ticket()
+            signatures = self._own_log.signatures(header)
             result = await context.workers.compute(finality, context.committee, tuple(signatures))
             if result.final:
                 break
             await ticket.wait()
         certificate = await context.workers.compute(Certificate.gather, header, context.committee, signatures)
         encoded = certificate.encode()
-        await self._retry_while_full(
+        await retry_while_full(
             f"the certificate of height {header.height}",
+            self._pause_s,
             lambda: context.store.put_certificate(header.hash, encoded),
         )
-        self.certified_height = header.height
-        self._signatures.clear()
         seconds = time.monotonic() - started
         context.metrics.certificates.inc()
         context.metrics.certify_seconds.observe(seconds)
@@ -230,28 +218,7 @@ class Dispersal:
             "height %d certified by %d members in %.2f s, margin %d",
             header.height, len(signatures), seconds, result.margin,
         )  # fmt: skip
-        context.changed.announce()  # those who wait for the payload before those who are told of the batch
-        self.changed.announce()
+        context.changed.announce()  # posters that wait first, then the deliveries
+        self._own_log.certified(header)
         for entry in payload_list.entries:
             await self._mark(entry.key, State.CERTIFIED, header.hash)
-
-    def attested(self, index: int, height: int, attestation: Attestation) -> None:
-        """Count a verified attestation of member `index`, if its batch still needs some.
-
-        Deliveries may be ahead of the gathering, which then finds the signatures here.
-        """
-        if height > self.certified_height:
-            self._signatures.setdefault(attestation.header_hash, {})[index] = attestation.signature
-            self.changed.announce()
-
-    @property
-    def conflicts(self) -> list[str]:
-        """Members that know another header at a height of this node's log."""
-        return [delivery.conflict for delivery in self.deliveries if delivery.conflict]
-
-    @property
-    def complaint(self) -> str | None:
-        """Why no batch can be made, as far as the log goes."""
-        if self._context.config.disperses and not self.known.is_set() and self.top_height == 0:
-            return "too few members have told this node's own log: no header is made until they do"
-        return None

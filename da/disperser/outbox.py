@@ -7,7 +7,7 @@ Flow of a payload:
 - the bytes go once it is certified or failed; the row stays, to answer for the payload's status.
 
 Invariants: a payload whose put returned survives any crash until its end; the file has everything that
-the queued row has, so a damaged database is made anew from the files; bytes and rows carry checksums; put is
+the queued row has, so a damaged database is rebuilt from the files; bytes and rows carry checksums; put is
 idempotent by (namespace, payload_id). Finished rows are forgotten after `keep_s`. Thread-safe.
 
 Does not: limit its size (the caller asks `total_bytes` first); check commitments or ids against the bytes.
@@ -128,7 +128,7 @@ class Outbox:
     ) -> bool:
         """Accepts a payload durably; True when it is queued by this call.
 
-        False when it is here and unfinished; one that was certified or failed before is queued anew.
+        False when it is here and unfinished; one that was certified or failed before is queued again.
         Raises OutboxReadOnly, with nothing stored.
         """
         key = (namespace, payload_id)
@@ -228,7 +228,7 @@ class Outbox:
         except sqlite.FAILURES as error:
             if not sqlite.is_damage(error):
                 raise
-            _log.warning("outbox: the database is made anew from the files: %s", error)
+            _log.warning("outbox: database damaged, rebuilding it from the files: %s", error)
         for suffix in sqlite.FILE_SUFFIXES:
             path = self._database.with_name(self._database.name + suffix)
             if path.exists():
@@ -243,7 +243,7 @@ class Outbox:
             self._adopt(self._payloads / name)
         for name in rows.keys() - found:
             entry = rows[name]
-            _log.error("outbox: the bytes of payload %s are lost", entry.payload_id.hex())
+            _log.error("outbox: bytes of payload %s lost", entry.payload_id.hex())
             lost = replace(entry, has_payload=False)
             if entry.state in (State.QUEUED, State.ENCODING):
                 lost = replace(lost, state=State.FAILED, reason="the stored bytes were lost")
@@ -255,7 +255,7 @@ class Outbox:
             key = bytes.fromhex(path.name[:64]), bytes.fromhex(path.name[64:128])
             entry, _ = decode_payload_file(path.read_bytes(), key)
         except (CorruptPayload, ValueError) as error:
-            _log.warning("outbox: %s is set aside: %s", path.name, error)
+            _log.warning("outbox: %s renamed to .damaged: %s", path.name, error)
             self._fs.rename(path, path.with_suffix(".damaged"))
             return
         if self._table.get(key) is not None:

@@ -3,7 +3,7 @@
 Payload file, big-endian: magic, version u16, namespace bytes[32], payload_id bytes[32], created_ms u64, rows
 u16, length u32, commitments 48 x rows, the bytes, crc32 over all before.
 
-Invariants: the file alone is enough to make the queued entry anew; decoding is total.
+Invariants: the queued entry can be rebuilt from the file alone; decoding is total.
 
     OutboxError
     +-- UnknownPayload(key)             no such (namespace, payload id) is here
@@ -103,7 +103,7 @@ class OutboxEntry:
 
 
 def queued_entry(key: Key, length: int, commitments: npt.NDArray[np.uint8], created_ms: int) -> OutboxEntry:
-    """The entry of a payload that was accepted at that moment."""
+    """The entry of a payload that was accepted at that time."""
     return OutboxEntry(
         namespace=key[0],
         payload_id=key[1],
@@ -123,8 +123,8 @@ def encode_payload_file(
 ) -> bytes:
     """The file of a payload of these commitments, u8[rows,48]."""
     front = _FRONT.pack(MAGIC, VERSION, *key, created_ms, len(commitments), len(payload))
-    told = front + commitments.tobytes()
-    return b"".join((told, payload, _CRC.pack(crc32(payload, crc32(told)))))
+    head = front + commitments.tobytes()
+    return b"".join((head, payload, _CRC.pack(crc32(payload, crc32(head)))))
 
 
 def decode_payload_file(data: bytes, key: Key) -> tuple[OutboxEntry, bytes]:
@@ -135,15 +135,15 @@ def decode_payload_file(data: bytes, key: Key) -> tuple[OutboxEntry, bytes]:
     magic, version, namespace, payload_id, created_ms, rows, length = _FRONT.unpack_from(body)
     start = _FRONT.size + rows * BYTES_PER_COMMITMENT
     if (magic, version) != (MAGIC, VERSION) or (namespace, payload_id) != key or start + length != len(body):
-        raise CorruptPayload(key, "no file of this payload and version")
+        raise CorruptPayload(key, "the head is not that of this payload and version")
     commitments = np.frombuffer(body[_FRONT.size : start], np.uint8).reshape(rows, BYTES_PER_COMMITMENT)
     entry = queued_entry(key, length, commitments.copy(), created_ms)
     return entry, bytes(body[start:])
 
 
 def created_ms(path: Path) -> int:
-    """When a payload file was made, by its own unchecked word: good enough to sort by."""
+    """The time in a payload file's head, its checksum not verified: good enough to sort by."""
     with path.open("rb") as file:
         front = file.read(_FRONT.size)
-    moment: int = _FRONT.unpack(front)[4] if len(front) == _FRONT.size else 0
-    return moment
+    time_ms: int = _FRONT.unpack(front)[4] if len(front) == _FRONT.size else 0
+    return time_ms

@@ -91,7 +91,7 @@ class EntryTable:
             self._connection.execute("INSERT INTO entries VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", sealed)
 
     def forget_finished(self, before_ms: int) -> None:
-        """Removes some of the finished entries that were last changed before a moment."""
+        """Removes some of the finished entries that were last changed before a time."""
         where = f"WHERE state IN (?, ?) AND updated_ms < ? LIMIT {_FORGOTTEN_AT_ONCE}"
         old = self._select(where, (*FINISHED, before_ms))
         if old:

@@ -4,7 +4,7 @@ The idea: until a batch is certified, its columns may be nowhere else, and its h
 batch. The index still has its header and payload list, the outbox its bytes. The same bytes give the same
 rows, the same roots and so the same header, which is signed and dispersed as before.
 
-Invariants: what is put has the very header that the index has; anything else is not put.
+Invariants: what is put has exactly the header that the index has; anything else is not put.
 
 Does not: choose when (see da.member.repair).
 """
@@ -12,19 +12,15 @@ Does not: choose when (see da.member.repair).
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from da.disperser.batcher import Parts, encode
-from da.disperser.outbox import OutboxError
+from da.disperser.outbox import Outbox, OutboxError
 from da.protocol.errors import InvalidProposal
-from da.protocol.proposal import check_contents, sign_header
+from da.protocol.payload_list import PayloadEntry
+from da.protocol.proposal import check_contents
+from da.runtime.context import NodeContext
+from da.store.base import BatchRecord
 from erasure.packing import pack
-
-if TYPE_CHECKING:
-    from da.disperser.outbox import Outbox
-    from da.protocol.payload_list import PayloadEntry
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord
 
 log = logging.getLogger("cellar.disperser.remake")
 
@@ -37,7 +33,10 @@ class Remaker:
         self._outbox = outbox
 
     async def remake(self, lost: BatchRecord) -> bool:
-        """Whether the batch, all of its columns, is stored again. Raises ReadOnly, EngineError."""
+        """Whether the batch, all of its columns, is stored again.
+
+        Raises ReadOnly, SignerUnavailable, EngineError.
+        """
         context, header, entries = self._context, lost.header, lost.payload_list.entries
         if context.prover is None:
             log.warning(
@@ -49,20 +48,20 @@ class Remaker:
             return False
         batch = await context.workers.compute(encode, context.prover, context.verifier, entries, parts)
         if batch is None:
-            log.warning("height %d cannot be made again: the bytes are not its commitments'", header.height)
+            log.warning("height %d not rebuilt: the bytes do not match its commitments", header.height)
             return False
         try:
             await context.workers.compute(check_contents, header, batch.payload_list, batch.commitments)
         except InvalidProposal as error:
-            log.warning("height %d cannot be made again: %s", header.height, error)
+            log.warning("height %d not rebuilt: %s", header.height, error)
             return False
-        signature = await context.workers.compute(sign_header, context.secret, header)
+        signature = await context.signer.propose(header)
         async with context.log_lock(context.member.id):
             await context.store.put_batch(
                 header, signature, batch.payload_list, batch.commitments, batch.columns()
             )
         context.changed.announce()
-        log.warning("height %d was lost here and is made again from the outbox", header.height)
+        log.warning("height %d lost locally and rebuilt from the outbox", header.height)
         return True
 
     def _read(self, entries: tuple[PayloadEntry, ...]) -> list[Parts] | None:

@@ -1,6 +1,6 @@
-"""Columns from other members: who to ask, when to ask a second one, whom to believe.
+"""Columns from other members: which to ask, when to ask a second one, what to accept.
 
-Flow, in rounds, until enough columns are verified or nobody is left to ask:
+Flow, in rounds, until enough columns are verified or no holder is left to ask:
 - take as many columns as are still needed, most wanted first;
 - ask one holder of each in parallel, chosen at random (the disperser, who holds all, last); a holder that
   does not answer soon is hedged with the next one;
@@ -15,31 +15,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from da.errors import PeerError
 from da.member.hedge import first_answer
 from da.protocol import custody
+from da.protocol.committee import Member
 from da.protocol.push import RECORD_BYTES
+from da.runtime.context import NodeContext
 from da.runtime.verification import bad_columns
+from da.store.base import BatchRecord
 from da.wire.cells import Record
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from da.protocol.committee import Member
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord
 
 log = logging.getLogger("cellar.member.fetch")
 
-Columns = dict[int, "NDArray[np.uint8]"]
+Columns = dict[int, NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +57,15 @@ class ColumnFetcher:
         Fewer than `need` come back when no reachable peer has more.
         """
         found: Columns = {}
-        liars: set[bytes] = set()
+        bad_peers: set[bytes] = set()
         left = list(wanted)
         slots = asyncio.Semaphore(self._context.config.reading.concurrent_fetches_max)
         while left and len(found) < need:
             now = left[: need - len(found)]
             left = left[len(now) :]
-            answers = await asyncio.gather(*(self._ask(record, rows, column, liars, slots) for column in now))
+            answers = await asyncio.gather(
+                *(self._ask(record, rows, column, bad_peers, slots) for column in now)
+            )
             came = [(column, *answer) for column, answer in zip(now, answers, strict=True) if answer]
             if not came:
                 continue
@@ -86,8 +83,8 @@ class ColumnFetcher:
                 row, reason = bad[column]
                 log.warning("%s sent a bad cell (%d, %d): %s", member.name, rows.first + row, column, reason)
                 self._context.metrics.bad_peer_cells.labels(member.name).inc()
-                liars.add(member.id)
-                left.insert(0, column)  # somebody else may have it
+                bad_peers.add(member.id)
+                left.insert(0, column)  # another holder may have it
         return found
 
     def _candidates(self, record: BatchRecord, column: int, excluded: set[bytes]) -> list[Member]:
@@ -127,7 +124,7 @@ class ColumnFetcher:
                 held = [answer.content for answer in records if isinstance(answer, Record)]
                 data = b"".join(held) if len(held) == len(pairs) else None
         except PeerError as error:
-            log.debug("no column %d: %s", column, error)  # a line a column and peer would flood the log
+            log.debug("column %d not served: %s", column, error)  # at info, a line a column and peer
             return None
         if data is None:
             return None

@@ -3,7 +3,7 @@
 Flow of a round, for each disperser:
 - find the height up to which this node knows every certified batch;
 - ask the disperser for what comes after; if it cannot be reached, ask the other members;
-- ask them too where it leaves out heights, or one of which a certificate was seen;
+- ask them too for heights that it leaves out, and for one of which a certificate was seen;
 - of each batch verify proposal, contents and certificate, and store it without columns, which the repair
   then gets.
 
@@ -11,9 +11,9 @@ A certified batch may be stored above a gap (older batches may have expired ever
 says that the committee stands behind it, which is more than a parent hash can.
 
 Invariants: only certified batches come in this way, so nothing learnt here is ever attested by this node
-before a push asks for it. `fresh()` tells whether an unknown thing is unknown for certain: the round began
-after the question, and every disperser told its own log to the end. Peers cannot stand in for that: while
-a disperser is away, a certificate may exist that it has shown to a rollup and not yet to them.
+before a push asks for it. `fresh()` says whether an unknown thing is unknown for certain: the round began
+after the question, and every disperser served its own log to the end. Peers cannot replace that: while a
+disperser is away, a certificate may exist that it has shown to a rollup and not yet to them.
 
 Does not: fetch columns, nor get a batch again whose file was lost here (see repair).
 """
@@ -22,24 +22,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from da.errors import DaError, HeaderConflict, NotFound, PeerError, ReadOnly, RejectedCertificate
+from da.protocol.certificate import Certificate
+from da.protocol.committee import Member
 from da.protocol.errors import ProtocolError
+from da.runtime.context import NodeContext
 from da.runtime.verification import check_batch, check_certificate
 from da.store.errors import CorruptBatch
 from da.wire.batches import LiveBatch, Page
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from da.protocol.certificate import Certificate
-    from da.protocol.committee import Member
-    from da.runtime.context import NodeContext
-
 log = logging.getLogger("cellar.member.follow")
 
-# One source's log is read for so many request timeouts in a round; the next round goes on from there.
+# A source's log is read for this many request timeouts in a round; the next round continues from there.
 _TIMEOUTS_PER_READ = 3
 
 
@@ -47,27 +43,25 @@ class LogFollower:
     """Keeps this node's copy of every disperser's log complete."""
 
     def __init__(self, context: NodeContext, on_batch: Callable[[bytes], None]) -> None:
-        """`on_batch` is told the hash of each batch that was stored without its columns."""
+        """`on_batch` is called with the hash of each batch that was stored without its columns."""
         self._context = context
         self._on_batch = on_batch
-        # All by disperser, and gone with the process.
-        self._complete: dict[bytes, int] = {}  # all certified batches up to here are known, or passed over
-        self._passed: dict[
-            bytes, tuple[int, float]
-        ] = {}  # the lowest height of those, and when to look again
-        self._shown: dict[bytes, Certificate] = {}  # a certificate that was shown, to be looked at
-        self._certified: dict[bytes, int] = {}  # a certificate of this height was seen and is good
-        self._cut_off: dict[bytes, int] = {}  # where a reading of it that took too long goes on
+        # All by disperser, and in memory only.
+        self._complete: dict[bytes, int] = {}  # all certified batches up to here are known, or skipped
+        self._skipped: dict[bytes, tuple[int, float]] = {}  # the lowest skipped height, and when to ask again
+        self._shown: dict[bytes, Certificate] = {}  # a certificate that was received, to be verified
+        self._certified: dict[bytes, int] = {}  # a certificate of this height was verified
+        self._resume_at: dict[bytes, int] = {}  # where a reading of it that took too long continues
         self._troubles: dict[tuple[bytes, bytes], tuple[str, float]] = {}  # by source too: what, since when
-        self._own_told = False  # whether the peers were heard about this node's own log
+        self._own_log_served = False  # whether enough peers have served this node's own log
         self._wanted = asyncio.Event()
         self._round: asyncio.Task[bool] | None = None
         self._next_round: asyncio.Task[bool] | None = None
 
     def expect(self, certificate: Certificate) -> None:
-        """Somebody showed a certificate, unverified, of a batch that is unknown here: have a round soon.
+        """A certificate came, unverified, of a batch that is unknown here: start a round soon.
 
-        One a log and round is looked at; should it be good, others than the disperser are asked until its
+        One for each log and round is verified; if it is valid, the other members are asked as well until its
         batch is known.
         """
         disperser_id = certificate.header.disperser_id
@@ -97,7 +91,7 @@ class LogFollower:
         if before is not None:
             await asyncio.wait([before])
         self._round, self._next_round = asyncio.current_task(), None
-        # At once: a disperser that dawdles holds up nobody's log but its own.
+        # In parallel: a slow disperser delays its own log alone.
         dispersers = self._context.committee.dispersers
         results = await asyncio.gather(*(self.sync(disperser) for disperser in dispersers))
         return all(results)
@@ -110,7 +104,7 @@ class LogFollower:
                 await asyncio.gather(task, return_exceptions=True)
 
     async def sync(self, disperser: Member) -> bool:
-        """Learn one log, from the peers if need be; whether its end is certain."""
+        """Read one log, from the peers if need be; whether its end is certain."""
         context = self._context
         if disperser.id == context.member.id:
             return await self.knows_own_log() or await self.ask_for_own_log()
@@ -120,40 +114,41 @@ class LogFollower:
         return False
 
     async def knows_own_log(self) -> bool:
-        """Whether this node can tell its own log; with an empty store the log may have been lost."""
-        return self._own_told or await self._context.store.latest(self._context.member.id) is not None
+        """Whether this node can serve its own log; with an empty store the log may have been lost."""
+        return self._own_log_served or await self._context.store.latest(self._context.member.id) is not None
 
     async def ask_for_own_log(self) -> bool:
-        """Learn what the peers have of this node's own log; whether it is known now."""
-        if not self._own_told:
+        """Read what the peers have of this node's own log; whether it is known now."""
+        if not self._own_log_served:
             lost = not await self.knows_own_log()
-            self._own_told = await self.ask_peers(self._context.member, everybody=lost)
+            self._own_log_served = await self.ask_peers(self._context.member, wait_for_all=lost)
         return await self.knows_own_log()
 
     def _others(self, disperser: Member) -> list[Member]:
         return [member for member in self._context.peers if member.id != disperser.id]
 
-    async def ask_peers(self, disperser: Member, *, everybody: bool = False) -> bool:
-        """Learn one log from others than its disperser, until a third of all stake or everybody was asked.
+    async def ask_peers(self, disperser: Member, *, wait_for_all: bool = False) -> bool:
+        """Read one log from the members other than its disperser, until a third of all stake has served it.
 
-        Whatever is certified was signed for by more than the others. Slow ones are not waited for. Whether
-        so many told it; or all did, or have not so much stake.
+        A certificate has more stake than the others, so that one of these knows of it. Slow members are not
+        waited for, unless `wait_for_all`. Whether that much stake served it, or all did, or there is not that
+        much.
         """
         context = self._context
         total = context.committee.total_stake
         others = self._others(disperser)
         stake = sum(member.stake for member in others)
         asked = {asyncio.create_task(self._read_log(member, disperser)): member for member in others}
-        waiting, told = set(asked), 0
+        waiting, served = set(asked), 0
         try:
-            while waiting and (everybody or 3 * told <= total):
+            while waiting and (wait_for_all or 3 * served <= total):
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                told += sum(asked[task].stake for task in done if task.result())
+                served += sum(asked[task].stake for task in done if task.result())
         finally:
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
-        return 3 * told > total or told == stake or 3 * stake <= total
+        return 3 * served > total or served == stake or 3 * stake <= total
 
     async def _read_log(self, source: Member, disperser: Member) -> bool:
         """Read the log from where it is complete here; whether `source` answered to its end."""
@@ -163,25 +158,31 @@ class LogFollower:
         first = await self._first_unknown(disperser.id)
         height: int | None = first
         if source is disperser:
-            height = max(first, self._cut_off.pop(disperser.id, 0))
+            height = max(first, self._resume_at.pop(disperser.id, 0))
         while height is not None:
             page = await self._read_page(source, disperser, height)
             if page is None:
                 return False
             if page.next_height is not None and page.next_height <= height:
-                self._note(source, disperser, "no end", "it does not get ahead")
+                self._log_trouble(source, disperser, "no end", "its pages do not advance")
                 return False
             height = page.next_height
             if height is not None and loop.time() > until_s:
                 if source is disperser:
-                    self._cut_off[disperser.id] = height
-                self._note(source, disperser, "long", "it has more than can be read in a round", logging.INFO)
+                    self._resume_at[disperser.id] = height
+                self._log_trouble(
+                    source,
+                    disperser,
+                    "long",
+                    "too long for one round, continuing",
+                    logging.INFO,
+                )
                 return False
-        self._note_end(source, disperser)
+        self._log_recovery(source, disperser)
         return True
 
     async def _read_page(self, source: Member, disperser: Member, height: int) -> Page | None:
-        """A page of the log, what is in it learnt; None when that cannot be."""
+        """A page of the log, whose batches are stored; None when it cannot be read or stored."""
         context = self._context
         try:
             page = await context.transport.get_batches(
@@ -195,72 +196,72 @@ class LogFollower:
                 if isinstance(batch, LiveBatch):
                     await self._learn(source, disperser, batch)
         except PeerError as error:
-            self._note(source, disperser, type(error).__name__, str(error), logging.INFO)
+            self._log_trouble(source, disperser, type(error).__name__, error.reason, logging.INFO)
             return None
         except ReadOnly as error:
-            self._note(source, disperser, "read-only", f"nothing can be stored: {error}")
+            self._log_trouble(source, disperser, "read-only", f"batch not stored: {error}")
             return None
         except (DaError, ProtocolError) as error:
-            self._note(source, disperser, type(error).__name__, f"it told something wrong: {error}")
+            self._log_trouble(source, disperser, type(error).__name__, f"invalid batch: {error}")
             return None
         return page
 
-    def _note(
+    def _log_trouble(
         self, source: Member, disperser: Member, kind: str, text: str, level: int = logging.WARNING
     ) -> None:
-        """Log why a source's log is not read to its end, when that is news."""
+        """Log why a source's log is not read to its end, once for each kind of trouble."""
         key, now_s = (source.id, disperser.id), asyncio.get_running_loop().time()
         before, since_s = self._troubles.get(key, ("", now_s))
         self._troubles[key] = (kind, since_s)
         if kind != before:
             log.log(level, "log of %s, from %s: %s", disperser.name, source.name, text)
 
-    def _note_end(self, source: Member, disperser: Member) -> None:
+    def _log_recovery(self, source: Member, disperser: Member) -> None:
         trouble = self._troubles.pop((source.id, disperser.id), None)
         if trouble is not None:
             seconds = asyncio.get_running_loop().time() - trouble[1]
             log.info(
-                "log of %s, from %s: read to its end again, after %.0f s",
+                "log of %s, from %s: complete again after %.0f s",
                 disperser.name, source.name, seconds,
             )  # fmt: skip
 
     async def _is_whole(self, disperser: Member) -> bool:
-        """Whether nothing is missing of a log that its disperser has just told to its end.
+        """Whether nothing is missing of a log that its disperser has just served to its end.
 
-        Heights at which it tells nothing, below ones that are known, are asked of the other members; only
-        when these have nothing there either they are passed over, and not for ever.
+        Heights that it leaves out, below ones that are known, are asked for at the other members; only if
+        these do not serve them either they are skipped, until the next scrub interval.
         """
         context, loop = self._context, asyncio.get_running_loop()
         missing = await self._first_unknown(disperser.id)
         page = await context.store.batches(disperser.id, missing, 1, certified_only=True)
         if page:
             above = page[0].header.height
-            # What expires goes in the order of heights, so that the last of a gap speaks for all of it.
+            # Batches expire in the order of heights: if the top of a gap has expired, all of it has.
             first = max(missing, above - context.config.member.follow_page)
             others = self._others(disperser)
-            told = await asyncio.gather(*(self._read_page(member, disperser, first) for member in others))
-            stake = sum(member.stake for member, page in zip(others, told, strict=True) if page is not None)
-            if 3 * stake <= context.committee.total_stake and None in told:
+            pages = await asyncio.gather(*(self._read_page(member, disperser, first) for member in others))
+            stake = sum(member.stake for member, page in zip(others, pages, strict=True) if page is not None)
+            if 3 * stake <= context.committee.total_stake and None in pages:
                 return False
             page = await context.store.batches(disperser.id, first, 1, certified_only=True)
             if page[0].header.height != above:
                 return False
-            log.info("log of %s: nobody has heights %d to %d", disperser.name, missing, above - 1)
+            log.info("log of %s: no peer serves heights %d to %d", disperser.name, missing, above - 1)
             again_s = loop.time() + context.config.member.scrub_interval_s
-            self._passed.setdefault(disperser.id, (missing, again_s))
+            self._skipped.setdefault(disperser.id, (missing, again_s))
             self._complete[disperser.id] = above - 1
             missing = await self._first_unknown(disperser.id)
-        await self._look_at_shown(disperser, missing)
+        await self._check_shown(disperser, missing)
         return missing > self._certified.get(disperser.id, 0)
 
-    async def _look_at_shown(self, disperser: Member, missing: int) -> None:
+    async def _check_shown(self, disperser: Member, missing: int) -> None:
         certificate = self._shown.pop(disperser.id, None)
         if certificate is None or certificate.header.height < missing:
             return
         try:
             await self._context.workers.compute(check_certificate, self._context.committee, certificate)
         except RejectedCertificate as error:
-            log.debug("a certificate that proves nothing: %s", error)
+            log.debug("received certificate is invalid: %s", error)
             return
         height = max(certificate.header.height, self._certified.get(disperser.id, 0))
         self._certified[disperser.id] = height
@@ -268,12 +269,12 @@ class LogFollower:
     async def _first_unknown(self, disperser_id: bytes) -> int:
         """The lowest height of which this node has no certified batch, above what is known complete."""
         batches = self._context.store.batches
-        missing, again_s = self._passed.get(disperser_id, (0, float("inf")))
+        missing, again_s = self._skipped.get(disperser_id, (0, float("inf")))
         if asyncio.get_running_loop().time() >= again_s:
-            del self._passed[disperser_id]
+            del self._skipped[disperser_id]
             self._complete[disperser_id] = missing - 1
         if disperser_id not in self._complete:
-            # Below the first batch that an earlier run knew nothing is missed: it has expired.
+            # Below the first batch that an earlier run knew, everything has expired.
             known = await batches(disperser_id, 1, 1, certified_only=True)
             self._complete[disperser_id] = known[0].header.height - 1 if known else 0
         complete = self._complete[disperser_id]
@@ -291,7 +292,7 @@ class LogFollower:
         context = self._context
         header, header_hash = batch.header, batch.header.hash
         if header.disperser_id != disperser.id:
-            raise RejectedCertificate("the batch is of another log than asked for")
+            raise RejectedCertificate("the batch belongs to another log than the one asked for")
         if header.committee_hash != context.committee.hash:
             return  # of another epoch: this committee cannot vouch for it
         if batch.certificate is None:

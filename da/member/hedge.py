@@ -1,13 +1,11 @@
-"""Asking one after the other without waiting for those who do not answer."""
+"""Hedged requests: the next peer is asked when the one before does not answer in time."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -15,10 +13,10 @@ T = TypeVar("T")
 async def first_answer(
     requests: Iterable[Callable[[], Coroutine[None, None, T | None]]], hedge_s: float
 ) -> T | None:
-    """The first answer that is not None, or None when nobody is left to ask.
+    """The first answer that is not None, or None when there is none left to ask.
 
-    Each next request begins after `hedge_s`, or at once when all that began have said no. Those still under
-    way when the answer comes are cancelled.
+    Each next request begins after `hedge_s`, or at once when all that began have returned None. Those still
+    running when the answer comes are cancelled.
     """
     left = deque(requests)
     waiting: set[asyncio.Task[T | None]] = set()

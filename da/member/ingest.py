@@ -22,7 +22,10 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
 
 from da.errors import (
     DaError,
@@ -39,26 +42,19 @@ from da.errors import (
     WrongChain,
     WrongCustody,
 )
+from da.member.follow import LogFollower
 from da.protocol.attestation import Attestation
+from da.protocol.certificate import Certificate
+from da.protocol.committee import Member
 from da.protocol.errors import InvalidProposal
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.proposal import check_contents
+from da.protocol.push import ColumnPush
 from da.protocol.push_signature import verify_push
 from da.runtime.admission import Budget
+from da.runtime.context import NodeContext
 from da.runtime.verification import bad_columns, check_certificate, check_signature, decode_certificate
 from da.store.errors import CorruptBatch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from da.member.follow import LogFollower
-    from da.protocol.certificate import Certificate
-    from da.protocol.committee import Member
-    from da.protocol.push import ColumnPush
-    from da.runtime.context import NodeContext
 
 log = logging.getLogger("cellar.member.ingest")
 
@@ -160,19 +156,19 @@ class Ingest:
             return None
         if not set(self._context.custody) <= set(held):
             return None
-        return await self._context.workers.compute(Attestation.sign, self._context.secret, header)
+        return await self._context.signer.attest(header)
 
     async def accept_push(self, push: ColumnPush) -> Attestation:
         """Verify, store, sign.
 
         Raises InvalidPush and what is under it, StaleCommittee, HeightGap, HeaderConflict, Expired, ReadOnly,
-        EngineError.
+        SignerUnavailable (the columns are stored, the same push again is attested), EngineError.
         """
         header_hash = push.header.hash
         try:
             await self.check_head(push.header, push.disperser_signature, push.push_signature)
-            # A disperser that lost patience sends again while its first push is being verified: the second
-            # waits for the first, and is looked at itself only if that one was refused.
+            # A disperser that timed out pushes again while its first push is being verified: the second waits
+            # for the first, and is verified itself only if that one was refused.
             while (running := self._running.get(header_hash)) is not None:
                 with contextlib.suppress(DaError):
                     return await asyncio.shield(running)
@@ -218,7 +214,7 @@ class Ingest:
                         _columns(push, missing),
                     )
             context.changed.announce()
-        attestation = await context.workers.compute(Attestation.sign, context.secret, push.header)
+        attestation = await context.signer.attest(push.header)
         context.metrics.attestations.inc()
         return attestation
 
@@ -269,7 +265,7 @@ class Ingest:
 
 def _retrieve(task: asyncio.Task[Attestation]) -> None:
     if not task.cancelled():
-        task.exception()  # told to whoever waits; perhaps nobody does any more
+        task.exception()  # mark as retrieved: whoever waited may have gone
 
 
 def _columns(push: ColumnPush, positions: list[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:

@@ -1,11 +1,11 @@
 """Relearning: getting a batch again whose file or certificate was damaged or lost.
 
 The idea: the index still knows the header, and so which batch it is. A batch of this node's own that is not
-certified yet is made again from the outbox, which keeps the bytes until then; any other one is told by a peer
-with its certificate. The columns are the repair's.
+certified yet is made again from the outbox, which keeps the bytes until then; any other one is fetched from a
+peer with its certificate. The columns are left to the repair.
 
-Invariants: what is put again has the very header that was there before, so its height stays what it was;
-what a peer tells is verified as if it were new.
+Invariants: what is put again has exactly the header that was there before, so its height stays what it was;
+what a peer serves is verified as if it were new.
 
 Does not: choose when (see repair).
 """
@@ -13,22 +13,18 @@ Does not: choose when (see repair).
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from da.errors import DaError, Expired, NotFound, PeerError
 from da.member.hedge import first_answer
+from da.protocol.committee import Member
 from da.protocol.errors import ProtocolError
+from da.protocol.header import Header
+from da.runtime.context import NodeContext
 from da.runtime.verification import check_batch
+from da.store.base import BatchRecord
 from da.wire.batches import LiveBatch
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from da.protocol.committee import Member
-    from da.protocol.header import Header
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord
 
 log = logging.getLogger("cellar.member.relearn")
 
@@ -44,7 +40,7 @@ class Relearning:
     async def relearn(self, header: Header) -> bool:
         """Whether the batch is served again, perhaps with columns missing.
 
-        Raises NotFound (of another epoch, or forgotten), Expired, ReadOnly.
+        Raises NotFound (of another epoch, or forgotten), Expired, ReadOnly, SignerUnavailable.
         """
         context = self._context
         page = await context.store.batches(header.disperser_id, header.height, 1)
@@ -59,7 +55,7 @@ class Relearning:
         return await self._learn(header)
 
     async def _learn(self, header: Header) -> bool:
-        """Get the batch from whoever has its certificate, its disperser last: all others ask that one."""
+        """Get the batch from a peer with its certificate, its disperser last: all others ask that one."""
         context = self._context
         peers = list(context.peers)
         context.rng.shuffle(peers)
@@ -68,7 +64,7 @@ class Relearning:
             [partial(self._ask, member, header) for member in peers], context.config.reading.hedge_after_s
         )
         if batch is None or batch.certificate is None:
-            log.warning("batch %s is lost here, and nobody tells it now", header.hash.hex())
+            log.warning("batch %s lost locally and no peer serves it; retrying", header.hash.hex())
             return False
         async with context.log_lock(header.disperser_id):
             proposal = batch.proposal
@@ -77,7 +73,7 @@ class Relearning:
             )
             await context.store.put_certificate(header.hash, batch.certificate.encode())
         context.changed.announce()
-        log.info("batch %s was lost here, a peer told it", header.hash.hex())
+        log.info("batch %s lost locally and restored from a peer", header.hash.hex())
         return True
 
     async def _ask(self, member: Member, header: Header) -> LiveBatch | None:
@@ -91,7 +87,7 @@ class Relearning:
                     await context.workers.compute(check_batch, context.committee, batch)
                     return batch
         except PeerError as error:
-            log.info("no batch %s: %s", header.hash.hex(), error)
+            log.info("batch %s not served: %s", header.hash.hex(), error)
         except (DaError, ProtocolError) as error:
-            log.warning("%s told something wrong of %s: %s", member.name, header.hash.hex(), error)
+            log.warning("batch %s: %s served an invalid batch: %s", header.hash.hex(), member.name, error)
         return None

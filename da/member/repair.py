@@ -3,7 +3,7 @@
 Flow for one batch:
 - when its file or certificate is lost, learn it again (see relearn);
 - ask the other holders for exactly these columns;
-- for what nobody has, fetch any columns until there are 64 (those held here count) and rebuild from them the
+- for what no peer has, fetch any columns until there are 64 (those held here count) and rebuild from them the
   cells and the proofs: both are linear combinations, which need no prover;
 - verify, then store. What was rebuilt is checked like what was received.
 
@@ -21,41 +21,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
 import numpy as np
 
-from da.errors import Expired, NotFound, ReadOnly
+from da.errors import Expired, NotFound, ReadOnly, SignerUnavailable
 from da.member.fetch import ColumnFetcher, Columns, RowRange
+from da.member.relearn import Relearning
+from da.protocol.header import Header
 from da.protocol.push import RECORD_BYTES
+from da.runtime.context import NodeContext
 from da.runtime.verification import bad_columns
+from da.store.base import BatchRecord
 from da.store.errors import CorruptBatch, CorruptRecord
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from da.member.relearn import Relearning
-    from da.protocol.header import Header
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord
 
 log = logging.getLogger("cellar.member.repair")
 
 
 class Repair:
-    """Repairs the batches it is told of, in the background."""
+    """Repairs the batches that are requested, in the background."""
 
     def __init__(self, context: NodeContext, fetcher: ColumnFetcher, relearning: Relearning) -> None:
         self._context = context
         self._fetcher = fetcher
         self._relearning = relearning
         self._wanted: dict[bytes, set[int]] = {}  # header hash -> columns known to be damaged
-        self._lost: dict[
-            bytes, Header
-        ] = {}  # those of them that are not served, or have no certificate any more
-        self._news = asyncio.Event()
-        self._resting: dict[bytes, float] = {}  # not to be tried before then, by the event loop's time
+        self._lost: dict[bytes, Header] = {}  # those of them whose file or certificate is damaged or gone
+        self._requested = asyncio.Event()
+        self._retry_at: dict[bytes, float] = {}  # the event loop's time before which it is not tried
 
     @property
     def waiting(self) -> int:
@@ -65,8 +59,8 @@ class Repair:
     def request(self, header_hash: bytes, damaged: Collection[int] = ()) -> None:
         """Repair a batch: columns missing from this node's custody, and the `damaged` ones."""
         self._wanted.setdefault(header_hash, set()).update(damaged)
-        if header_hash not in self._resting:
-            self._news.set()
+        if header_hash not in self._retry_at:
+            self._requested.set()
 
     def request_lost(self, header: Header, damaged: Collection[int] = ()) -> None:
         """Repair a batch whose file or certificate is damaged or gone."""
@@ -86,21 +80,21 @@ class Repair:
         """Repair what was asked for; what does not succeed is tried again after an interval."""
         loop = asyncio.get_running_loop()
         while True:
-            self._news.clear()
+            self._requested.clear()
             now_s = loop.time()
             for header_hash in [wanted for wanted in self._wanted if self._due_s(wanted) <= now_s]:
                 await self._try(header_hash)
             due_s = min(map(self._due_s, self._wanted), default=None)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(due_s):
-                    await self._news.wait()
+                    await self._requested.wait()
 
     def _due_s(self, header_hash: bytes) -> float:
-        return self._resting.get(header_hash, 0.0)
+        return self._retry_at.get(header_hash, 0.0)
 
     async def _try(self, header_hash: bytes) -> None:
         damaged = self._wanted.pop(header_hash)
-        self._resting.pop(header_hash, None)
+        self._retry_at.pop(header_hash, None)
         rest_s = self._context.config.member.repair_retry_s
         try:
             if (header := self._lost.get(header_hash)) is not None:
@@ -115,14 +109,14 @@ class Repair:
         except (NotFound, Expired):
             self._lost.pop(header_hash, None)
             return
-        except (ReadOnly, CorruptBatch) as error:
-            log.warning("batch %s is not repaired: %s", header_hash.hex(), error)
+        except (ReadOnly, SignerUnavailable, CorruptBatch) as error:
+            log.warning("batch %s not repaired, retrying: %s", header_hash.hex(), error)
             done = False
         except BaseException:
             self.request(header_hash, damaged)
             raise
         if not done:
-            self._resting[header_hash] = asyncio.get_running_loop().time() + rest_s
+            self._retry_at[header_hash] = asyncio.get_running_loop().time() + rest_s
             self._wanted.setdefault(header_hash, set()).update(damaged)
 
     async def _push_left_s(self, header_hash: bytes) -> float:
@@ -177,7 +171,7 @@ class Repair:
         known |= await self._fetcher.fetch(record, rows, others, CELLS_PER_BLOB - len(known))
         if len(known) < CELLS_PER_BLOB:
             log.warning(
-                "batch %s: %d columns can be had, %d are needed to rebuild",
+                "batch %s not rebuilt, retrying: %d columns available, %d needed",
                 record.header.hash.hex(), len(known), CELLS_PER_BLOB,
             )  # fmt: skip
             return {}

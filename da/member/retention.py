@@ -1,4 +1,4 @@
-"""Retention: dropping what is older than the committee promises to serve, a time bucket at once.
+"""Retention: dropping what is older than the committee promises to serve, by time buckets.
 
 What is dropped is gone, so a clock that jumped must not decide it: expiry goes by a time that is past for
 this node and for the committee (see da.runtime.committee_time). A batch that waits for its certificate is
@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from da.errors import ReadOnly
-
-if TYPE_CHECKING:
-    from da.runtime.committee_time import Timekeeper
-    from da.runtime.context import NodeContext
+from da.runtime.committee_time import Timekeeper
+from da.runtime.context import NodeContext
 
 log = logging.getLogger("cellar.member.retention")
 
@@ -36,19 +33,19 @@ class Retention:
     async def expire(self) -> int:
         """Drop what is too old; the number of batches dropped."""
         context = self._context
-        await self._timekeeper.look()
-        past_ms = self._timekeeper.past()
-        if past_ms is None:
+        await self._timekeeper.update()
+        expiry_ms = self._timekeeper.expiry_time()
+        if expiry_ms is None:
             return 0
         try:
             dropped = await context.store.call(
                 context.store.sync.expire,
-                past_ms,
+                expiry_ms,
                 context.committee.retention_s * 1000,
                 await self._uncertified(),
             )
         except ReadOnly as error:
-            log.warning("expiry is tried again at the next interval: %s", error)
+            log.warning("batches not expired, retrying at the next interval: %s", error)
             return 0
         if dropped:
             log.info("%d batches expired", dropped)

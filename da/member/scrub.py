@@ -1,11 +1,11 @@
-"""Scrub: reading everything again, slowly, to find what the disk forgot.
+"""Scrub: reading everything again, slowly, to find what the disk lost.
 
 Flow of a pass: batch after batch of every log, check each byte of its file and certificate against their
 checksums and its columns against what this node should hold. All that is damaged or missing is handed to the
 repair. Between two batches the pass rests, so that it never competes with serving. A quick pass, of what the
-index and the files' heads tell, comes at the start, and whenever a read met a batch that cannot be read.
+index and the files' heads show, comes at the start, and whenever a read finds a batch that cannot be read.
 
-An index that a call finds damaged is made anew from the files, while reads of other batches go on.
+An index that a call finds damaged is rebuilt from the files, while reads of other batches go on.
 
 Does not: repair (see repair), nor look at expired batches.
 """
@@ -14,16 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from da.errors import Expired, NotFound
+from da.member.repair import Repair
+from da.runtime.context import NodeContext
 from da.runtime.retry import retry_while_full
-from da.store.base import ScrubFinding
-
-if TYPE_CHECKING:
-    from da.member.repair import Repair
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord
+from da.store.base import BatchRecord, ScrubFinding
 
 log = logging.getLogger("cellar.member.scrub")
 
@@ -34,49 +30,54 @@ class Scrub:
     def __init__(self, context: NodeContext, repair: Repair) -> None:
         self._context = context
         self._repair = repair
-        self._doubted = asyncio.Event()
-        self._index_doubted = asyncio.Event()
+        self._suspected = asyncio.Event()
+        self._index_suspected = asyncio.Event()
 
-    def doubt(self, header_hash: bytes) -> None:
-        """A read met a batch that cannot be read: look soon which are so."""
+    def report_record(self, header_hash: bytes, column: int) -> None:
+        """A read found a record whose checksum fails: have its column repaired."""
+        self._context.metrics.corrupt_records.inc()
+        self._repair.request(header_hash, {column})
+
+    def suspect(self, header_hash: bytes) -> None:
+        """A read found a batch that cannot be read: look soon which are so."""
         if not self._repair.knows_lost(header_hash):
-            self._doubted.set()
+            self._suspected.set()
 
-    def doubt_index(self) -> None:
-        """A call met an index that cannot be trusted: have it made anew."""
-        self._index_doubted.set()
+    def suspect_index(self) -> None:
+        """A call found an index that cannot be trusted: have it rebuilt."""
+        self._index_suspected.set()
 
     @property
-    def mending_index(self) -> bool:
-        """Whether the index cannot be trusted and is being made anew."""
-        return self._index_doubted.is_set()
+    def rebuilding_index(self) -> bool:
+        """Whether the index cannot be trusted and is being rebuilt."""
+        return self._index_suspected.is_set()
 
-    async def mend_index(self) -> None:
-        """Make the index anew from the files whenever there is doubt, with a rest after it."""
+    async def rebuild_index(self) -> None:
+        """Rebuild the index from the files whenever it is suspect, with a rest after it."""
         context = self._context
         rest_s = context.config.member.repair_retry_s
         while True:
-            await self._index_doubted.wait()
-            log.error("the index is damaged: making it anew from the files")
+            await self._index_suspected.wait()
+            log.error("the index is damaged: rebuilding it from the files")
             await retry_while_full(
                 "the index", rest_s, lambda: context.store.call(context.store.sync.rebuild_index)
             )
-            self._index_doubted.clear()
-            log.warning("the index is made anew")
-            self._doubted.set()
+            self._index_suspected.clear()
+            log.warning("the index is rebuilt")
+            self._suspected.set()
             context.changed.announce()
             await asyncio.sleep(rest_s)
 
     async def run(self) -> None:
-        """A quick pass at the start and when there is doubt, full ones at their interval."""
+        """A quick pass at the start and when a batch is suspect, full ones at their interval."""
         loop = asyncio.get_running_loop()
         await self.sweep(read_all=False)
         due = loop.time() + self._context.config.member.scrub_interval_s
         while True:
             try:
                 async with asyncio.timeout_at(due):
-                    await self._doubted.wait()
-                self._doubted.clear()
+                    await self._suspected.wait()
+                self._suspected.clear()
                 await self.sweep(read_all=False)
             except TimeoutError:
                 await self.sweep(read_all=True)
@@ -111,8 +112,8 @@ class Scrub:
                 elif finding.kind in ("head", "missing", "certificate"):
                     lost = True
                     if finding.kind == "head":
-                        # A file of a wrong length has a head that can be read: a column put again makes the
-                        # file anew.
+                        # A file of a wrong length has a head that can be read: putting a column again
+                        # rewrites the file.
                         damaged.update(record.columns[:1])
             await asyncio.sleep(self._context.config.member.scrub_rest_s)
         if lost:

@@ -8,24 +8,29 @@ NotFound is for certain, NotReconstructable means that it could not be made cert
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
-from da.disperser.outbox import OutboxError
-from da.errors import DaError, Expired, NotCertified, NotFound, NotReconstructable, PayloadFailed
+from da.disperser.batcher import Batcher
+from da.disperser.outbox import Outbox, OutboxEntry, OutboxError
+from da.errors import (
+    DaError,
+    Expired,
+    InvalidRequest,
+    NotCertified,
+    NotFound,
+    NotReconstructable,
+    PayloadFailed,
+)
+from da.member.follow import LogFollower
 from da.node.types import PayloadStatus, Status
+from da.protocol.codec import HASH_BYTES
+from da.protocol.header import Header
+from da.protocol.payload_list import PayloadEntry
+from da.runtime.context import NodeContext
+from da.store.base import BatchRecord, PayloadLocation
 from da.store.errors import CorruptBatch
 from erasure.packing import rows_for
 
-if TYPE_CHECKING:
-    from da.disperser.batcher import Batcher
-    from da.disperser.outbox import Outbox, OutboxEntry
-    from da.member.follow import LogFollower
-    from da.protocol.header import Header
-    from da.protocol.payload_list import PayloadEntry
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord, PayloadLocation
-
-Place = tuple["BatchRecord", "PayloadEntry"]
+Place = tuple[BatchRecord, PayloadEntry]
 
 
 class PayloadLookup:
@@ -38,7 +43,8 @@ class PayloadLookup:
         self._follower = follower
 
     async def status(self, payload_id: bytes, namespace: bytes | None) -> PayloadStatus:
-        """Raises NotFound (for certain), NotReconstructable (could not ask)."""
+        """Raises InvalidRequest, NotFound (for certain), NotReconstructable (could not ask)."""
+        check_length("payload id", payload_id, HASH_BYTES)
         found = await self.local_status(payload_id, namespace)
         if found is None:
             certain = await self._follower.fresh()
@@ -48,7 +54,7 @@ class PayloadLookup:
         return found
 
     async def local_status(self, payload_id: bytes, namespace: bytes | None) -> PayloadStatus | None:
-        """What this node knows by itself; the best news where several batches carry the payload."""
+        """What this node knows by itself; the furthest status where several batches carry the payload."""
         places, lost, expired = await self._places(payload_id, namespace)
         for record, entry in places:
             return _status(record.header, entry, _stage(record.certificate is not None))
@@ -64,8 +70,10 @@ class PayloadLookup:
     async def place(self, payload_id: bytes, namespace: bytes | None) -> Place:
         """A live batch that carries the payload, a certified one if there is one.
 
-        Raises NotCertified (in no batch yet), PayloadFailed, Expired, NotFound, NotReconstructable.
+        Raises InvalidRequest, NotCertified (in no batch yet), PayloadFailed, Expired, NotFound,
+        NotReconstructable.
         """
+        check_length("payload id", payload_id, HASH_BYTES)
         places, _, _ = await self._places(payload_id, namespace)
         if places:
             return places[0]
@@ -93,7 +101,9 @@ class PayloadLookup:
             return None  # batched by now, or damaged
 
     async def batch(self, ref: int | bytes, disperser_id: bytes) -> BatchRecord:
-        """By height of a log, or by header hash. Expired ones raise Expired, unknown ones as `status`."""
+        """By height of a log, or by header hash. Raises Expired, and as `status`."""
+        if isinstance(ref, bytes):
+            check_length("header hash", ref, HASH_BYTES)
         found, lost = await self._batch(ref, disperser_id)
         if found is None:
             certain = await self._follower.fresh()
@@ -179,10 +189,18 @@ class PayloadLookup:
     def _unknown(self, kind: str, ref: int | bytes, certain: bool, *, lost: bool) -> DaError:
         text = str(ref) if isinstance(ref, int) else "0x" + ref.hex()
         if lost:
-            return NotReconstructable(f"{kind} {text} is damaged here, its repair is under way")
+            return NotReconstructable(f"{kind} {text} is damaged here and being repaired")
         if certain:
             return NotFound(kind, text)
-        return NotReconstructable(f"{kind} {text} is unknown here, and a disperser does not answer")
+        return NotReconstructable(
+            f"{kind} {text} is unknown here, and a disperser does not answer; try again later"
+        )
+
+
+def check_length(what: str, value: bytes, length: int) -> None:
+    """That an argument has its length. Raises InvalidRequest."""
+    if len(value) != length:
+        raise InvalidRequest(f"a {what} must be {length} bytes; got {len(value)}")
 
 
 def _stage(certified: bool) -> Status:

@@ -1,53 +1,56 @@
 """What an operator sees of a node: identity and heights, readiness, and gauges measured all the time.
 
-The event loop's lag is the lateness of a timer: how long a request may wait before anybody looks at it.
+The event loop's lag is the lateness of a timer: how long a request may wait before it is handled.
 """
 
 from __future__ import annotations
 
 import asyncio
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
 
 from da import bls
+from da.disperser.batcher import Batcher
+from da.disperser.outbox import Outbox
+from da.disperser.own_log import OwnLog
+from da.member.repair import Repair
+from da.member.scrub import Scrub
+from da.node.types import Readiness
+from da.runtime.committee_time import Timekeeper
+from da.runtime.context import NodeContext
+from da.runtime.loops import Loops
 from da.store.errors import StoreError
 
-if TYPE_CHECKING:
-    from da.disperser.batcher import Batcher
-    from da.disperser.dispersal import Dispersal
-    from da.disperser.outbox import Outbox
-    from da.member.repair import Repair
-    from da.member.scrub import Scrub
-    from da.runtime.committee_time import Timekeeper
-    from da.runtime.context import NodeContext
-
 _LAG_INTERVAL_S = 0.25
-_SLOW_EVERY = 20  # the store's room is looked at once in so many lag measurements
+_SLOW_EVERY = 20  # free space is measured once in this many lag measurements
 
 
 class Operation:
-    """Measures and tells."""
+    """Measures, and answers for the node's state."""
 
     def __init__(
         self,
         context: NodeContext,
+        name: str,
+        loops: Loops,
         outbox: Outbox,
         batcher: Batcher,
-        dispersal: Dispersal,
+        own_log: OwnLog,
         repair: Repair,
         scrub: Scrub,
         timekeeper: Timekeeper,
     ) -> None:
         self._context = context
+        self._name = name
+        self._loops = loops
         self._outbox = outbox
         self._batcher = batcher
-        self._dispersal = dispersal
+        self._own_log = own_log
         self._repair = repair
         self._scrub = scrub
         self._timekeeper = timekeeper
 
     async def run(self) -> None:
-        """Measure, for ever."""
+        """Measure, until cancelled."""
         context = self._context
         engine = context.verifier.describe()
         context.metrics.node.info(
@@ -69,7 +72,7 @@ class Operation:
                 await asyncio.sleep(_LAG_INTERVAL_S)
                 context.metrics.event_loop_lag.observe(max(0.0, loop.time() - due))
 
-    async def info(self, name: str, *, disperser: bool) -> dict[str, object]:
+    async def info(self) -> dict[str, object]:
         """For GET /v1/node: JSON-ready, bytes as 0x-hex."""
         context = self._context
         heights: dict[str, object] = {}
@@ -82,12 +85,12 @@ class Operation:
                 "certified_height": certified.header.height if certified else 0,
             }
         return {
-            "name": name,
+            "name": self._name,
             "version": _version(),
             "member_id": "0x" + context.member.id.hex(),
             "public_key": "0x" + context.member.public_key.hex(),
             "url": context.member.url,
-            "roles": ["member", "disperser"] if disperser else ["member"],
+            "roles": ["member", "disperser"] if context.config.disperses else ["member"],
             "time_ms": context.clock(),
             "chain_id": context.committee.chain_id,
             "epoch": context.committee.epoch,
@@ -102,8 +105,14 @@ class Operation:
             "repairs_waiting": self._repair.waiting,
         }
 
-    async def reasons(self) -> list[str]:
-        """Why the node cannot do all of its work; empty when it can."""
+    async def readiness(self) -> Readiness:
+        """Whether the node can take and serve everything, and the reasons when not."""
+        if not self._loops.healthy:
+            return Readiness(ready=False, reasons=("not started, or stopping, or a loop has stopped",))
+        reasons = await self._reasons()
+        return Readiness(ready=not reasons, reasons=tuple(reasons))
+
+    async def _reasons(self) -> list[str]:
         context = self._context
         try:
             store, outbox = await context.store.health(), await context.workers.io(self._outbox.health)
@@ -111,19 +120,20 @@ class Operation:
             return [f"store: {error}"]
         reasons = [] if store.writable else [f"store is read-only: {store.reason}"]
         reasons += [] if outbox.writable else [f"outbox is read-only: {outbox.reason}"]
-        reasons += ["the index is damaged, it is being made anew"] if self._scrub.mending_index else []
+        reasons += ["the index is damaged and is being rebuilt"] if self._scrub.rebuilding_index else []
+        reasons += [] if context.signer.complaint is None else [f"signer: {context.signer.complaint}"]
         reasons += [] if self._timekeeper.complaint is None else [self._timekeeper.complaint]
-        reasons += [] if self._dispersal.complaint is None else [self._dispersal.complaint]
-        return reasons + self._dispersal.conflicts + self._lost()
+        reasons += [] if self._own_log.complaint is None else [self._own_log.complaint]
+        return reasons + self._own_log.conflicts + self._lost()
 
     def _lost(self) -> list[str]:
-        """Batches of the own log that no other node can give back for certain."""
+        """Batches of the own log that no other node is certain to have."""
         return [
-            f"the log stands still: batch 0x{header.hash.hex()} of height {header.height} is damaged here "
-            "and was not certified; what to do is told in docs/reference/storage.md, Damage"
+            f"the log is blocked: batch 0x{header.hash.hex()} of height {header.height} is damaged here "
+            "and was not certified; see Damage in docs/reference/storage.md"
             for header in self._repair.lost
             if header.disperser_id == self._context.member.id
-            and header.height > self._dispersal.certified_height
+            and header.height > self._own_log.certified_height
         ]
 
 

@@ -13,26 +13,22 @@ live batch entry of this disperser.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from da.errors import EmptyPayload, InvalidRequest, NotADisperser, PayloadTooLarge, QueueFull, ReadOnly
+from da.disperser.batcher import Batcher
+from da.disperser.outbox import Outbox
+from da.errors import EmptyPayload, NotADisperser, PayloadTooLarge, QueueFull, ReadOnly
+from da.node.lookup import PayloadLookup, check_length
 from da.node.types import Receipt, Status
 from da.protocol.namespace import NAMESPACE_BYTES
 from da.protocol.payload import payload_id
+from da.runtime.context import NodeContext
+from da.store.base import StoreHealth
 from da.store.errors import StoreReadOnly
 from erasure.packing import capacity, pack, rows_for
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from da.disperser.batcher import Batcher
-    from da.disperser.outbox import Outbox
-    from da.node.lookup import PayloadLookup
-    from da.runtime.context import NodeContext
-    from da.store.base import StoreHealth
-    from kzg.engine import Prover
+from kzg.engine import Prover
 
 
 def _commit(prover: Prover, parts: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
@@ -56,7 +52,7 @@ class CommitQueue:
         return await result
 
     async def _drain(self) -> None:
-        """Serve until nobody waits; whoever comes during one call is in the next."""
+        """Serve until none waits; posts that come during one call are in the next."""
         try:
             while self._waiting:
                 batch: list[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.uint8]]]] = []
@@ -93,21 +89,21 @@ class CommitQueue:
 class Posting:
     """Takes payloads."""
 
-    def __init__(self, context: NodeContext, outbox: Outbox, batcher: Batcher) -> None:
+    def __init__(self, context: NodeContext, outbox: Outbox, batcher: Batcher, lookup: PayloadLookup) -> None:
         self._context = context
         self._outbox = outbox
         self._batcher = batcher
+        self._lookup = lookup
         self._commits = CommitQueue(context)
         self._active = 0
         self._reserved_bytes = 0
 
-    async def post(self, namespace: bytes, payload: bytes | bytearray, lookup: PayloadLookup) -> Receipt:
+    async def post(self, namespace: bytes, payload: bytes | bytearray) -> Receipt:
         """See Node.post."""
         config = self._context.config
         if not config.disperses:
             raise NotADisperser
-        if len(namespace) != NAMESPACE_BYTES:
-            raise InvalidRequest(f"a namespace is {NAMESPACE_BYTES} bytes, not {len(namespace)}")
+        check_length("namespace", namespace, NAMESPACE_BYTES)
         if not payload:
             raise EmptyPayload
         limit = min(config.disperser.payload_bytes_max, capacity(config.disperser.rows_max))
@@ -115,12 +111,12 @@ class Posting:
             raise PayloadTooLarge(len(payload), limit)
         retry_after_s = max(1, -(-config.disperser.batch_interval_ms // 1000))
         if self._active >= config.disperser.concurrent_posts_max:
-            raise QueueFull(retry_after_s, f"{self._active} payloads are being taken at this moment")
+            raise QueueFull(retry_after_s, f"{self._active} posts are in progress")
         self._active += 1
         self._reserved_bytes += len(payload)
         try:
             await self._check_room(2 * retry_after_s)
-            return await self._post(namespace, payload, lookup)
+            return await self._post(namespace, payload)
         finally:
             self._active -= 1
             self._reserved_bytes -= len(payload)
@@ -136,19 +132,19 @@ class Posting:
             raise QueueFull(retry_after_s, "the outbox is full")
         for health in healths:
             if not health.writable:
-                raise ReadOnly(health.reason or "the disk takes no writes")
+                raise ReadOnly(health.reason or "the disk accepts no writes")
 
-    async def _post(self, namespace: bytes, payload: bytes | bytearray, lookup: PayloadLookup) -> Receipt:
+    async def _post(self, namespace: bytes, payload: bytes | bytearray) -> Receipt:
         context = self._context
         rows = rows_for(len(payload))
         with context.metrics.commit_seconds.time():
             commitments = await self._commits.commit(await context.workers.compute(pack, payload))
         id_bytes = payload_id(len(payload), commitments)
-        known = await lookup.local_status(id_bytes, namespace)
+        known = await self._lookup.local_status(id_bytes, namespace)
         created = False
         if known is None or known.status in (Status.FAILED, Status.EXPIRED):
             # Of two posts of the same bytes at the same time the outbox takes one. Once it has, the payload
-            # must reach the batcher, even if the poster hung up: no later post of it would be a new one.
+            # must reach the batcher, even if the poster disconnected: no later post of it would be a new one.
             with context.metrics.accept_seconds.time():
                 created = await asyncio.shield(self._accept(namespace, id_bytes, payload, commitments))
             known = None

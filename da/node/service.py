@@ -4,7 +4,7 @@ It puts the parts together and delegates; what each does and promises is in its 
 
     posting -> outbox -> disperser.batcher -> disperser.dispersal -> disperser.delivery (one a member)
     member.ingest | member.follow | member.fetch | member.repair | member.scrub | member.retention
-    lookup, reading, openings, samples | timekeeping
+    lookup, payloads, cells, openings, log, operation | runtime.committee_time
 
 Invariants: methods may be called concurrently from one event loop; none does heavy work on it; errors are
 those of da/errors.py and da/protocol/errors.py, and kzg's EngineError when the engine breaks down.
@@ -15,18 +15,17 @@ Does not: open or close engine, store, outbox and transport; the program that ma
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import AsyncIterator, Sequence
 
-from da import bls
+from da.clock import Clock
 from da.disperser.batcher import Batcher
+from da.disperser.delivery import Delivery
 from da.disperser.dispersal import Dispersal
+from da.disperser.outbox import Outbox
+from da.disperser.own_log import OwnLog
 from da.disperser.remake import Remaker
 from da.errors import (
-    ColumnNotHeld,
     InvalidRequest,
-    NotCertified,
-    NotFound,
-    NotReconstructable,
     QueueFull,
 )
 from da.member.fetch import ColumnFetcher
@@ -36,12 +35,13 @@ from da.member.relearn import Relearning
 from da.member.repair import Repair
 from da.member.retention import Retention
 from da.member.scrub import Scrub
+from da.node.cells import CellReader
+from da.node.log import LogReader
 from da.node.lookup import PayloadLookup
 from da.node.openings import Openings
 from da.node.operation import Operation
+from da.node.payloads import PayloadReader
 from da.node.posting import Posting
-from da.node.reading import PayloadReader
-from da.node.samples import RecordReader
 from da.node.types import (
     NamespaceListing,
     PayloadOpening,
@@ -49,42 +49,27 @@ from da.node.types import (
     PayloadStatus,
     Readiness,
     Receipt,
-    Status,
 )
 from da.protocol import custody
-from da.protocol.committee import member_id
-from da.protocol.namespace import NAMESPACE_BYTES
-from da.protocol.push import push_bytes_max
+from da.protocol.attestation import Attestation
+from da.protocol.committee import Committee, member_id
+from da.protocol.header import Header
+from da.protocol.push import ColumnPush, push_bytes_max
 from da.runtime.admission import Budget, FairShares, Room
 from da.runtime.async_store import AsyncStore
 from da.runtime.broadcast import Broadcast
 from da.runtime.committee_time import Timekeeper
+from da.runtime.config import NodeConfig
 from da.runtime.context import NodeContext
 from da.runtime.loops import Loops
 from da.runtime.metrics import NodeMetrics, delivery_loop
+from da.runtime.signer import Signer
 from da.runtime.workers import Workers
-from da.store.errors import CorruptBatch, CorruptRecord
+from da.store.base import BatchRecord, BatchStore
+from da.transport.port import PeerTransport
 from da.wire.cells import CellAnswer
-from erasure.constants import CELLS_PER_EXT_BLOB, FIELD_ELEMENTS_PER_BLOB
+from kzg.engine import Prover, Verifier
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Sequence
-
-    from da.clock import Clock
-    from da.disperser.outbox import Outbox
-    from da.protocol.attestation import Attestation
-    from da.protocol.committee import Committee
-    from da.protocol.header import Header
-    from da.protocol.push import ColumnPush
-    from da.runtime.config import NodeConfig
-    from da.store.base import BatchRecord, BatchStore
-    from da.transport.port import PeerTransport
-    from kzg.engine import Prover, Verifier
-
-T = TypeVar("T")
-
-HASH_BYTES = 32
-_ROW_COUNTS_MAX = 10_000
 PUSHES_WAITING_MAX = 64  # of one disperser, for its own
 
 
@@ -95,25 +80,27 @@ class Node:
         self,
         config: NodeConfig,
         committee: Committee,
-        secret: bytes,
+        signer: Signer,
         verifier: Verifier,
         store: BatchStore,
         outbox: Outbox,
         transport: PeerTransport,
+        workers: Workers,
         *,
         clock: Clock,
         prover: Prover | None = None,
         name: str = "",
         seed: int | None = None,
     ) -> None:
-        """`secret` is the BLS secret key of a member; `seed` fixes jitter and peer order (tests). A disperser
-        needs a prover, which may be the same engine as the verifier.
+        """`signer` signs for a member; `workers` are the node's from here on, and `stop` ends them; `seed`
+        fixes jitter and peer order (tests). A disperser needs a prover, which may be the same engine as the
+        verifier.
 
         Raises InvalidRequest when the key is no member's, or the disperser role is on and not its.
         """
         self.config = config
         self.committee = committee
-        self.member_id = member_id(bls.public_key(secret))
+        self.member_id = member_id(signer.public_key)
         self.metrics = NodeMetrics(member.name for member in committee.members)
         index = committee.member_index(self.member_id)
         if index is None:
@@ -124,14 +111,14 @@ class Node:
         assert prover is not None or not config.disperses, "a disperser needs a prover"
         self.is_disperser = config.disperses
         self.name = name or member.name
-        self._workers = Workers(config.threads.compute_threads, config.threads.io_threads)
+        self._workers = workers
         self._loops = Loops(self.metrics)
         self.push_room, self.push_turns = _push_admission(config, committee, index, self.metrics)
         context = self._context = NodeContext(
             config=config,
             committee=committee,
             index=index,
-            secret=secret,
+            signer=signer,
             verifier=verifier,
             prover=prover,
             store=AsyncStore(store, self._workers, self._on_corrupt, self._on_lost, self._on_corrupt_index),
@@ -150,59 +137,65 @@ class Node:
         self._timekeeper = Timekeeper(context)
         self._retention = Retention(context, self._timekeeper)
         self._batcher = Batcher(context, outbox)
+        self._own_log = OwnLog(context)
         self._dispersal = Dispersal(
-            context, self._batcher, outbox, Broadcast(), self._timekeeper, self._follower
+            context, self._batcher, outbox, self._own_log, self._timekeeper, self._follower
         )
-        self._posting = Posting(context, outbox, self._batcher)
+        self._deliveries = [Delivery(context, self._own_log, member) for member in context.peers]
         self._lookup = PayloadLookup(context, outbox, self._batcher, self._follower)
-        self._reader = PayloadReader(context, fetcher)
-        self._openings = Openings(context, self._lookup, self._reader)
-        self._records = RecordReader(context)
+        self._posting = Posting(context, outbox, self._batcher, self._lookup)
+        self._payloads = PayloadReader(context, self._lookup, fetcher)
+        self._openings = Openings(context, self._lookup, self._payloads)
+        self._log = LogReader(context, self._lookup, self._follower)
+        self._cells = CellReader(context, self._log)
         self._operation = Operation(
-            context, outbox, self._batcher, self._dispersal, self._repair, self._scrub, self._timekeeper
+            context,
+            self.name,
+            self._loops,
+            outbox,
+            self._batcher,
+            self._own_log,
+            self._repair,
+            self._scrub,
+            self._timekeeper,
         )
-        # Of batches that samplers asked for: R never changes, and spares a look into the store a cell.
-        self._row_counts: dict[bytes, int] = {}
-        self._stopping = False
 
     async def start(self) -> None:
         """Resume what a stop or crash left, then run the loops."""
         if self.is_disperser:
             # With an empty store this may be a disk that was lost: the peers know how far the log got.
             await self._follower.sync(self._context.member)
-            await self._dispersal.resume()
+            await self._own_log.load()
             self._loops.spawn("batcher", self._batcher.run)
             self._loops.spawn("dispersal", self._dispersal.run)
-            for delivery in self._dispersal.deliveries:
+            for delivery in self._deliveries:
                 self._loops.spawn(delivery_loop(delivery.member.name), delivery.run)
         self._loops.spawn("time", self._timekeeper.run)
         self._loops.spawn("follower", self._follower.run)
         self._loops.spawn("repair", self._repair.run)
         self._loops.spawn("scrub", self._scrub.run)
-        self._loops.spawn("index", self._scrub.mend_index)
+        self._loops.spawn("index", self._scrub.rebuild_index)
         self._loops.spawn("retention", self._retention.run)
         self._loops.spawn("measure", self._operation.run)
 
     async def stop(self) -> None:
         """End the loops and wait for the threads; what is durable stays."""
-        self._stopping = True
         await self._loops.stop()
         await self._follower.close()
-        self._context.changed.announce()
+        self._log.close()
         await self._workers.close()
 
     def _on_corrupt(self, header_hash: bytes, row: int, column: int) -> None:
         """Called in the event loop by the store's async face."""
-        self.metrics.corrupt_records.inc()
-        self._repair.request(header_hash, {column})
+        self._scrub.report_record(header_hash, column)
 
     def _on_lost(self, header_hash: bytes) -> None:
         """Called in the event loop by the store's async face."""
-        self._scrub.doubt(header_hash)
+        self._scrub.suspect(header_hash)
 
     def _on_corrupt_index(self) -> None:
         """Called in the event loop by the store's async face."""
-        self._scrub.doubt_index()
+        self._scrub.suspect_index()
 
     # --- rollups: posting -----------------------------------------------------------------
     async def post(self, namespace: bytes, payload: bytes | bytearray) -> Receipt:
@@ -210,7 +203,7 @@ class Node:
 
         Raises NotADisperser, EmptyPayload, PayloadTooLarge, InvalidRequest, QueueFull, ReadOnly, EngineError.
         """
-        return await self._posting.post(namespace, payload, self._lookup)
+        return await self._posting.post(namespace, payload)
 
     async def wait_certified(self, namespace: bytes, payload_id: bytes, timeout_s: float) -> PayloadStatus:
         """The status at certification, failure or after timeout_s, whichever is first.
@@ -221,45 +214,20 @@ class Node:
 
     async def payload_status(self, payload_id: bytes, namespace: bytes | None = None) -> PayloadStatus:
         """Raises NotFound (for certain), NotReconstructable (could not ask)."""
-        _check_length("payload id", payload_id, HASH_BYTES)
         return await self._lookup.status(payload_id, namespace)
 
     # --- rollups: reading -----------------------------------------------------------------
     async def payload_bytes(self, payload_id: bytes) -> bytes:
         """Raises NotFound, Expired, NotReconstructable, PayloadFailed."""
-        _check_length("payload id", payload_id, HASH_BYTES)
-        try:
-            record, entry = await self._lookup.place(payload_id, None)
-        except NotCertified:
-            waiting = await self._lookup.waiting_bytes(payload_id)
-            if waiting is not None:
-                return waiting
-            record, entry = await self._lookup.place(payload_id, None)  # batched between the two looks
-        return await self._reader.payload(record, entry)
+        return await self._payloads.payload(payload_id)
 
     async def payload_certificate(self, payload_id: bytes, namespace: bytes | None = None) -> bytes:
         """Encoded Certificate. Raises NotCertified, PayloadFailed, NotFound, Expired, NotReconstructable."""
-        _check_length("payload id", payload_id, HASH_BYTES)
-        record, _ = await self._lookup.place(payload_id, namespace)
-        if record.certificate is None:
-            raise NotCertified("0x" + payload_id.hex(), Status.DISPERSING)
-        return record.certificate
+        return await self._payloads.certificate(payload_id, namespace)
 
     async def payload_proof(self, payload_id: bytes, namespace: bytes | None = None) -> PayloadProof:
         """Raises NotCertified (not in a batch yet), PayloadFailed, NotFound, Expired, NotReconstructable."""
-        _check_length("payload id", payload_id, HASH_BYTES)
-        record, entry = await self._lookup.place(payload_id, namespace)
-        index = record.payload_list.index_of(payload_id, entry.namespace)
-        assert index is not None, "the store found it there"
-        return PayloadProof(
-            header=record.header,
-            header_hash=record.header.hash,
-            entry=entry,
-            index=index,
-            proof=record.payload_list.prove(index),
-            commitments=record.commitments,
-            certificate=record.certificate,
-        )
+        return await self._payloads.proof(payload_id, namespace)
 
     async def opening(
         self, payload_id: bytes, *, z: bytes | None = None, index: int | None = None, row: int = 0
@@ -269,75 +237,29 @@ class Node:
         Exactly one of z and index; with index, the row follows from it.
         Raises InvalidRequest, KzgError (z), QueueFull, and what payload_proof and payload_bytes raise.
         """
-        _check_length("payload id", payload_id, HASH_BYTES)
-        if (z is None) == (index is None):
-            raise InvalidRequest("an opening is at z or at index, one of the two")
-        if index is not None:
-            row, index = divmod(index, FIELD_ELEMENTS_PER_BLOB)
-            return await self._openings.opening(payload_id, index, row)
-        assert z is not None, "checked above"
-        return await self._openings.opening(payload_id, z, row)
+        return await self._openings.opening(payload_id, z, index, row)
 
     # --- the log --------------------------------------------------------------------------
     async def batch(self, ref: int | bytes, disperser_id: bytes | None = None) -> BatchRecord:
         """By height or header hash. Raises NotFound, Expired, NotReconstructable, InvalidRequest."""
-        if isinstance(ref, bytes):
-            _check_length("header hash", ref, HASH_BYTES)
-            return await _readable(self._lookup.batch(ref, b""))
-        return await _readable(self._lookup.batch(ref, self._log_of(disperser_id)))
+        return await self._log.batch(ref, disperser_id)
 
     async def batches(
         self, from_height: int, limit: int, disperser_id: bytes | None = None
     ) -> list[BatchRecord]:
         """Certified batches, ascending, expired ones too. Raises InvalidRequest, NotReconstructable."""
-        limit = min(limit, self.config.reading.batches_per_page_max)
-        log_of = self._log_of(disperser_id)
-        page = await self._context.store.batches(log_of, from_height, limit, certified_only=True)
-        if not page and log_of == self.member_id and not await self._follower.knows_own_log():
-            raise NotReconstructable("this node's own log is not here, and too few peers have told it yet")
-        return page
+        return await self._log.batches(from_height, limit, disperser_id)
 
-    async def subscribe(
-        self, from_height: int, disperser_id: bytes | None = None
-    ) -> AsyncIterator[BatchRecord]:
+    def subscribe(self, from_height: int, disperser_id: bytes | None = None) -> AsyncIterator[BatchRecord]:
         """Certified batches from a height on, in order, none lost or repeated, until the node stops.
 
         The place in the log is all that a subscriber costs: what it has not read yet stays in the store.
         """
-        log_of, store = self._log_of(disperser_id), self._context.store
-        height = max(1, from_height)
-        while not self._stopping:
-            ticket = self._context.changed.ticket()
-            page = await store.batches(log_of, height, self.config.member.follow_page)
-            for record in page:
-                # A batch whose certificate is still on its way holds back those after it; heights that
-                # are not here at all have expired.
-                if record.certificate is None and record.state == "live":
-                    break
-                if record.certificate is not None:
-                    yield record
-                height = record.header.height + 1
-            else:
-                if len(page) == self.config.member.follow_page:
-                    continue
-            await ticket.wait()
+        return self._log.subscribe(from_height, disperser_id)
 
     async def namespace_proof(self, header_hash: bytes, namespace: bytes) -> NamespaceListing:
         """Raises NotFound, Expired, NotReconstructable."""
-        _check_length("namespace", namespace, NAMESPACE_BYTES)
-        record = await self.batch(header_hash)
-        proof = record.payload_list.prove_namespace(namespace)
-        return NamespaceListing(record.header, header_hash, namespace, proof.matches, proof)
-
-    def _log_of(self, disperser_id: bytes | None) -> bytes:
-        dispersers = self.committee.dispersers
-        if disperser_id is None:
-            if len(dispersers) != 1:
-                raise InvalidRequest(f"there are {len(dispersers)} dispersers: say whose log is meant")
-            return dispersers[0].id
-        if all(member.id != disperser_id for member in dispersers):
-            raise InvalidRequest(f"0x{disperser_id.hex()} is no disperser of the committee")
-        return disperser_id
+        return await self._log.namespace_proof(header_hash, namespace)
 
     # --- samples --------------------------------------------------------------------------
     async def records(self, header_hash: bytes, pairs: Sequence[tuple[int, int]]) -> list[CellAnswer]:
@@ -345,30 +267,11 @@ class Node:
 
         Raises InvalidRequest, NotFound, Expired, NotReconstructable.
         """
-        rows = self._row_counts.get(header_hash)
-        if rows is None:
-            rows = (await self.batch(header_hash)).header.row_count
-            if len(self._row_counts) >= _ROW_COUNTS_MAX:
-                self._row_counts.clear()
-            self._row_counts[header_hash] = rows
-        try:
-            return await _readable(self._records.records(header_hash, rows, pairs))
-        except NotFound:
-            await self.batch(header_hash)  # known before: say what has become of it
-            raise
+        return await self._cells.records(header_hash, pairs)
 
     async def column(self, header_hash: bytes, column: int) -> bytes:
         """R x 2096 bytes. Raises InvalidRequest, ColumnNotHeld, NotFound, Expired, NotReconstructable."""
-        if not 0 <= column < CELLS_PER_EXT_BLOB:
-            raise InvalidRequest(f"columns are 0..{CELLS_PER_EXT_BLOB - 1}, not {column}")
-        await self.batch(header_hash)
-        try:
-            records = await _readable(self._context.store.read_column(header_hash, column))
-        except CorruptRecord as error:
-            raise NotReconstructable(f"column {column} is damaged here, its repair is under way") from error
-        if records is None:
-            raise ColumnNotHeld(column)
-        return records.tobytes()
+        return await self._cells.column(header_hash, column)
 
     # --- members --------------------------------------------------------------------------
     async def check_push(self, header: Header, disperser_signature: bytes, push_signature: bytes) -> None:
@@ -394,7 +297,7 @@ class Node:
     # --- operators ------------------------------------------------------------------------
     async def info(self) -> dict[str, object]:
         """Identity, roles, engine, heights: what GET /v1/node shows. Bytes are 0x-hex."""
-        return await self._operation.info(self.name, disperser=self.is_disperser)
+        return await self._operation.info()
 
     @property
     def column_count(self) -> int:
@@ -407,23 +310,7 @@ class Node:
 
     async def ready(self) -> Readiness:
         """Whether the node can take and serve everything."""
-        if not self._loops.healthy:
-            return Readiness(ready=False, reasons=("not started, or stopping, or a loop has died",))
-        reasons = await self._operation.reasons()
-        return Readiness(ready=not reasons, reasons=tuple(reasons))
-
-
-async def _readable(call: Awaitable[T]) -> T:
-    """The call's result; a batch file with a damaged head is not servable at this moment."""
-    try:
-        return await call
-    except CorruptBatch as error:
-        raise NotReconstructable(str(error)) from error
-
-
-def _check_length(what: str, value: bytes, length: int) -> None:
-    if len(value) != length:
-        raise InvalidRequest(f"a {what} is {length} bytes, not {len(value)}")
+        return await self._operation.readiness()
 
 
 def _push_admission(

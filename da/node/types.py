@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
-    from da.protocol.header import Header
-    from da.protocol.payload_list import InclusionProof, NamespaceProof, PayloadEntry
-    from kzg.openings import Opening
+from da.protocol.header import Header
+from da.protocol.payload_list import InclusionProof, NamespaceProof, PayloadEntry
+from kzg.openings import Opening
 
 
 class Status(StrEnum):

@@ -16,15 +16,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Hashable
 
 
 class Budget:
-    """At most `capacity` units in use at once; who does not fit waits its turn, first come first served.
+    """At most `capacity` units in use at once; requests that do not fit wait, first come first served.
 
     A request for more than there is takes the whole budget.
     """
@@ -48,7 +45,7 @@ class Budget:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is given out and nobody waits."""
+        """Whether nothing is held and no request waits."""
         return self._free == self._capacity and not self._waiting
 
     @asynccontextmanager
@@ -70,7 +67,7 @@ class Budget:
 
     async def _wait_for(self, size: int) -> None:
         if self._queue_max is not None and len(self._waiting) >= self._queue_max:
-            raise self._refuse("too many are waiting")
+            raise self._refuse("too many requests are waiting")
         ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (size, ticket)
         self._waiting.append(entry)
@@ -84,7 +81,7 @@ class Budget:
                 self._waiting.remove(entry)
             self._wake()
             if isinstance(error, TimeoutError):
-                raise self._refuse("no room in time") from None
+                raise self._refuse("none became free in time") from None
             raise
 
     def _wake(self) -> None:

@@ -5,15 +5,22 @@
 
     CorruptIndex -> NotReconstructable
 
-CorruptRecord and CorruptBatch pass as they are; the repair and the scrub are told of all three on their way.
+CorruptRecord and CorruptBatch pass as they are; all three are reported to the repair and the scrub.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from da.errors import ColumnNotHeld, Expired, HeaderConflict, NotFound, NotReconstructable, ReadOnly
-from da.protocol.header import ZERO_HASH
+from da.protocol.header import ZERO_HASH, Header
+from da.protocol.payload_list import PayloadList
+from da.runtime.workers import Workers
+from da.store.base import BatchRecord, BatchState, BatchStore, PayloadLocation, StoreHealth
 from da.store.errors import (
     CorruptBatch,
     CorruptIndex,
@@ -24,17 +31,6 @@ from da.store.errors import (
     StoreReadOnly,
     UnknownBatch,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from da.protocol.header import Header
-    from da.protocol.payload_list import PayloadList
-    from da.runtime.workers import Workers
-    from da.store.base import BatchRecord, BatchState, BatchStore, PayloadLocation, StoreHealth
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,9 +47,9 @@ class AsyncStore:
         on_lost: Callable[[bytes], None],
         on_corrupt_index: Callable[[], None],
     ) -> None:
-        """`on_corrupt` is told (header hash, row, column) of every record that fails its checksum, `on_lost`
-        the hash of every batch that as a whole cannot be read any more, `on_corrupt_index` that the index
-        cannot be trusted."""
+        """`on_corrupt` gets (header hash, row, column) of every record that fails its checksum, `on_lost` the
+        hash of every batch that as a whole cannot be read any more; `on_corrupt_index` is called when the
+        index cannot be trusted."""
         self.sync = store
         self._workers = workers
         self._on_corrupt = on_corrupt
@@ -76,7 +72,7 @@ class AsyncStore:
             raise ReadOnly(error.reason) from error
         except CorruptIndex as error:
             self._on_corrupt_index()
-            raise NotReconstructable("the index is damaged, it is being made anew") from error
+            raise NotReconstructable("the index is damaged and is being rebuilt; try again later") from error
 
     async def _read(
         self,
@@ -85,7 +81,7 @@ class AsyncStore:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """`call` about one batch; when it cannot be read, its hash is told."""
+        """`call` about one batch; when it cannot be read, its hash is reported."""
         try:
             return await self.call(method, header_hash, *args, **kwargs)
         except CorruptBatch:
@@ -116,7 +112,7 @@ class AsyncStore:
         return await self._read(self.sync.batch, header_hash)
 
     async def any_batch(self, header_hash: bytes) -> BatchRecord:
-        """As `batch`, but an expired one is an answer too: its `state` says so."""
+        """As `batch`, but an expired one is returned too: its `state` says so."""
 
         def expired_too(header_hash: bytes) -> BatchRecord:
             try:

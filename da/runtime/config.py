@@ -166,7 +166,7 @@ class EngineConfig(Section):
 
 
 class NodeConfig(Section):
-    """Everything that the parts of a node are told. Defaults suit 2 cores and 2 GiB of memory."""
+    """The configuration of a node's parts. Defaults suit 2 cores and 2 GiB of memory."""
 
     disperses: bool = Field(default=True, description="Whether the node has the disperser role.")
     disperser: DisperserConfig = DisperserConfig()

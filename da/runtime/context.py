@@ -6,23 +6,20 @@ One value, made by Node and handed to every part; it holds no state of its own b
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from da.clock import Clock
 from da.protocol import custody
-
-if TYPE_CHECKING:
-    import random
-
-    from da.clock import Clock
-    from da.protocol.committee import Committee, Member
-    from da.runtime.async_store import AsyncStore
-    from da.runtime.broadcast import Broadcast
-    from da.runtime.config import NodeConfig
-    from da.runtime.metrics import NodeMetrics
-    from da.runtime.workers import Workers
-    from da.transport.port import PeerTransport
-    from kzg.engine import Prover, Verifier
+from da.protocol.committee import Committee, Member
+from da.runtime.async_store import AsyncStore
+from da.runtime.broadcast import Broadcast
+from da.runtime.config import NodeConfig
+from da.runtime.metrics import NodeMetrics
+from da.runtime.signer import Signer
+from da.runtime.workers import Workers
+from da.transport.port import PeerTransport
+from kzg.engine import Prover, Verifier
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -32,7 +29,7 @@ class NodeContext:
     config: NodeConfig
     committee: Committee
     index: int  # of this node in committee.members
-    secret: bytes = field(repr=False)
+    signer: Signer
     verifier: Verifier
     prover: Prover | None  # of a disperser
     store: AsyncStore

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 
 from da.runtime.metrics import NodeMetrics
 
-log = logging.getLogger("cellar.node")
+log = logging.getLogger("cellar.runtime.loops")
 
 
 class Loops:
@@ -34,7 +34,7 @@ class Loops:
             try:
                 await body()
             except Exception:
-                log.exception("loop %s failed, it starts again in %s s", name, self._restart_s)
+                log.exception("loop %s failed, restarting in %s s", name, self._restart_s)
                 self._metrics.loop_failures.labels(name).inc()
             await asyncio.sleep(self._restart_s)
 

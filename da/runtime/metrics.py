@@ -1,8 +1,8 @@
 """A node's counters and gauges, in a Prometheus registry of its own.
 
 Several nodes may live in one process (tests, simulations), so nothing is registered globally. Labels have
-closed sets of values (da/runtime/labels.py): members of the committee by name, loops, and reasons by the names
-of error classes, also where a peer's answer names the reason.
+closed sets of values (da/runtime/labels.py): members of the committee by name, loops, and reasons by the
+names of error classes, also where a peer's answer names the reason.
 """
 
 from __future__ import annotations

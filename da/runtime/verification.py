@@ -1,32 +1,27 @@
-"""Checks of columns, headers and certificates that members make, whoever they came from.
+"""Checks of columns, headers and certificates that members make, whatever their source.
 
 Columns are checked in one engine call; only when that fails are the bad ones looked for, so that honest
-traffic pays for one batch verification and a liar pays with its name. What a liar can make a member pay is
+traffic costs one batch verification and a bad cell names its sender. What a bad sender can cost a member is
 bounded: see `bad_columns`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from da.errors import InvalidDisperserSignature, RejectedCertificate, UnknownDisperser
 from da.protocol.certificate import Certificate
+from da.protocol.committee import Committee
 from da.protocol.errors import InvalidProposal, ProtocolError
+from da.protocol.header import Header
 from da.protocol.proposal import VerifiedProposal, check_proposer
+from da.wire.batches import LiveBatch
 from erasure.constants import BYTES_PER_CELL
+from kzg.engine import Verifier
 from kzg.errors import InvalidCell, InvalidPoint
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from da.protocol.committee import Committee
-    from da.protocol.header import Header
-    from da.wire.batches import LiveBatch
-    from kzg.engine import Verifier
 
 BadColumns = dict[int, tuple[int, str]]
 
@@ -90,7 +85,7 @@ def bad_columns(
 
     c columns of n rows take one call of the engine when all are right, else at most c (3 + log2 n), and
     with `first_only`, which names the first bad column alone, log2 c + log2 n + 4: never one for each of the
-    cells, of which a stranger may send ten thousands.
+    cells, of which an attacker may send tens of thousands.
 
     Args: commitments u8[n,48], of the rows in `records`; records u8[len(columns),n,2096], cell || proof.
     Raises EngineError when the engine breaks down.
@@ -159,9 +154,9 @@ class _Search:
                 np.ascontiguousarray(flat[:, BYTES_PER_CELL:]),
             )
         except InvalidCell:
-            return "the cell holds a number that is no field element"
+            return "the cell holds a number that is not a field element"
         except InvalidPoint as error:
             if error.name.startswith("commitment"):
-                return "the row's commitment is no curve point"
-            return "the proof is no curve point"
+                return "the row's commitment is not a curve point"
+            return "the proof is not a curve point"
         return None if right else "the cell's proof does not verify against the row's commitment"

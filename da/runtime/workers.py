@@ -9,12 +9,10 @@ thread: the call ends, its result is dropped.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,7 +38,7 @@ class Workers:
     async def close(self) -> None:
         """Wait for store calls that run; later calls raise RuntimeError.
 
-        A matrix being proved is not waited for: nobody wants its result, and closing the engine ends it.
+        A matrix being proved is not waited for: its result is not needed, and closing the engine ends it.
         """
         self._compute.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._io.shutdown, wait=True, cancel_futures=True)

@@ -17,7 +17,6 @@ import decimal
 from dataclasses import dataclass
 from enum import IntEnum
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 from da.settlement.encoding import g1_words, g2_words, signer_bits
 from da.settlement.evm import Chain, Function
@@ -28,10 +27,9 @@ with decimal.localcontext():
 
     _VYPER_DECIMALS = decimal.getcontext()
 
-if TYPE_CHECKING:
-    from da.protocol.certificate import Certificate
-    from da.protocol.committee import Committee
-    from da.protocol.payload_list import PayloadList
+from da.protocol.certificate import Certificate
+from da.protocol.committee import Committee
+from da.protocol.payload_list import PayloadList
 
 SOURCE = "CellarSettlement.vy"
 _ZERO_ADDRESS = "0x" + "00" * 20

@@ -1,7 +1,9 @@
-"""Where a node's batches live: the port, its errors, and the embedded store."""
+"""Where a node's batches live: the port and its errors.
+
+Who opens a store imports it from `da.store.embedded`: the port alone loads no database.
+"""
 
 from da.store.base import BatchRecord, BatchStore, PayloadLocation, ScrubFinding, StoreHealth
-from da.store.embedded import EmbeddedStore
 from da.store.errors import (
     CorruptBatch,
     CorruptIndex,
@@ -25,7 +27,6 @@ __all__ = [
     "CorruptBatch",
     "CorruptIndex",
     "CorruptRecord",
-    "EmbeddedStore",
     "Equivocation",
     "ExpiredBatch",
     "InvalidBatch",

@@ -22,10 +22,8 @@ I/O error on the way to the commit point) that it is visible whole.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from da.store.base import BatchRecord
+from da.store.base import BatchRecord
 
 
 class StoreError(Exception):

@@ -8,7 +8,7 @@
     get_time         GET  {url}/v1/node
 
 Invariants: every call ends within its timeout; of every answer no more is read than the route can give;
-whatever comes back is one of the port's values or errors, also from a peer that means harm. An answer changes
+whatever comes back is one of the port's values or errors, also from a hostile peer. An answer changes
 nothing for later calls (da/outgoing.py): no cookies, redirects or environment proxies, and no peer has more
 than its share of the connections.
 
@@ -18,8 +18,10 @@ Does not: retry, verify cells, signatures or certificates.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any, Self
 
 import aiohttp
 import httpx
@@ -28,6 +30,7 @@ from da import outgoing
 from da.errors import DaError, PeerMisbehaved, PeerRejected, PeerUnreachable
 from da.pool import pooled
 from da.protocol.attestation import ATTESTATION_BYTES
+from da.protocol.committee import Member
 from da.protocol.fields import parse_object
 from da.protocol.push import RECORD_BYTES
 from da.store.errors import StoreError
@@ -35,13 +38,6 @@ from da.wire import errors as wire_errors
 from da.wire.batches import Page, decode_page, page_bytes_max
 from da.wire.cells import NOT_HELD, CellAnswer, answer_bytes_max, decode_answer, encode_query
 from da.wire.errors import ERROR_BYTES_MAX, InvalidDocument
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
-    from types import TracebackType
-    from typing import Self
-
-    from da.protocol.committee import Member
 
 _OCTETS = {"content-type": "application/octet-stream"}
 _INFO_BYTES_MAX = 2**20  # the heights of as many dispersers as a committee has members

@@ -14,10 +14,9 @@ import ctypes
 import functools
 import hashlib
 import platform
+import sys
 from pathlib import Path
 from typing import Any, Final
-
-import gpu.host
 
 OK, INVALID, STOPPED, NO_MEMORY, COLLISION, BAD_COMMITMENT, BAD_PROOF = range(7)
 """`Engine::Status` of engine.hpp."""
@@ -94,7 +93,7 @@ def available() -> str | None:
 
 def library_path() -> Path | None:
     """Where the library is: beside this module, or, of an editable install, elsewhere; the newest one."""
-    candidates = [Path(directory) / _NAME for directory in gpu.host.__path__]
+    candidates = [Path(directory) / _NAME for directory in sys.modules[__package__].__path__]
     return max(filter(Path.is_file, candidates), key=lambda path: path.stat().st_mtime, default=None)
 
 

@@ -117,7 +117,7 @@ def test_lying_members_are_named_and_passed_over(tmp_path: Path, engine: Engine)
             record = store.batch(header_hash)
             for seat in (world.seats[0], world.seats[2]):
                 seat.link.down = True
-            found = await node._reader.payload(replace(record, columns=()), record.payload_list.entries[0])
+            found = await node._payloads.assemble(replace(record, columns=()), record.payload_list.entries[0])
             assert found == payload
             assert node.metrics.bad_peer_cells.labels("node-1")._value.get() >= 1
 

@@ -24,7 +24,9 @@ from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee, Member
 from da.protocol.errors import ProtocolError
 from da.protocol.push import ColumnPush
-from da.store import EmbeddedStore
+from da.runtime.signer import LocalSigner, Signer
+from da.runtime.workers import Workers
+from da.store.embedded import EmbeddedStore
 from da.store.filesystem import Filesystem
 from da.wire import batches as wire_batches
 from da.wire.batches import Page
@@ -226,6 +228,7 @@ class Seat:
         self.filesystem = Filesystem()
         self.reserve_bytes = 0
         self.watch: Callable[[str, str], None] = lambda when, method: None
+        self.make_signer: Callable[[bytes, Workers], Signer] = LocalSigner
 
     @property
     def member(self) -> Member:
@@ -270,14 +273,16 @@ class Seat:
             for inner in (self.store, self.outbox)
         ]
         config = self.world.config_of(self.member)
+        workers = Workers(config.threads.compute_threads, config.threads.io_threads)
         self.node = Node(
             config,
             self.world.committee,
-            self.secret,
+            self.make_signer(self.secret, workers),
             self.world.engine,
             watched[0],  # type: ignore[arg-type]
             watched[1],  # type: ignore[arg-type]
             LocalTransport(self.world.network, self.name),
+            workers,
             clock=self.clock,
             prover=self.world.engine if config.disperses else None,
             seed=self.world.rng.getrandbits(32),

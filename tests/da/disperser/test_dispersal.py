@@ -148,7 +148,7 @@ def test_a_member_that_names_ever_other_errors_does_not_make_the_metrics_grow(
             assert set(node._loops._tasks) <= LOOPS | {delivery_loop(seat.name) for seat in world.seats}
             named = iter(range(10**9))
 
-            transport = node._dispersal.deliveries[0]._context.transport
+            transport = node._context.transport
             push = transport.push
 
             async def refused(member: Member, *arguments: Any) -> bytes:

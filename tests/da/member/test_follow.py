@@ -214,7 +214,7 @@ def test_a_certificate_that_proves_nothing_sends_nobody_asking(tmp_path: Path, e
     run(main())
 
 
-def test_a_peer_that_is_down_is_told_of_once(
+def test_a_peer_that_is_down_is_logged_once(
     tmp_path: Path, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "cellar.member.follow")
@@ -226,12 +226,12 @@ def test_a_peer_that_is_down_is_told_of_once(
             caplog.clear()
             await world.disperser.stop()
             await asyncio.sleep(100)
-            down = [line for line in caplog.messages if "from node-0: node-0: connection refused" in line]
+            down = [line for line in caplog.messages if "from node-0: connection refused" in line]
             assert len(down) == 3
             assert len(caplog.messages) == 3
             await world.disperser.start()
             await asyncio.sleep(10)
-            up = [line for line in caplog.messages if "from node-0: read to its end again" in line]
+            up = [line for line in caplog.messages if "from node-0: complete again" in line]
             assert len(up) == 3
             assert all(95 < float(line.split()[-2]) < 110 for line in up)
             await asyncio.sleep(100)

@@ -11,7 +11,7 @@ import pytest
 from da import bls
 from da.bootstrap import Identity, StartupError, check_log
 from da.node import Status
-from da.store import EmbeddedStore
+from da.store.embedded import EmbeddedStore
 from kzg.engine import Engine
 from tests.simulation.virtual_time import run
 from tests.simulation.world import NAMESPACE, World

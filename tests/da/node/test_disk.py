@@ -65,7 +65,7 @@ def no_room(*_: Any, **__: Any) -> None:
 
 
 def loop_failures(node: Node) -> float:
-    samples = node.metrics.loop_failures.collect()[0].samples
+    samples = node.metrics.loop_failures._metric.collect()[0].samples
     return sum(sample.value for sample in samples if sample.name.endswith("_total"))
 
 

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from da import bls, errors
-from da.node import Node, NodeConfig, Status, samples
-from da.node.samples import RecordCache
+from da.node import Node, NodeConfig, Status, cells
+from da.node.cells import RecordCache
 from da.protocol.payload import payload_id as make_payload_id
 from da.protocol.payload_list import verify_inclusion, verify_namespace
+from da.runtime.signer import LocalSigner
+from da.runtime.workers import Workers
 from da.wire.cells import NOT_HELD, Record
 from erasure.packing import pack
 from kzg.engine import Engine
@@ -134,11 +136,15 @@ def test_a_key_outside_the_committee_and_a_role_not_given_start_nothing(
     tmp_path: Path, engine: Engine
 ) -> None:
     world = World(tmp_path, engine, members=2)
-    ports: tuple[Any, ...] = (engine, None, None, LocalTransport(world.network, "x"))
+    workers = Workers(1, 1)
+    ports: tuple[Any, ...] = (engine, None, None, LocalTransport(world.network, "x"), workers)
+    stranger, member = (
+        LocalSigner(secret, workers) for secret in (bytes(31) + b"\x77", world.seats[1].secret)
+    )
     with pytest.raises(errors.InvalidRequest):
-        Node(NodeConfig(), world.committee, bytes(31) + b"\x77", *ports, clock=lambda: 0)
+        Node(NodeConfig(), world.committee, stranger, *ports, clock=lambda: 0)
     with pytest.raises(errors.InvalidRequest):
-        Node(NodeConfig(disperses=True), world.committee, world.seats[1].secret, *ports, clock=lambda: 0)
+        Node(NodeConfig(disperses=True), world.committee, member, *ports, clock=lambda: 0)
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -415,7 +421,7 @@ def test_cells_that_are_not_here(tmp_path: Path, engine: Engine) -> None:
 def test_who_asks_for_many_parity_cells_holds_up_nobody(
     tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, derived = samples.derive_parity, list[list[int]]()
+    real, derived = cells.derive_parity, list[list[int]]()
 
     def derive(engine: Engine, records: Any, parity_rows: list[int]) -> Any:
         derived.append(parity_rows)
@@ -424,8 +430,8 @@ def test_who_asks_for_many_parity_cells_holds_up_nobody(
     async def test(world: World) -> None:
         await world.certify(bytes(range(256)) * 1600)
         header_hash = (await world.node(0).batch(1)).header.hash
-        monkeypatch.setattr(samples, "DERIVED_AT_ONCE", 1)
-        monkeypatch.setattr(samples, "derive_parity", derive)
+        monkeypatch.setattr(cells, "DERIVED_AT_ONCE", 1)
+        monkeypatch.setattr(cells, "derive_parity", derive)
         many = [(row, 0) for row in (4, 5, 6)]
         answers = await asyncio.gather(
             world.node(0).records(header_hash, many), world.node(0).records(header_hash, [(7, 1)])

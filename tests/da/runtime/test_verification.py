@@ -53,8 +53,8 @@ def test_bad_columns_are_named_with_their_first_bad_row(engine: Engine, matrix: 
     found = bad_columns(engine, commitments, COLUMNS, records)
     assert {column: row for column, (row, _) in found.items()} == {5: 2, 90: 1, 127: 0}
     assert "does not verify" in found[5][1]
-    assert "no curve point" in found[90][1]
-    assert "no field element" in found[127][1]
+    assert "not a curve point" in found[90][1]
+    assert "not a field element" in found[127][1]
     first = bad_columns(engine, commitments, COLUMNS, records, first_only=True)
     assert first == {5: found[5]}
 
@@ -63,7 +63,7 @@ def test_a_commitment_that_is_no_point_makes_all_columns_bad(engine: Engine, mat
     commitments = matrix[0].copy()
     commitments[2] = 0xFF
     found = bad_columns(engine, commitments, COLUMNS, matrix[1])
-    assert found == dict.fromkeys(COLUMNS, (2, "the row's commitment is no curve point"))
+    assert found == dict.fromkeys(COLUMNS, (2, "the row's commitment is not a curve point"))
 
 
 def test_garbage_does_not_take_a_verification_for_each_cell(engine: Engine, matrix: tuple[Any, Any]) -> None:

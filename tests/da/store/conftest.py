@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from da.store import EmbeddedStore
+from da.store.embedded import EmbeddedStore
 
 
 class Clock:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from itertools import count
 
-from da.store import EmbeddedStore
+from da.store.embedded import EmbeddedStore
 from tests.da.store.support import certificate_of, make_batch
 
 

@@ -18,8 +18,8 @@ from statistics import median
 import numpy as np
 
 from da.protocol.push import RECORD_BYTES
-from da.store import EmbeddedStore
 from da.store.base import Bytes8
+from da.store.embedded import EmbeddedStore
 from tests.da.store.support import DISPERSER, Batch, make_batch
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from da.store import EmbeddedStore, ExpiredBatch
+from da.store import ExpiredBatch
+from da.store.embedded import EmbeddedStore
 from tests.da.store.conftest import Clock
 from tests.da.store.support import certificate_of, make_batch
 

@@ -12,7 +12,7 @@ from threading import Timer
 
 import pytest
 
-from da.store import EmbeddedStore
+from da.store.embedded import EmbeddedStore
 from tests.da.store.support import DISPERSER, certificate_of, make_batch
 
 _WRITER = Path(__file__).with_name("crash_writer.py")

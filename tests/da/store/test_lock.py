@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from da.store import EmbeddedStore, StoreLocked, StoreReadOnly
+from da.store import StoreLocked, StoreReadOnly
+from da.store.embedded import EmbeddedStore
 from da.store.lock import DirectoryLock
 from tests.da.store.support import make_batch
 
 _OPEN_AND_WAIT = """
 import sys
-from da.store import EmbeddedStore
+from da.store.embedded import EmbeddedStore
 store = EmbeddedStore(sys.argv[1], reserve_bytes=0)
 print("open", flush=True)
 sys.stdin.read()

@@ -15,13 +15,13 @@ import pytest
 from da.store import (
     CorruptBatch,
     CorruptIndex,
-    EmbeddedStore,
     Equivocation,
     ExpiredBatch,
     PrunedHeight,
     StoreFull,
     UnknownBatch,
 )
+from da.store.embedded import EmbeddedStore
 from tests.da.store.conftest import Clock
 from tests.da.store.support import (
     DISPERSER,

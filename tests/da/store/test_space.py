@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from da.store import EmbeddedStore, ExpiredBatch, StoreFull, StoreReadOnly, UnknownBatch
+from da.store import ExpiredBatch, StoreFull, StoreReadOnly, UnknownBatch
+from da.store.embedded import EmbeddedStore
 from da.store.space import SpaceGuard
 from tests.da.store.conftest import Clock
 from tests.da.store.support import DISPERSER, Batch, FaultyFilesystem, certificate_of, make_batch

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from da.store import EmbeddedStore, Equivocation, ExpiredBatch, PrunedHeight, UnknownBatch
+from da.store import Equivocation, ExpiredBatch, PrunedHeight, UnknownBatch
+from da.store.embedded import EmbeddedStore
 from tests.da.store.support import DISPERSER, Batch, make_batch
 
 HOUR_MS = 3_600_000

@@ -1,4 +1,4 @@
-"""Cells for samplers: data ones as stored, parity ones derived from the column held.
+"""Cells for samplers, and whole columns: data as stored, parity derived from the column held.
 
 The idea: parity rows are never stored. The parity cell (R + j, c) is a combination of the R cells of
 column c, its proof the same combination of their proofs; the engine derives both on demand (about 3 ms of one
@@ -13,27 +13,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from da.errors import InvalidRequest
+from da.errors import ColumnNotHeld, InvalidRequest, NotFound, NotReconstructable
+from da.node.log import LogReader, readable
 from da.protocol.push import RECORD_BYTES
+from da.runtime.context import NodeContext
 from da.store.errors import CorruptRecord
 from da.wire.cells import CORRUPT, NOT_HELD, CellAnswer, Record
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from da.runtime.context import NodeContext
-    from kzg.engine import Verifier
+from kzg.engine import Verifier
 
 Pair = tuple[int, int]
 # Cells of a column derived in one turn, 0.15 s at most: who asks for a thousand does not hold up the others.
 DERIVED_AT_ONCE = 16
+_ROW_COUNTS_MAX = 10_000
 
 
 class RecordCache:
@@ -62,24 +59,53 @@ class RecordCache:
         return len(self._records) * RECORD_BYTES
 
 
-class RecordReader:
-    """Answers for single cells."""
+class CellReader:
+    """Answers for cells and columns."""
 
-    def __init__(self, context: NodeContext) -> None:
+    def __init__(self, context: NodeContext, log: LogReader) -> None:
         self._context = context
+        self._log = log
         self.cache = RecordCache(context.config.reading.parity_cache_bytes)
         self._slots = asyncio.Semaphore(context.config.reading.concurrent_derivations_max)
+        # Of batches that samplers asked for: R never changes, and spares a look into the store a cell.
+        self._row_counts: dict[bytes, int] = {}
 
-    async def records(self, header_hash: bytes, rows: int, pairs: Sequence[Pair]) -> list[CellAnswer]:
-        """What is here of each (row < 2R, column); the repair of damaged ones is under way.
+    async def records(self, header_hash: bytes, pairs: Sequence[Pair]) -> list[CellAnswer]:
+        """See Node.records."""
+        rows = await self._row_count(header_hash)
+        try:
+            return await readable(self._records(header_hash, rows, pairs))
+        except NotFound:
+            await self._log.batch(header_hash)  # known before: say what has become of it
+            raise
 
-        `rows` is the batch's R.
+    async def column(self, header_hash: bytes, column: int) -> bytes:
+        """See Node.column."""
+        if not 0 <= column < CELLS_PER_EXT_BLOB:
+            raise InvalidRequest(f"column must be in 0..{CELLS_PER_EXT_BLOB - 1}; got {column}")
+        await self._log.batch(header_hash)
+        try:
+            records = await readable(self._context.store.read_column(header_hash, column))
+        except CorruptRecord as error:
+            raise NotReconstructable(f"column {column} is damaged here and being repaired") from error
+        if records is None:
+            raise ColumnNotHeld(column)
+        return records.tobytes()
 
-        Raises InvalidRequest (too many, out of range), NotFound, Expired, EngineError.
-        """
+    async def _row_count(self, header_hash: bytes) -> int:
+        rows = self._row_counts.get(header_hash)
+        if rows is None:
+            rows = (await self._log.batch(header_hash)).header.row_count
+            if len(self._row_counts) >= _ROW_COUNTS_MAX:
+                self._row_counts.clear()
+            self._row_counts[header_hash] = rows
+        return rows
+
+    async def _records(self, header_hash: bytes, rows: int, pairs: Sequence[Pair]) -> list[CellAnswer]:
+        """`records` of a batch of that many rows."""
         most = self._context.config.reading.records_per_read_max
         if len(pairs) > most:
-            raise InvalidRequest(f"{len(pairs)} cells in one request, at most {most}")
+            raise InvalidRequest(f"at most {most} cells in one request; got {len(pairs)}")
         for row, column in pairs:
             if not (0 <= row < 2 * rows and 0 <= column < CELLS_PER_EXT_BLOB):
                 raise InvalidRequest(

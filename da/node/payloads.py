@@ -1,6 +1,6 @@
-"""Reading payloads back: rows from what is held here, else from the peers, else not now.
+"""Payloads read back: bytes, certificate and proof; rows from what is held here, else from the peers.
 
-Flow:
+Flow of the rows:
 - the 64 data columns held here give the rows at once;
 - else any 64 held columns give them by recovery;
 - else the missing ones are fetched from peers, data columns first, each cell verified.
@@ -17,51 +17,82 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from da.errors import NotReconstructable
+from da.errors import NotCertified, NotReconstructable
 from da.member.fetch import ColumnFetcher, Columns, RowRange
+from da.node.lookup import PayloadLookup
+from da.node.types import PayloadProof, Status
 from da.protocol.payload import payload_id as make_payload_id
+from da.protocol.payload_list import PayloadEntry
 from da.protocol.push import RECORD_BYTES
+from da.runtime.context import NodeContext
+from da.store.base import BatchRecord
 from da.store.errors import CorruptBatch, CorruptRecord
 from erasure.constants import BYTES_PER_BLOB, BYTES_PER_CELL, CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
 from erasure.errors import ErasureError
 from erasure.packing import unpack
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from numpy.typing import NDArray
-
-    from da.protocol.payload_list import PayloadEntry
-    from da.runtime.context import NodeContext
-    from da.store.base import BatchRecord
-
-log = logging.getLogger("cellar.node.reading")
+log = logging.getLogger("cellar.node.payloads")
 
 
 class PayloadReader:
-    """Puts rows and payloads together."""
+    """Finds payloads, and puts them and their rows together."""
 
-    def __init__(self, context: NodeContext, fetcher: ColumnFetcher) -> None:
+    def __init__(self, context: NodeContext, lookup: PayloadLookup, fetcher: ColumnFetcher) -> None:
         self._context = context
+        self._lookup = lookup
         self._fetcher = fetcher
         self._slots = asyncio.Semaphore(context.config.reading.concurrent_reconstructions_max)
         self._running: dict[tuple[bytes, int, int], asyncio.Task[bytes]] = {}
 
-    async def payload(self, record: BatchRecord, entry: PayloadEntry) -> bytes:
-        """The payload's bytes. Raises NotReconstructable, Expired."""
+    async def payload(self, payload_id: bytes) -> bytes:
+        """See Node.payload_bytes."""
+        try:
+            record, entry = await self._lookup.place(payload_id, None)
+        except NotCertified:
+            waiting = await self._lookup.waiting_bytes(payload_id)
+            if waiting is not None:
+                return waiting
+            record, entry = await self._lookup.place(payload_id, None)  # batched between the two looks
+        return await self.assemble(record, entry)
+
+    async def certificate(self, payload_id: bytes, namespace: bytes | None) -> bytes:
+        """See Node.payload_certificate."""
+        record, _ = await self._lookup.place(payload_id, namespace)
+        if record.certificate is None:
+            raise NotCertified("0x" + payload_id.hex(), Status.DISPERSING)
+        return record.certificate
+
+    async def proof(self, payload_id: bytes, namespace: bytes | None) -> PayloadProof:
+        """See Node.payload_proof."""
+        record, entry = await self._lookup.place(payload_id, namespace)
+        index = record.payload_list.index_of(payload_id, entry.namespace)
+        assert index is not None, "the store found it there"
+        return PayloadProof(
+            header=record.header,
+            header_hash=record.header.hash,
+            entry=entry,
+            index=index,
+            proof=record.payload_list.prove(index),
+            commitments=record.commitments,
+            certificate=record.certificate,
+        )
+
+    async def assemble(self, record: BatchRecord, entry: PayloadEntry) -> bytes:
+        """The bytes of a payload of this batch. Raises NotReconstructable, Expired."""
         key = (record.header.hash, entry.first_row, entry.row_count)
         task = self._running.get(key)
         if task is None:
-            task = asyncio.create_task(self._payload(record, entry))
+            task = asyncio.create_task(self._assemble(record, entry))
             self._running[key] = task
             task.add_done_callback(lambda _: self._running.pop(key))
         return await asyncio.shield(task)
 
-    async def _payload(self, record: BatchRecord, entry: PayloadEntry) -> bytes:
+    async def _assemble(self, record: BatchRecord, entry: PayloadEntry) -> bytes:
         async with self._slots:
             commitments = record.commitments[entry.first_row : entry.end_row]
             assert make_payload_id(entry.length, commitments) == entry.payload_id, "checked before storing"
@@ -70,7 +101,7 @@ class PayloadReader:
                 payload = await self._context.workers.compute(unpack, blobs)
             except ErasureError as error:
                 # The rows are what was committed to; the poster's disperser packed them differently.
-                raise NotReconstructable(f"the rows are no packed payload: {error}") from error
+                raise NotReconstructable(f"the rows do not hold a packed payload: {error}") from error
         return payload
 
     async def rows(self, record: BatchRecord, rows: RowRange) -> NDArray[np.uint8]:
@@ -100,9 +131,11 @@ class PayloadReader:
             if len(known) < CELLS_PER_BLOB:
                 known |= await self._read_held(record, rows, spare[: CELLS_PER_BLOB - len(known)])
         if len(known) < CELLS_PER_BLOB:
-            raise NotReconstructable(f"{len(known)} columns of {CELLS_PER_BLOB} can be had at this moment")
+            raise NotReconstructable(
+                f"{len(known)} of {CELLS_PER_BLOB} columns are available; try again later"
+            )
         context.metrics.payloads_read.labels(source).inc()
-        return await context.workers.compute(self._assemble, known)
+        return await context.workers.compute(self._blobs, known)
 
     async def _read_held(self, record: BatchRecord, rows: RowRange, columns: Iterable[int]) -> Columns:
         """Those of the held columns that can be read; damaged ones are left out (and get repaired)."""
@@ -124,7 +157,7 @@ class PayloadReader:
                 found[column] = records
         return found
 
-    def _assemble(self, known: Columns) -> NDArray[np.uint8]:
+    def _blobs(self, known: Columns) -> NDArray[np.uint8]:
         """Blobs from at least 64 columns."""
         indices = sorted(known)[:CELLS_PER_BLOB]
         cells = np.stack([known[column][:, :BYTES_PER_CELL] for column in indices], axis=1)
