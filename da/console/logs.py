@@ -1,4 +1,4 @@
-"""Log lines of the programs: to standard error, as text for people or as JSON objects for machines."""
+"""Logging of the programs: to standard error, as text or as JSON objects."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from da.section import Section
 
 
 class LogConfig(Section):
-    """What a program logs."""
+    """What a program logs, and in which format."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least severe log lines that are written, to standard error."
+        default="info", description="Lowest level of log lines written to standard error."
     )
     format: Literal["text", "json"] = Field(
-        default="text", description="Lines of text, or one JSON object a line."
+        default="text", description="Format of log lines: text, or one JSON object per line."
     )
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message, and the traceback when there is one."""
+    """One JSON object per line: time (UTC), level, logger, message, and the traceback if any."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the line."""
         whole_s = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: dict[str, object] = {
             "time": f"{whole_s}.{int(record.msecs):03d}Z",
@@ -49,6 +49,6 @@ def set_up(config: LogConfig) -> None:
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=config.level.upper(), handlers=[handler], force=True)
-    # httpx logs every request at info; a node makes thousands.
+    # httpx logs every request at level info; a node makes thousands.
     for noisy in ("httpx", "httpcore", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
