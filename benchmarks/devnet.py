@@ -23,7 +23,7 @@ from benchmarks.measure import Table, machine, quantile
 from benchmarks.observe import Metrics, process_memory
 from da.client import CellarClient
 from da.devnet import Devnet
-from da.settings import ENV_PREFIX
+from da.settings import ENV_NESTING, ENV_PREFIX
 from erasure.packing import rows_for
 
 KIB, MIB = 2**10, 2**20
@@ -84,7 +84,7 @@ def run(before: Sizes = SIZES_BEFORE, after: Sizes = SIZES) -> list[Table]:
 @contextmanager
 def _devnet(engine: str) -> Iterator[Devnet]:
     """A devnet that is ready and warm, all of its nodes with this engine."""
-    name = f"{ENV_PREFIX}ENGINE"
+    name = f"{ENV_PREFIX}ENGINE{ENV_NESTING}NAME"
     kept = os.environ.get(name)
     os.environ[name] = engine  # the nodes inherit it
     try:
