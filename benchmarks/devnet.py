@@ -1,11 +1,11 @@
 """Payload to certificate on a devnet of six real processes, before and after, and where the time goes.
 
 Payloads of four sizes are posted one after the other with `wait=certified`: to a devnet whose engines are
-forced to `ckzg`, the only engine that there was at first, and to one that chooses its engine itself. Then
-several are posted at once. The nodes' /metrics tell what the steps took; memory is each process's high-water
-mark after everything.
+forced to `ckzg`, originally the only engine, and to one that chooses its engine itself. Then several are
+posted at once. The nodes' /metrics give the duration of the steps; memory is each process's high-water mark
+after everything.
 
-Peer: the bare work that cannot be left out, cells and proofs of the same rows by plain c-kzg on all cores.
+Peer: the minimum work, cells and proofs of the same rows by plain c-kzg on all cores.
 """
 
 from __future__ import annotations
