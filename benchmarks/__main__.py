@@ -1,6 +1,6 @@
 """`python -m benchmarks [SECTION ...]`: one document of tables, each with its peer from the same run.
 
-Sections: engine, devnet, cells, light-client, settlement; all of them when none is named. Takes about
+Sections: engine, devnet, cells, light-client, settlement; default: all. Takes about
 twenty-five minutes on two idle cores, half of them for the engines.
 """
 
@@ -27,23 +27,25 @@ SECTIONS = {
 
 def main(
     sections: Annotated[
-        list[str] | None, typer.Argument(help=f"Any of {', '.join(SECTIONS)}; all when none is given.")
+        list[str] | None, typer.Argument(help=f"Any of {', '.join(SECTIONS)}; default: all.")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the tables there, too.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the tables to this file.")
+    ] = None,
     docs: Annotated[
-        bool, typer.Option("--docs", help="Write them into docs/benchmarks.md, with their pictures.")
+        bool, typer.Option("--docs", help="Write the tables and pictures into docs/benchmarks.md.")
     ] = False,
 ) -> None:
     """Measure, and print one document of tables."""
     chosen = sections or list(SECTIONS)
     unknown = [name for name in chosen if name not in SECTIONS]
     if unknown:
-        raise typer.BadParameter(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+        raise typer.BadParameter(f"unknown section {', '.join(unknown)}; choose from {', '.join(SECTIONS)}")
     described = machine()
     print(f"{described}\n\n`python -m benchmarks {' '.join(chosen)}`", flush=True)
     found: dict[str, list[dict[str, object]]] = {}
     for name in chosen:
-        # Imported when it is run: each needs other extras, and a worker process imports none of the others.
+        # Imported when it runs: each needs different extras, and a worker process imports only its own.
         tables = importlib.import_module(SECTIONS[name]).run()
         found[name] = [table.as_json() for table in tables]
         for table in tables:

@@ -1,7 +1,7 @@
 """The peer of a node's cell reads: the same server doing nothing. `python -m benchmarks.bare_server PORT`.
 
 uvicorn with the same settings and one plain Starlette route that answers 2096 bytes from memory: what the
-server costs by itself, on this machine, at this moment.
+server alone costs on this machine at present.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _RECORD = bytes(RECORD_BYTES)
 
 
 async def record(request: Request) -> Response:
-    """The same bytes for everybody."""
+    """The same bytes for every request."""
     return Response(_RECORD, media_type="application/octet-stream")
 
 

@@ -2,9 +2,9 @@
 
 A devnet of one node holds a batch of a 600 KiB payload (5 rows); the load comes from a second process over
 loopback, bounded in time and number. Requests go through the batch's 128 columns in a fixed random order, so
-files and caches are warm after the first round, as they are at a node that light clients ask.
+files and caches are warm after the first round, as on a node that serves light clients.
 
-Peer: uvicorn and Starlette by themselves, answering the same number of bytes from memory.
+Peer: uvicorn and Starlette alone, answering the same number of bytes from memory.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-"""Power cuts at random moments: `python -m benchmarks.chaos --rounds 30 --seed 1`.
+"""Power cuts at random times: `python -m benchmarks.chaos --rounds 30 --seed 1`.
 
 Flow of a round, on a devnet of real processes:
-- some payloads are posted by several threads, and meanwhile a node chosen by the seed (now and then all of
-  them) is killed with SIGKILL, at a moment chosen by the seed between the first post and a little after
+- some payloads are posted by several threads, and meanwhile a node chosen by the seed (sometimes all of
+  them) is killed with SIGKILL, at a time chosen by the seed between the first post and a little after
   the usual time of a certificate;
-- while it is down, what was certified must be readable from the survivors, and none may deny that it exists;
-- it starts again; all that was accepted must become certified, and every certificate ever returned must be
-  served, and its payload byte for byte, by every node;
-- the logs of all nodes are compared: one header at a height, for ever, each the parent of the next.
+- while it is down, certified payloads must be readable from the survivors, and none may deny that they exist;
+- it starts again; all accepted payloads must become certified, and every node must serve every certificate
+  ever returned, and its payload byte for byte;
+- the logs of all nodes are compared: one header per height, which never changes, each the parent of the next.
 After the last round every node must hold its whole custody again.
 
-A seed fixes payloads, victims and moments (as parts of the usual time, so not to the microsecond). A failure
-prints seed and round, and keeps the devnet's files. Everything ends within its limit, or is a failure.
+A seed determines payloads, victims and times (as fractions of the usual time, so not to the microsecond). A
+failure prints seed and round, and keeps the devnet's files. Every step has a time limit.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ POSTERS = 2
 ALL_DIE_IN = 8  # one round in so many kills the whole committee
 CERTIFY_TIMEOUT_S = 120.0
 SERVE_TIMEOUT_S = 60.0
-SURVIVOR_TIMEOUT_S = 10.0  # for a node that may lack peers just then
+SURVIVOR_TIMEOUT_S = 10.0  # for a node that may have no peers then
 CUSTODY_TIMEOUT_S = 120.0
 CUSTODY_PAUSE_S = 0.2
 FIRST_GUESS_S = 1.0  # of the time from a post to its certificate
 LATEST_KILL = 1.3  # in units of that time
 REREAD_EACH_ROUND = 6  # payloads of earlier rounds that are read again in each
 PAGE = 100
-# What no node may ever log while its peers die: it found two headers at a height, or one of its loops broke.
+# What no node may log while its peers are killed: two headers at one height, or a failed loop.
 _FORBIDDEN_LOG = re.compile(r"equivocation|knows another header|loop .* failed|Traceback")
 
 
 class ChaosError(Exception):
-    """A promise was broken, or something did not end; the message says which."""
+    """A guarantee was broken, or a step timed out; the message says which."""
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Ledger:
 
 
 class Poster(threading.Thread):
-    """Posts payloads one after the other, through whatever happens to the nodes."""
+    """Posts payloads one after the other, whatever happens to the nodes."""
 
     def __init__(self, url: str, token: str, jobs: Sequence[tuple[str, bytes, bool]], ledger: Ledger) -> None:
         super().__init__(name="poster", daemon=True)
@@ -100,7 +100,7 @@ class Poster(threading.Thread):
             with CellarClient(self._url, token=self._token, timeout_s=CERTIFY_TIMEOUT_S) as client:
                 for namespace, payload, wait in self._jobs:
                     self._post(client, namespace, payload, wait)
-        except Exception as error:  # told to whoever joins the thread
+        except Exception as error:  # reported to the thread that joins
             self.failure = error
 
     def _post(self, client: CellarClient, namespace: str, payload: bytes, wait: bool) -> None:
@@ -146,19 +146,19 @@ class Chaos:
         self.ledger = Ledger()
 
     def run(self, rounds: int) -> None:
-        """All rounds and the last look. Raises ChaosError, ClientError, DevnetError."""
+        """Do all rounds and the final checks. Raises ChaosError, ClientError, DevnetError."""
         for number in range(1, rounds + 1):
             started = time.monotonic()
             try:
-                told = self.round()
+                result = self.round()
             except (ChaosError, ClientError, DevnetError, ProtocolError) as error:
                 raise ChaosError(f"round {number}: {error}") from error
-            self._say(f"round {number:3}: {told}, {time.monotonic() - started:.1f} s")
+            self._say(f"round {number:3}: {result}, {time.monotonic() - started:.1f} s")
         self.check_served(list(self.ledger.payloads))
         self.check_custody()
 
     def round(self, victims: Sequence[int] | None = None) -> str:
-        """One round; what was done. `victims` overrides the seed's choice."""
+        """Do one round; returns a summary. `victims` overrides the seed's choice."""
         rng = self._rng
         jobs = [self._job() for _ in range(PAYLOADS_EACH_ROUND)]
         chosen = self._victims() if victims is None else list(victims)
@@ -182,7 +182,7 @@ class Chaos:
         for poster in posters:
             poster.join(2 * CERTIFY_TIMEOUT_S)
             if poster.is_alive():
-                raise ChaosError(f"a post has not ended after {2 * CERTIFY_TIMEOUT_S:.0f} s")
+                raise ChaosError(f"a post did not end within {2 * CERTIFY_TIMEOUT_S:.0f} s")
             if poster.failure is not None:
                 raise ChaosError(f"a post failed: {poster.failure!r}") from poster.failure
         old = sorted(before)
@@ -205,13 +205,13 @@ class Chaos:
         count = len(self._devnet.nodes)
         if self._rng.randrange(ALL_DIE_IN) == 0:
             return list(range(count))
-        # The disperser has the most to lose: every third cut is its own.
+        # The disperser has the most state to lose: every third cut hits it.
         return [0] if self._rng.randrange(3) == 0 else [self._rng.randrange(count)]
 
-    # -- the promises -------------------------------------------------------------------------------------
+    # -- the guarantees -------------------------------------------------------------------------------------
 
     def check_survivors(self, payload_ids: Sequence[bytes]) -> None:
-        """Of what was certified, nobody who lives denies anything, and somebody who lives serves it."""
+        """No surviving node denies a certified payload, and at least one serves it."""
         living = [node for node in self._devnet.nodes if node.running]
         for payload_id in payload_ids:
             served = [self._serves(node, payload_id, self._hasty) for node in living]
@@ -231,7 +231,7 @@ class Chaos:
                 self.ledger.certified(payload_id, certificate)
 
     def _serves(self, node: NodeProcess, payload_id: bytes, clients: dict[str, CellarClient]) -> bool:
-        """Whether the node gives the payload's bytes. Raises ChaosError when it lies about them."""
+        """Whether the node gives the payload's bytes. Raises ChaosError for a wrong answer."""
         try:
             payload = clients[node.name].payload(payload_id)
         except NotKnown as error:
@@ -241,11 +241,11 @@ class Chaos:
         except ClientError:
             return False
         if payload != self.ledger.payloads[payload_id]:
-            raise ChaosError(f"{node.name} gives other bytes for payload 0x{payload_id.hex()}")
+            raise ChaosError(f"{node.name} serves wrong bytes for payload 0x{payload_id.hex()}")
         return True
 
     def check_logs(self) -> None:
-        """All nodes agree, now and with all that was ever seen; each header's parent is the one before."""
+        """All nodes agree with each other and with earlier rounds; each header's parent is the one before."""
         for node in self._devnet.nodes:
             parent, height = ZERO_HASH, 0
             while page := self._clients[node.name].batches(height + 1, PAGE):
@@ -259,7 +259,7 @@ class Chaos:
                     parent, height = header.hash, header.height
 
     def check_node_logs(self) -> None:
-        """Nothing in a node's log that may never be there."""
+        """No node has logged a forbidden line."""
         for node in self._devnet.nodes:
             text = node.files.log.read_bytes()[self._log_ends[node.name] :]
             self._log_ends[node.name] += len(text)
@@ -268,7 +268,7 @@ class Chaos:
                 raise ChaosError(f"{node.name} logged {found[0]!r}; see {node.files.log}")
 
     def check_custody(self) -> None:
-        """Every node holds a cell of each of its columns of each batch, sooner or later."""
+        """Every node holds a cell of each of its columns of each batch, within the timeout."""
         deadline_s = time.monotonic() + CUSTODY_TIMEOUT_S
         for node in self._devnet.nodes:
             for header_hash in self.ledger.heights.values():
@@ -301,14 +301,14 @@ def wait_for_custody(client: CellarClient, header_hash: bytes, timeout_s: float 
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="Power cuts.")] = 30,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of power cuts.")] = 30,
     seed: Annotated[
-        int | None, typer.Option(help="Of payloads, victims and moments; unset: a new one.")
+        int | None, typer.Option(help="Seed of payloads, victims and times; default: a new one.")
     ] = None,
     nodes: Annotated[int, typer.Option(min=4, max=16, help="Members of the committee.")] = 6,
-    payload_bytes_max: Annotated[int, typer.Option(min=1, help="Longest payload.")] = 600_000,
+    payload_bytes_max: Annotated[int, typer.Option(min=1, help="Longest payload, in bytes.")] = 600_000,
 ) -> None:
-    """Kill nodes at random moments and check that nothing that was answered is lost."""
+    """Kill nodes at random times and check that nothing that was acknowledged is lost."""
     chosen = random.SystemRandom().randrange(2**32) if seed is None else seed
     print(f"seed {chosen}, {rounds} rounds, {nodes} nodes", flush=True)
     directory = Path(tempfile.mkdtemp(prefix="cellar-chaos-"))

@@ -1,11 +1,11 @@
 """Payload to certificate on a devnet of six real processes, before and after, and where the time goes.
 
 Payloads of four sizes are posted one after the other with `wait=certified`: to a devnet whose engines are
-forced to `ckzg`, the only engine that there was at first, and to one that chooses its engine itself. Then
-several are posted at once. The nodes' /metrics tell what the steps took; memory is each process's high-water
-mark after everything.
+forced to `ckzg`, originally the only engine, and to one that chooses its engine itself. Then several are
+posted at once. The nodes' /metrics give the duration of the steps; memory is each process's high-water mark
+after everything.
 
-Peer: the bare work that cannot be left out, cells and proofs of the same rows by plain c-kzg on all cores.
+Peer: the minimum work, cells and proofs of the same rows by plain c-kzg on all cores.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.measure import Table, machine, quantile
 from benchmarks.observe import Metrics, process_memory
 from da.client import CellarClient
 from da.devnet import Devnet
-from da.settings import ENV_PREFIX
+from da.settings import ENV_NESTING, ENV_PREFIX
 from erasure.packing import rows_for
 
 KIB, MIB = 2**10, 2**20
@@ -84,7 +84,7 @@ def run(before: Sizes = SIZES_BEFORE, after: Sizes = SIZES) -> list[Table]:
 @contextmanager
 def _devnet(engine: str) -> Iterator[Devnet]:
     """A devnet that is ready and warm, all of its nodes with this engine."""
-    name = f"{ENV_PREFIX}ENGINE"
+    name = f"{ENV_PREFIX}ENGINE{ENV_NESTING}NAME"
     kept = os.environ.get(name)
     os.environ[name] = engine  # the nodes inherit it
     try:

@@ -1,4 +1,4 @@
-"""Tables and pictures into docs/benchmarks.md, between the marks that bear their titles.
+"""Tables and pictures into docs/benchmarks.md, between the markers with their titles.
 
 A table goes where the document says `<!-- table: TITLE -->` ... `<!-- end -->`; one without such a place is
 left out.

@@ -18,7 +18,17 @@ from typing import Any, Final
 
 from benchmarks import footprint, peer, stages
 from benchmarks.matrix import Matrix, Operation, Term, check, column_operations, row_operations
-from benchmarks.measure import Sample, Subject, Table, Timing, in_turns, machine, moment, processor, short
+from benchmarks.measure import (
+    Sample,
+    Subject,
+    Table,
+    Timing,
+    commit_and_date,
+    in_turns,
+    machine,
+    processor,
+    short,
+)
 from benchmarks.plot import BATCHES as PLOTTED
 from benchmarks.plot import rows_per_second
 from gpu import ENGINE_NAMES, EngineOptions, open_engine
@@ -28,9 +38,9 @@ from kzg.errors import EngineUnavailable
 
 BATCHES: Final = (1, 8, 64, 256)
 PEER_ROWS: Final = 4
-"""Rows of a batch that the peer takes in one turn, on each core."""
+"""Rows of a batch that the peer processes in one turn, on each core."""
 SLOW_ROWS: Final = 16
-"""From here on, what takes the ckzg engine tens of milliseconds a row is run once."""
+"""From this number of rows on, operations that take the ckzg engine tens of milliseconds per row run once."""
 NOT_MEASURED: Final = "not measured"
 
 ENGINES: Final = ENGINE_NAMES[1:]
@@ -41,7 +51,7 @@ Times = dict[str, Timing]
 
 @dataclass(frozen=True)
 class Target:
-    """`operation` is to be `factor` times as fast as c-kzg on one core, and to take no more than `ms`."""
+    """`operation` should be `factor` times as fast as c-kzg on one core, and take at most `ms`."""
 
     operation: str
     factor: float
@@ -80,7 +90,7 @@ class Results:
 
 def run(batches: tuple[int, ...] = BATCHES, plotted: tuple[int, ...] = PLOTTED) -> list[Table]:
     """All tables of the engines."""
-    described, place, load = machine(), f"{processor()}; {moment()}", os.getloadavg()[0]
+    described, place, load = machine(), f"{processor()}; {commit_and_date()}", os.getloadavg()[0]
     peer.load_setup(peer.PRECOMPUTE)
     shares, spaces = stages.table(), footprint.table()
     processes = peer.Processes()

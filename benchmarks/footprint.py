@@ -1,4 +1,4 @@
-"""What an engine takes before it does anything, and while it works: set-up time, tables, peak memory.
+"""What an engine costs before it starts working and while it works: set-up time, tables, peak memory.
 
 Each is opened in a fresh process (`python -m benchmarks.footprint WHO [OPTION]`), which answers one line of
 JSON. Peaks are high-water marks of resident memory, as the kernel keeps them; of an engine with worker
@@ -101,7 +101,7 @@ def main(
     option: Annotated[str, typer.Argument(help="Table of host; precompute of the others.")] = "",
     batches: Annotated[list[int] | None, typer.Argument(help="Rows to prove, rising.")] = None,
 ) -> None:
-    """Open one in this process, prove batches, and say what it took."""
+    """Open one engine in this process, prove batches, and report its costs."""
     with ExitStack() as stack:
         started = time.perf_counter()
         table_bytes, prove = (0, lambda _: None) if who == "nothing" else _open(who, option, stack)

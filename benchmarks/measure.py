@@ -112,7 +112,7 @@ def processor() -> str:
     return f"{model}, {len(os.sched_getaffinity(0))} cores"
 
 
-def moment() -> str:
+def commit_and_date() -> str:
     """Commit and date."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
@@ -129,7 +129,7 @@ def machine() -> str:
     )
     return (
         f"{processor()}, {memory_gib:.0f} GiB; {platform.system()} {platform.release().split('-')[0]}, "
-        f"Python {platform.python_version()}; {versions}; {moment()}"
+        f"Python {platform.python_version()}; {versions}; {commit_and_date()}"
     )
 
 

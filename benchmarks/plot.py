@@ -20,7 +20,7 @@ Points = Sequence[tuple[float, float]]
 BATCHES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Rows of the batches whose speed is drawn."""
 
-# Told apart without colours, too (Okabe and Ito): https://jfly.uni-koeln.de/color/
+# Distinct without colours, too (Okabe and Ito): https://jfly.uni-koeln.de/color/
 _COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P")
 
@@ -115,8 +115,10 @@ def plots_in(value: object) -> Iterator[Plot]:
 def main() -> None:
     """Draw the lines of all results in one picture."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("output", type=Path, help="the picture to write, an SVG")
-    parser.add_argument("results", type=Path, nargs="+", help="files of results, the one that decides first")
+    parser.add_argument("output", type=Path, help="SVG file to write")
+    parser.add_argument(
+        "results", type=Path, nargs="+", help="JSON files with results; the first has precedence"
+    )
     arguments = parser.parse_args()
     plots = [plot for path in arguments.results for plot in plots_in(json.loads(path.read_text()))]
     if not plots:

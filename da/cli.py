@@ -1,7 +1,7 @@
 """The `da` command.
 
-Flow: typer picks the subcommand; a `CommandError` ends it with its message on standard error and its exit
-code; anything else is our bug and shows its traceback. See da/console/output.py for the exit codes.
+Flow: typer picks the subcommand; a `CommandError` prints its message on standard error and sets the exit
+code; any other exception is a bug and shows its traceback. See da/console/output.py for the exit codes.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Cellar: a data-availability layer. Run nodes, post payloads, read them back.",
-    epilog="To begin: da devnet, and in another terminal what it prints. Each command's --help has an "
-    "example.\n\nExit codes: 0 done, 1 refused, 2 wrong command line, 3 not now (try again).",
+    help="Cellar: a data-availability layer. Run nodes, post payloads and read them.",
+    epilog="To begin, run `da devnet`, and the commands it prints in another terminal. Each command's --help "
+    "has an example.\n\nExit codes: 0 success, 1 refused, 2 usage error, 3 temporary failure (retry).",
 )
 
 

@@ -11,7 +11,7 @@ Clock = Callable[[], int]
 def asleep_ms() -> int:
     """How long the machine has been suspended since it was booted, which its monotonic clock does not count.
 
-    0 where the system does not tell, as on those whose monotonic clock counts it.
+    0 where the system does not report it, as on systems whose monotonic clock counts it.
     """
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return 0

@@ -1,10 +1,10 @@
-"""Errors of the node: what a caller can get wrong, and what a node cannot do just now.
+"""Errors of the node: invalid requests, and what a node cannot do at present.
 
     DaError
-    +-- InvalidRequest(reason)              the request itself makes no sense
+    +-- InvalidRequest(reason)              the request is invalid
     |   +-- EmptyPayload
     |   +-- PayloadTooLarge(actual, limit)
-    |   +-- InvalidPush(reason)             a column push that is not what a disperser may send
+    |   +-- InvalidPush(reason)             an invalid column push
     |       +-- WrongChain(expected, actual)
     |       +-- UnknownDisperser(disperser_id)
     |       +-- InvalidDisperserSignature
@@ -14,18 +14,18 @@
     |       +-- RejectedColumn(column, row, reason)
     |   +-- RejectedCertificate(reason)
     +-- StaleCommittee(expected, actual)    header made for another committee
-    +-- HeightGap(expected)                 header skips heights: send `expected` first
+    +-- HeightGap(expected)                 header skips heights: send height `expected` first
     +-- HeaderConflict(existing_hash)       a second header at one height
-    +-- NotFound(kind, ref)                 unknown, for certain
+    +-- NotFound(kind, ref)                 definitely unknown
     |   +-- ColumnNotHeld(column)           known batch, but this node does not hold that column
-    +-- Expired(kind, ref)                  known once, dropped after the retention
-    +-- NotCertified(ref, status)           known, but its certificate does not exist yet
-    +-- PayloadFailed(ref, reason)          given up; post it again
+    +-- Expired(kind, ref)                  was stored, deleted after the retention period
+    +-- NotCertified(ref, status)           known, but has no certificate yet
+    +-- PayloadFailed(ref, reason)          the disperser gave up; post it again
     +-- NotADisperser                       this node takes no payloads
-    +-- QueueFull(retry_after_s, reason)    slow down
-    +-- ReadOnly(reason)                    no room, or the store cannot be written
-    +-- NotReconstructable(reason)          the data or the answer cannot be had at this moment
-    +-- SignerUnavailable(reason)           the node's signer gives no signature at this moment
+    +-- QueueFull(retry_after_s, reason)    a limit is reached: retry later
+    +-- ReadOnly(reason)                    the disk is full, or the store cannot be written
+    +-- NotReconstructable(reason)          not enough data is available at present
+    +-- SignerUnavailable(reason)           the node's signer gives no signature at present
     +-- PeerError(member, reason)           another node; seen by callers of the transport alone
         +-- PeerUnreachable                 no answer, or not in time
         +-- PeerRejected(status, error, fields)  it answered with a typed error
@@ -62,7 +62,7 @@ def _plain(value: object) -> object:
 
 
 class InvalidRequest(DaError):
-    """The request cannot be meant as it stands."""
+    """The request is invalid."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -70,47 +70,47 @@ class InvalidRequest(DaError):
 
 
 class EmptyPayload(InvalidRequest):
-    """A payload has at least one byte."""
+    """The payload is empty."""
 
     def __init__(self) -> None:
-        super().__init__("a payload has at least one byte")
+        super().__init__("payload is empty; it must have at least one byte")
 
 
 class PayloadTooLarge(InvalidRequest):
-    """A payload longer than the network takes."""
+    """The payload is longer than the network allows."""
 
     def __init__(self, actual: int, limit: int) -> None:
-        super().__init__(f"a payload of {actual} bytes is over the limit of {limit}")
+        super().__init__(f"payload has {actual} bytes; the limit is {limit}")
         self.actual = actual
         self.limit = limit
 
 
 class InvalidPush(InvalidRequest):
-    """A column push that no honest disperser sends."""
+    """A column push that an honest disperser would not send."""
 
 
 class WrongChain(InvalidPush):
-    """A header of another network."""
+    """The header belongs to another network."""
 
     def __init__(self, expected: int, actual: int) -> None:
-        super().__init__(f"header is for chain {actual}, this node serves chain {expected}")
+        super().__init__(f"header is for chain {actual}; this node serves chain {expected}")
         self.expected = expected
         self.actual = actual
 
 
 class UnknownDisperser(InvalidPush):
-    """The header's disperser is no committee member with that role."""
+    """The header's disperser is not a committee member with the disperser role."""
 
     def __init__(self, disperser_id: bytes) -> None:
-        super().__init__(f"0x{disperser_id.hex()} is not a disperser of the committee")
+        super().__init__(f"0x{disperser_id.hex()} is not a disperser of this committee")
         self.disperser_id = disperser_id
 
 
 class InvalidDisperserSignature(InvalidPush):
-    """The disperser did not sign this header."""
+    """The disperser's signature of the header is invalid."""
 
     def __init__(self) -> None:
-        super().__init__("the disperser's signature does not verify")
+        super().__init__("the disperser's signature of the header is invalid")
 
 
 class InvalidPushSignature(InvalidPush):
@@ -121,7 +121,7 @@ class InvalidPushSignature(InvalidPush):
 
 
 class InvalidTimestamp(InvalidPush):
-    """The header's clock runs backwards or too far ahead."""
+    """The header's time is before its parent's, or too far in the future."""
 
 
 class WrongCustody(InvalidPush):
@@ -129,14 +129,15 @@ class WrongCustody(InvalidPush):
 
     def __init__(self, expected: tuple[int, ...], actual: tuple[int, ...]) -> None:
         super().__init__(
-            f"custody is {len(expected)} columns, the push carries {len(actual)} others or in disorder"
+            f"push must carry exactly the {len(expected)} columns of this member's custody, ascending; "
+            f"got {len(actual)} columns that differ or are out of order"
         )
         self.expected = expected
         self.actual = actual
 
 
 class RejectedColumn(InvalidPush):
-    """A cell does not belong to the row's commitment; nothing of the push was stored."""
+    """A cell does not match the row's commitment; nothing of the push was stored."""
 
     def __init__(self, column: int, row: int, reason: str) -> None:
         super().__init__(f"column {column}, row {row}: {reason}")
@@ -145,45 +146,45 @@ class RejectedColumn(InvalidPush):
 
 
 class RejectedCertificate(InvalidRequest):
-    """A certificate that does not verify against the committee, or is for another header."""
+    """The certificate does not verify against the committee, or is for another header."""
 
 
 class StaleCommittee(DaError):
-    """The header names another committee than the one this node serves."""
+    """The header names a committee that this node does not serve."""
 
     def __init__(self, expected: bytes, actual: bytes) -> None:
-        super().__init__(f"header is for committee 0x{actual.hex()}, this node serves 0x{expected.hex()}")
+        super().__init__(f"header is for committee 0x{actual.hex()}; this node serves 0x{expected.hex()}")
         self.expected = expected
         self.actual = actual
 
 
 class HeightGap(DaError):
-    """The header does not extend the log known here; `expected` is the height to send."""
+    """The header does not extend this node's log; `expected` is the height to send."""
 
     def __init__(self, expected: int) -> None:
-        super().__init__(f"the next height known here is {expected}")
+        super().__init__(f"header does not extend this node's log; its next height is {expected}")
         self.expected = expected
 
 
 class HeaderConflict(DaError):
-    """Another header is already known at this height, or the parent differs: evidence of equivocation."""
+    """This node has another header at this height, or another parent: evidence of equivocation."""
 
     def __init__(self, existing_hash: bytes) -> None:
-        super().__init__(f"the log known here has 0x{existing_hash.hex()} instead")
+        super().__init__(f"header conflicts with this node's log, which has 0x{existing_hash.hex()}")
         self.existing_hash = existing_hash
 
 
 class NotFound(DaError):
-    """Unknown, for certain: whoever would know was asked."""
+    """Definitely unknown: every source that could have it was asked."""
 
     def __init__(self, kind: str, ref: str) -> None:
-        super().__init__(f"no {kind} {ref}")
+        super().__init__(f"{kind} {ref} not found")
         self.kind = kind
         self.ref = ref
 
 
 class ColumnNotHeld(NotFound):
-    """The batch is known, the column is not in this node's custody (or not yet repaired)."""
+    """The batch is known, but the column is not in this node's custody (or not yet repaired)."""
 
     def __init__(self, column: int) -> None:
         super().__init__("column", str(column))
@@ -191,25 +192,25 @@ class ColumnNotHeld(NotFound):
 
 
 class Expired(DaError):
-    """It was there, and was dropped after the retention period."""
+    """It was stored, and was deleted after the retention period."""
 
     def __init__(self, kind: str, ref: str) -> None:
-        super().__init__(f"{kind} {ref} expired")
+        super().__init__(f"{kind} {ref} has expired")
         self.kind = kind
         self.ref = ref
 
 
 class NotCertified(DaError):
-    """The thing is known and on its way, but has no certificate yet."""
+    """The payload or batch is known and in progress, but has no certificate yet."""
 
     def __init__(self, ref: str, status: str) -> None:
-        super().__init__(f"{ref} is {status}, it has no certificate yet")
+        super().__init__(f"{ref} is {status} and has no certificate yet")
         self.ref = ref
         self.status = status
 
 
 class PayloadFailed(DaError):
-    """The disperser gave the payload up; it may be posted again."""
+    """The disperser gave up on the payload; it may be posted again."""
 
     def __init__(self, ref: str, reason: str) -> None:
         super().__init__(f"payload {ref} failed: {reason}")
@@ -218,14 +219,14 @@ class PayloadFailed(DaError):
 
 
 class NotADisperser(DaError):
-    """This node takes no payloads: its disperser role is off."""
+    """This node does not accept payloads, because it does not have the disperser role."""
 
     def __init__(self) -> None:
-        super().__init__("this node is not a disperser")
+        super().__init__("this node is not a disperser; post to a disperser of the committee")
 
 
 class QueueFull(DaError):
-    """A named limit is reached; come back later."""
+    """A named limit is reached; retry later."""
 
     def __init__(self, retry_after_s: int, reason: str) -> None:
         super().__init__(f"{reason}; retry after {retry_after_s} s")
@@ -234,7 +235,7 @@ class QueueFull(DaError):
 
 
 class ReadOnly(DaError):
-    """The node serves reads alone, because it cannot write durably."""
+    """The node serves only reads, because it cannot write durably."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"read-only: {reason}")
@@ -242,7 +243,7 @@ class ReadOnly(DaError):
 
 
 class NotReconstructable(DaError):
-    """Neither this node nor the peers it could reach have enough at this moment."""
+    """This node and the peers it can reach do not have enough data at present."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

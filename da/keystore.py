@@ -1,14 +1,14 @@
 """Keystores: a node's secret key in an EIP-2335 file that only its owner can read.
 
-The idea: eth-keyfile encrypts (scrypt, AES-128-CTR, a checksum that tells a wrong password); this module
-does what a file of secrets needs around it: mode 0600 made and demanded, a new file complete on disk before
-it has its name, never a file overwritten, every number in a file bounded before it costs memory or time,
-and the secret checked against the public key that the file states.
+The idea: eth-keyfile encrypts (scrypt, AES-128-CTR, a checksum that detects a wrong password); this module
+adds what a file of secrets needs: it creates files with mode 0600 and refuses others, writes a new file
+completely before giving it its name, never overwrites a file, bounds every number in a file before it costs
+memory or time, and checks the secret against the file's public key.
 
 Invariants: no message, repr or exception holds a secret or a password. Passwords are prepared as EIP-2335
 says (NFKD, without control characters), so any client of the standard reads these files.
 
-Does not: choose passwords, nor keep secrets in memory longer than the caller does.
+Does not: choose passwords, or keep secrets in memory longer than the caller does.
 
 Source: https://eips.ethereum.org/EIPS/eip-2335
 """
@@ -36,7 +36,7 @@ from da.protocol.errors import InvalidJson
 KEYSTORE_MODE = 0o600
 MAX_KEYSTORE_BYTES = 64 * 2**10
 
-# What a file may ask for: scrypt takes 128 * n * r bytes, PBKDF2 c rounds. The default is n = 2^18, r = 8.
+# Limits on a file's parameters: scrypt takes 128 * n * r bytes, PBKDF2 c rounds. Default: n = 2^18, r = 8.
 MAX_SCRYPT_BYTES = 2**30
 MAX_SCRYPT_PARALLELISM = 16
 MAX_PBKDF2_ROUNDS = 2**24
@@ -59,31 +59,31 @@ class KeystoreError(Exception):
 
 
 class KeystoreExists(KeystoreError):
-    """There is a file of that name; keys are never overwritten."""
+    """The file exists; keystores are never overwritten."""
 
 
 class KeystoreNotFound(KeystoreError):
-    """There is no file of that name."""
+    """The file does not exist."""
 
 
 class KeystorePermissions(KeystoreError):
-    """Others than the owner could read or write the file."""
+    """Users other than the owner can read or write the file."""
 
 
 class InvalidKeystore(KeystoreError):
-    """The file is no EIP-2335 keystore, is damaged, or asks for absurd work."""
+    """The file is not an EIP-2335 keystore, is damaged, or its parameters exceed the limits."""
 
 
 class WrongPassword(KeystoreError):
-    """The checksum does not fit: the password is wrong, or the encrypted key was damaged."""
+    """The checksum does not match: the password is wrong, or the encrypted key is damaged."""
 
 
 class InvalidPassword(KeystoreError):
-    """The password is empty once control characters are removed."""
+    """The password is not valid text, or is empty after control characters are removed."""
 
 
 class KeystoreLocked(KeystoreError):
-    """Another process holds the key."""
+    """Another process is using the key."""
 
 
 def create(path: str | PathLike[str], secret: bytes, password: str, *, iterations: int | None = None) -> None:
@@ -92,7 +92,7 @@ def create(path: str | PathLike[str], secret: bytes, password: str, *, iteration
     Args:
         path: where; its directory exists.
         secret: bytes[32], a BLS secret key.
-        password: any text that is not empty without its control characters.
+        password: text that is not empty after control characters are removed.
         iterations: scrypt's n, a power of two; None for the library's 2^18 (256 MiB, about a second).
     Raises: KeystoreExists, InvalidPassword, bls.InvalidSecretKey, ValueError (iterations), OSError.
     """
@@ -100,10 +100,10 @@ def create(path: str | PathLike[str], secret: bytes, password: str, *, iteration
     public_key = bls.public_key(secret)
     prepared = _prepared(target, password)
     if iterations is not None and (iterations < 2 or iterations & (iterations - 1)):
-        raise ValueError(f"iterations {iterations} is no power of two above 1")
+        raise ValueError(f"iterations must be a power of two above 1; got {iterations}")
     if target.exists():
-        raise KeystoreExists(target, "exists; keystores are never overwritten")
-    # Imported where it is used: it costs half a second, which no other command should pay.
+        raise KeystoreExists(target, "file exists; keystores are never overwritten")
+    # Imported here because it takes half a second, which other commands should not pay.
     with recursion_limit_kept():
         from eth_keyfile.keyfile import create_keyfile_json
 
@@ -129,18 +129,18 @@ def load(path: str | PathLike[str], password: str) -> bytes:
         secret = bytes(decode_keyfile_json(document, prepared))
     except ValueError:
         # The cause is dropped: it would carry the frames that hold the derived key.
-        raise WrongPassword(source, "wrong password, or the encrypted key was damaged") from None
+        raise WrongPassword(source, "wrong password, or the encrypted key is damaged") from None
     try:
         public_key = bls.public_key(secret)
     except bls.InvalidSecretKey:
-        raise InvalidKeystore(source, "holds no BLS secret key") from None
+        raise InvalidKeystore(source, "decrypted value is not a BLS secret key") from None
     if public_key.hex() != document["pubkey"]:
-        raise InvalidKeystore(source, "states another public key than its secret has")
+        raise InvalidKeystore(source, "pubkey does not belong to the encrypted secret key")
     return secret
 
 
 def read_public_key(path: str | PathLike[str]) -> bytes:
-    """The public key that a keystore states: bytes[48]; needs no password, and is not proven by one.
+    """The public key in a keystore: bytes[48]; needs no password, and is not checked against the secret.
 
     Raises: KeystoreNotFound, KeystorePermissions, InvalidKeystore, OSError.
     """
@@ -150,7 +150,7 @@ def read_public_key(path: str | PathLike[str]) -> bytes:
 
 @contextlib.contextmanager
 def lock(path: str | PathLike[str]) -> Iterator[None]:
-    """Hold a keystore for this process, so that no second node on this machine signs with its key.
+    """Lock a keystore for this process, so that no second node on this machine signs with its key.
 
     Raises: KeystoreNotFound, KeystoreLocked, OSError.
     """
@@ -158,12 +158,12 @@ def lock(path: str | PathLike[str]) -> Iterator[None]:
     try:
         descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise KeystoreNotFound(source, "there is no such file") from None
+        raise KeystoreNotFound(source, "no such file") from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise KeystoreLocked(source, "another process runs with this key") from None
+            raise KeystoreLocked(source, "another process is using this key; stop it first") from None
         yield
     finally:
         os.close(descriptor)
@@ -176,14 +176,14 @@ def _prepared(path: Path, password: str) -> bytes:
     try:
         prepared = kept.encode("utf-8")
     except UnicodeEncodeError:
-        raise InvalidPassword(path, "the password is no valid text") from None
+        raise InvalidPassword(path, "password is not valid Unicode text") from None
     if not prepared:
-        raise InvalidPassword(path, "the password is empty")
+        raise InvalidPassword(path, "password is empty")
     return prepared
 
 
 def _write_new(target: Path, content: bytes) -> None:
-    # mkstemp makes the file 0600 whatever the umask; link fails where a file of that name has appeared.
+    # mkstemp makes the file 0600 whatever the umask; link fails if the target has appeared meanwhile.
     descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -194,7 +194,7 @@ def _write_new(target: Path, content: bytes) -> None:
         try:
             os.link(temporary, target)
         except FileExistsError:
-            raise KeystoreExists(target, "exists; keystores are never overwritten") from None
+            raise KeystoreExists(target, "file exists; keystores are never overwritten") from None
     finally:
         os.unlink(temporary)
     directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -209,31 +209,31 @@ def _read_private(source: Path) -> bytes:
         # O_NONBLOCK: opening a pipe by mistake must not wait for a writer.
         descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise KeystoreNotFound(source, "there is no such file") from None
+        raise KeystoreNotFound(source, "no such file") from None
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise InvalidKeystore(source, "is not a regular file")
+            raise InvalidKeystore(source, "not a regular file")
         mode = stat.S_IMODE(status.st_mode)
         if mode & 0o077:
             raise KeystorePermissions(
-                source, f"has mode {mode:04o}, so others can get at the key; run: chmod 600 {source}"
+                source, f"mode {mode:04o} lets other users access the key; run: chmod 600 {source}"
             )
         content = file.read(MAX_KEYSTORE_BYTES + 1)
     if len(content) > MAX_KEYSTORE_BYTES:
-        raise InvalidKeystore(source, f"is over {MAX_KEYSTORE_BYTES} bytes")
+        raise InvalidKeystore(source, f"file is larger than {MAX_KEYSTORE_BYTES} bytes")
     return content
 
 
 def _checked_document(source: Path, content: bytes) -> dict[str, Any]:
-    """The parsed file, of which every value that the library will use has been checked."""
+    """The parsed file; every value that the library will use has been checked."""
     try:
         document = _lowered(strict_json.loads(content, max_bytes=MAX_KEYSTORE_BYTES))
         _check_document(document)
     except (ValueError, TypeError, KeyError) as error:
-        # Of the reason only what we wrote ourselves is shown; a KeyError's may quote the file.
+        # Only messages written here are shown; a KeyError's message may quote the file.
         reason = str(error) if isinstance(error, _DocumentError | InvalidJson) else type(error).__name__
-        raise InvalidKeystore(source, f"is no EIP-2335 keystore: {reason}") from None
+        raise InvalidKeystore(source, f"not an EIP-2335 keystore: {reason}") from None
     assert isinstance(document, dict)
     return document
 
@@ -243,13 +243,13 @@ class _DocumentError(ValueError):
 
 
 def _lowered(value: Any) -> Any:
-    # The library lowers keys; done here first, lest "N" replace an "n" that has been checked.
+    # The library lowers keys. Doing it here first prevents an "N" from replacing an "n" that was checked.
     if isinstance(value, list):
         return [_lowered(inner) for inner in value]
     if not isinstance(value, dict):
         return value
     values = {name.lower(): _lowered(inner) for name, inner in value.items()}
-    _require(len(values) == len(value), "an object has a repeated key")
+    _require(len(values) == len(value), "an object has a duplicate key")
     return values
 
 
@@ -271,13 +271,15 @@ def _check_kdf(function: Any, params: Any) -> None:
     _require(_is_int(params["dklen"], 32, 32), "dklen is not 32")
     salt = params["salt"]
     _require(
-        isinstance(salt, str) and len(salt) <= 2 * MAX_SALT_BYTES and _is_hex(salt, len(salt) // 2), "salt"
+        isinstance(salt, str) and len(salt) <= 2 * MAX_SALT_BYTES and _is_hex(salt, len(salt) // 2),
+        f"salt is not hex of at most {MAX_SALT_BYTES} bytes",
     )
     if function == "scrypt":
         n, r, p = params["n"], params["r"], params["p"]
-        _require(_is_int(n, 2, MAX_SCRYPT_BYTES) and n & (n - 1) == 0, "scrypt n is no power of two")
+        _require(_is_int(n, 2, MAX_SCRYPT_BYTES) and n & (n - 1) == 0, "scrypt n is not a power of two")
         _require(
-            _is_int(r, 1, MAX_SCRYPT_BYTES) and 128 * n * r <= MAX_SCRYPT_BYTES, "scrypt asks over 1 GiB"
+            _is_int(r, 1, MAX_SCRYPT_BYTES) and 128 * n * r <= MAX_SCRYPT_BYTES,
+            "scrypt would use more than 1 GiB",
         )
         _require(_is_int(p, 1, MAX_SCRYPT_PARALLELISM), f"scrypt p is not 1..{MAX_SCRYPT_PARALLELISM}")
     elif function == "pbkdf2":

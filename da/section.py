@@ -1,7 +1,7 @@
-"""A section of a node's configuration: one class a room, nested in da.settings.
+"""A section of a node's configuration: one class per package, nested in da.settings.
 
 Each field is a limit, timeout or choice, with its unit in its name and its meaning in its description; the
-classes are what the rooms take, so that no field is typed a second time.
+packages take these classes, so that each field is defined once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MIB = 1024 * KIB
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, without unknown fields, defaults checked like given values."""
+    """Base of all sections: frozen, unknown fields refused, defaults validated like given values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 

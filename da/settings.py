@@ -1,14 +1,14 @@
 """Settings of a node: one frozen class of sections, one TOML file, environment variables on top.
 
-Each room has its own section class (da/section.py); this module puts them together, one TOML table each.
+Each package has its own section class (da/section.py); this module combines them, one TOML table each.
 docs/reference/settings.md lists every field and a test compares the two. Sources, strongest first: arguments
 of `load` (the command line), environment variables `DA_<FIELD>` and `DA_<SECTION>__<FIELD>`, the TOML file,
 defaults.
 
-Invariants: unknown keys are refused and the nearest known one is named, keys of flat files with their new
-name; relative paths in a file count from that file's directory; no secret is a field (the keystore's password
-is read from a file or asked for).
-Does not: open any of the files it names, nor check that they exist (da/bootstrap.py does, with advice).
+Invariants: unknown keys are refused with a suggestion, keys of flat files with their new name; relative paths
+in a file are relative to that file's directory; no field is a secret (the keystore's password is read from a
+file or prompted for).
+Does not: open any of the files it names, or check that they exist (da/bootstrap.py does).
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ from da.tokens import TokenConfig
 
 ENV_PREFIX = "DA_"
 ENV_NESTING = "__"
-# Environment variables of the client commands, which share the prefix and are no settings of a node.
+# Environment variables of the client commands: they share the prefix but are not node settings.
 CLIENT_ENVIRONMENT = frozenset({"DA_NODE_URL", "DA_API_TOKEN", "DA_CONFIG"})
 
 Role = Literal["member", "disperser"]
 
 
 class SettingsError(ValueError):
-    """The settings of a node cannot be used; the message says which, why, and what to do."""
+    """The settings of a node are invalid; the message says which one, why, and what to do."""
 
     def __init__(self, message: str, *, keys: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -60,7 +60,7 @@ class SettingsError(ValueError):
 
 
 class Settings(BaseSettings):
-    """Everything a node process is configured by. Frozen; see the module's docstring for the sources."""
+    """The configuration of a node process. Frozen; see the module's docstring for the sources."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -70,32 +70,34 @@ class Settings(BaseSettings):
         validate_default=True,
     )
 
-    data_dir: Path = Field(description="Directory of everything the node stores: batches, index, outbox.")
-    committee_file: Path = Field(description="Committee JSON (see `da committee`), the same at every member.")
+    data_dir: Path = Field(description="Directory for everything the node stores: batches, index, outbox.")
+    committee_file: Path = Field(
+        description="Committee JSON (see `da committee`); every member has the same one."
+    )
     keystore_file: Path = Field(
         description="EIP-2335 keystore with the node's BLS secret key (`da key new`)."
     )
     password_file: Path | None = Field(
         default=None,
-        description="File, mode 0600, whose first line is the keystore's password; unset: asked for on the "
+        description="File, mode 0600, whose first line is the keystore's password; unset: prompt on the "
         "terminal.",
     )
     roles: Annotated[tuple[Role, ...], NoDecode] = Field(
         default=("member",),
-        description='What the node does: "member" stores, signs and serves; "disperser" takes payloads.',
+        description='Roles of the node: "member" stores, signs and serves; "disperser" accepts payloads.',
     )
     http: ApiConfig = Field(default=ApiConfig(), description="The HTTP server.")
     disperser: DisperserConfig = Field(
         default=DisperserConfig(), description="Posting, batching and dispersal."
     )
     member: MemberConfig = Field(
-        default=MemberConfig(), description="Taking columns, following logs, repair."
+        default=MemberConfig(), description="Receiving columns, following logs, repair."
     )
     reading: ReadingConfig = Field(default=ReadingConfig(), description="Serving and rebuilding data.")
     engine: EngineConfig = Field(default=EngineConfig(), description="The engine.")
     store: StoreConfig = Field(default=StoreConfig(), description="Storage.")
     threads: ThreadsConfig = Field(default=ThreadsConfig(), description="Threads.")
-    log: LogConfig = Field(default=LogConfig(), description="Log lines.")
+    log: LogConfig = Field(default=LogConfig(), description="Logging.")
     tokens: tuple[TokenConfig, ...] = Field(
         default=(), description="API tokens for posting, `[[tokens]]` tables; see `da token new`."
     )
@@ -109,12 +111,12 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is given alone: `load` reads the environment, after it has refused what is no setting."""
+        """Only the arguments: `load` reads the environment itself, after refusing unknown settings."""
         return (init_settings,)
 
     @property
     def node(self) -> NodeConfig:
-        """The sections that the parts of a node share."""
+        """The sections that the packages of a node share."""
         return NodeConfig(
             disperses="disperser" in self.roles,
             disperser=self.disperser,
@@ -131,7 +133,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if not self.roles:
-            raise ValueError("roles: name at least one of member, disperser")
+            raise ValueError("roles: must name at least one of member, disperser")
         digests = [token.sha256 for token in self.tokens]
         if len(set(digests)) != len(digests):
             raise ValueError("tokens: two entries have the same sha256")
@@ -149,7 +151,7 @@ class Settings(BaseSettings):
 
 
 def sections() -> dict[str, type[Section]]:
-    """The tables of a file, by name."""
+    """The section classes, by the name of their TOML table."""
     return {
         name: field.annotation
         for name, field in Settings.model_fields.items()
@@ -163,7 +165,7 @@ def _known() -> tuple[str, ...]:
     return (*(name for name in Settings.model_fields if name not in sections()), *inner)
 
 
-# Keys of flat files, each with its name today.
+# Keys of flat config files, each with its present name.
 MOVED = {
     **{name.partition(".")[2]: name for name in _known() if "." in name},
     "engine": "engine.name",
@@ -187,7 +189,7 @@ def load(config: Path | None = None, overrides: Mapping[str, Any] | None = None)
         overrides: values by dotted name ("http.port") that win over everything (the command line); None
             values are left out.
     Raises:
-        SettingsError: the file is missing or no TOML, a key is unknown, or a value is refused.
+        SettingsError: the file is missing or not TOML, a key is unknown, or a value is invalid.
     """
     values = {} if config is None else _read_file(config)
     _refuse_unknown(values, where=str(config))
@@ -200,7 +202,7 @@ def load(config: Path | None = None, overrides: Mapping[str, Any] | None = None)
 
 
 def unknown_environment(environ: Mapping[str, str] | None = None) -> list[str]:
-    """Variables with the prefix that are no setting, each with the nearest name, for a warning."""
+    """Variables with the prefix that are not settings, each with the nearest name, for a warning."""
     names = os.environ if environ is None else environ
     known = [_variable(name) for name in _known()]
     notes = []
@@ -219,8 +221,10 @@ def _variable(name: str) -> str:
 def _environment() -> dict[str, Any]:
     try:
         return EnvSettingsSource(Settings)()
-    except ValueError as error:  # pydantic-settings' SettingsError: a section's variable that is no JSON
-        raise SettingsError(f"environment: {error}; set single fields, as {_variable('http.port')}") from None
+    except ValueError as error:  # pydantic-settings' SettingsError: a section's variable that is not JSON
+        raise SettingsError(
+            f"environment: {error}; set fields one by one, such as {_variable('http.port')}"
+        ) from None
 
 
 def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,7 +238,7 @@ def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merged(*sources: dict[str, Any]) -> dict[str, Any]:
-    """The sources over one another, the later ones winning, field by field within sections."""
+    """Merge the sources field by field within sections; later sources win."""
     merged: dict[str, Any] = {}
     for source in sources:
         for name, value in source.items():
@@ -249,12 +253,12 @@ def _read_file(config: Path) -> dict[str, Any]:
             content = file.read(MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
         raise SettingsError(
-            f"{config}: no such file; write one, or start from the output of `da config example`"
+            f"{config}: no such file; create one with: da config example > {config}"
         ) from None
     except OSError as error:
         raise SettingsError(f"{config}: cannot be read: {error.strerror}") from None
     if len(content) > MAX_CONFIG_BYTES:
-        raise SettingsError(f"{config}: is over {MAX_CONFIG_BYTES} bytes; is it a config file?")
+        raise SettingsError(f"{config}: larger than {MAX_CONFIG_BYTES} bytes; is it a config file?")
     values = _parse_toml(config, content)
     for key in _PATHS:
         if isinstance(values.get(key), str):
@@ -267,7 +271,7 @@ def _parse_toml(config: Path, content: bytes) -> dict[str, Any]:
     try:
         values = tomllib.loads(content.decode("utf-8"))
     except RecursionError:
-        # tomllib recurses in Python alone, which needs no stack: this is raised whatever the limit is.
+        # tomllib recurses in Python only, which uses no C stack: this is raised whatever the limit is.
         raise too_deep from None
     except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, integers of thousands of digits
         raise SettingsError(f"{config}: not valid TOML: {error}") from None
@@ -289,7 +293,7 @@ def _is_deep(value: Any) -> bool:
 
 
 def _refuse_unknown(values: dict[str, Any], where: str) -> None:
-    """Keys that no table has, before pydantic counts them one by one without a hint."""
+    """Refuse unknown keys with a suggestion, before pydantic lists them without one."""
     tables = sections()
     unknown: dict[str, str] = {}
     for key, value in values.items():
@@ -299,7 +303,7 @@ def _refuse_unknown(values: dict[str, Any], where: str) -> None:
                     unknown[f"{key}.{field}"] = _nearest(f"{key}.{field}")
         elif key in MOVED and not isinstance(value, dict):
             section, _, field = MOVED[key].partition(".")
-            unknown[key] = f" (it is now {MOVED[key]}: write {field} in the table [{section}])"
+            unknown[key] = f" (it is now {MOVED[key]}: set {field} in the table [{section}])"
         elif key not in Settings.model_fields:
             unknown[key] = _nearest(key)
     if unknown:
@@ -313,11 +317,13 @@ def _nearest(name: str) -> str:
 
 
 def _refuse_moved_environment(environ: Mapping[str, str]) -> None:
-    """A variable of a flat name would be ignored without a word."""
+    """Refuse variables of flat names, which would otherwise be ignored silently."""
     for name in sorted(environ):
         moved = MOVED.get(name.removeprefix(ENV_PREFIX).lower()) if name.startswith(ENV_PREFIX) else None
         if moved is not None:
-            raise SettingsError(f"environment: {name} is now {_variable(moved)}", keys=(name,))
+            raise SettingsError(
+                f"environment: {name} was renamed; set {_variable(moved)} instead", keys=(name,)
+            )
 
 
 def _readable(error: ValidationError, config: Path | None) -> SettingsError:
@@ -326,9 +332,7 @@ def _readable(error: ValidationError, config: Path | None) -> SettingsError:
         place = ".".join(str(part) for part in item["loc"])
         keys.append(place)
         if item["type"] == "missing" and len(item["loc"]) == 1:
-            lines.append(
-                f"{place}: is required; set it in {config or 'a config file'} or as {_variable(place)}"
-            )
+            lines.append(f"{place}: required; set it in {config or 'a config file'} or as {_variable(place)}")
             continue
         given = "" if isinstance(item["input"], dict | BaseModel) else f" (got {item['input']!r})"
         lines.append((f"{place}: " if place else "") + item["msg"].removeprefix("Value error, ") + given)

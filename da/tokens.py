@@ -1,13 +1,13 @@
 """API tokens: who may post, under which namespaces, how many bytes a second.
 
 A token is 32 random bytes as text, `cellar_<base64url>`. The settings keep its SHA-256, never the token, so a
-leaked config file gives nobody the right to post. Each token has a bucket of bytes: it holds `burst_bytes`
-and fills at `bytes_per_second`, so the answer to "too fast" names the exact second at which the same post
-will be taken.
+leaked config file does not let anyone post. Each token has a bucket of bytes: it holds `burst_bytes`
+and fills at `bytes_per_second`, so a post that comes too soon is
+refused with the exact time after which it will be accepted.
 
 Invariants: digests are compared in constant time and all of them are compared; a post is charged for the
 bytes that have come of it, so that one refused at once costs nothing.
-Does not: know HTTP (da/api maps these errors to 401, 403, 413 and 429), nor share buckets between processes.
+Does not: depend on HTTP (da/api maps these errors to 401, 403, 413 and 429), or share buckets.
 """
 
 from __future__ import annotations
@@ -29,43 +29,45 @@ MARK = "cellar_"  # lets secret scanners find a token that slipped into a reposi
 
 
 class TokenConfig(Section):
-    """One API token: who may post, under which namespaces, how fast. `da token new` prints such a block."""
+    """One API token: its owner, namespaces and rate. `da token new` prints such a table."""
 
-    name: str = Field(min_length=1, max_length=64, description="Who holds the token; shown in logs.")
+    name: str = Field(min_length=1, max_length=64, description="Owner of the token; shown in logs.")
     sha256: str = Field(
         pattern=r"^[0-9a-f]{64}$",
         description="SHA-256 of the token's text, hex. The token itself is never stored.",
     )
     namespaces: tuple[str, ...] = Field(
         min_length=1,
-        description='Namespaces it may post under: exact labels (or 0x-hex), or a prefix ending in "*".',
+        description='Namespaces the token may use: exact labels (or 0x-hex), or a prefix ending in "*".',
     )
     bytes_per_second: int = Field(
-        default=1 * MIB, ge=1, description="Payload bytes per second it may post in the long run."
+        default=1 * MIB, ge=1, description="Sustained rate limit, in payload bytes per second."
     )
     burst_bytes: int = Field(
-        default=64 * MIB, ge=1, description="Payload bytes it may post at once after a quiet time."
+        default=64 * MIB,
+        ge=1,
+        description="Burst limit: payload bytes the token may post at once when it has been idle.",
     )
 
 
 class TokenError(Exception):
-    """A post is refused for want of rights. Leaves: see below."""
+    """A post is refused because its token does not permit it; base of the classes below."""
 
 
 class PostingClosed(TokenError):
-    """The node has no tokens and does not take posts from everybody."""
+    """The node has no tokens and open posting is off."""
 
 
 class MissingToken(TokenError):
-    """The post came without a token."""
+    """The post has no token."""
 
 
 class UnknownToken(TokenError):
-    """The post came with a token that this node does not know."""
+    """The post has a token that is not in this node's settings."""
 
 
 class NamespaceForbidden(TokenError):
-    """The token does not hold the right to this namespace."""
+    """The token may not post under this namespace."""
 
     def __init__(self, message: str, *, token_name: str, namespace: str) -> None:
         super().__init__(message)
@@ -74,7 +76,7 @@ class NamespaceForbidden(TokenError):
 
 
 class BurstTooSmall(TokenError):
-    """The payload is longer than the token may ever post at once."""
+    """The payload is longer than the token's burst limit, so it can never be posted."""
 
     def __init__(self, message: str, *, length: int, burst_bytes: int) -> None:
         super().__init__(message)
@@ -83,7 +85,7 @@ class BurstTooSmall(TokenError):
 
 
 class RateExceeded(TokenError):
-    """The token has posted too many bytes lately; the same post is taken after `retry_after_s`."""
+    """The token has reached its rate limit; the same post is accepted after `retry_after_s`."""
 
     def __init__(self, message: str, *, retry_after_s: int, bytes_per_second: int) -> None:
         super().__init__(message)
@@ -121,7 +123,7 @@ class ByteBucket:
 
 @dataclass(frozen=True)
 class Grant:
-    """The right to post under one namespace; `bucket` is None where no rate applies."""
+    """Permission to post under one namespace; `bucket` is None where no rate limit applies."""
 
     token_name: str | None
     bucket: ByteBucket | None
@@ -146,7 +148,7 @@ class PostingRights:
         ]
 
     def grant(self, token: str | None, namespace: bytes) -> Grant:
-        """The right that `token` (None: no token was sent) gives to post under `namespace` (32 bytes).
+        """The permission of `token` (None: no token was sent) to post under `namespace` (32 bytes).
 
         Raises:
             PostingClosed, MissingToken, UnknownToken, NamespaceForbidden.
@@ -156,16 +158,16 @@ class PostingRights:
                 return Grant(token_name=None, bucket=None)
             if not self._entries:
                 raise PostingClosed(
-                    "this node takes no posts: it has neither tokens (see da token new) nor http.open_posting"
+                    "posting is disabled on this node: add a token (da token new) or set http.open_posting"
                 )
-            raise MissingToken("posting needs a token: send the header 'Authorization: Bearer <token>'")
+            raise MissingToken("posting requires a token; send the header 'Authorization: Bearer <token>'")
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         found: tuple[TokenConfig, ByteBucket] | None = None
         for settings, known, bucket in self._entries:
             if hmac.compare_digest(known, digest):
                 found = (settings, bucket)
         if found is None:
-            raise UnknownToken("this node does not know the token that was sent")
+            raise UnknownToken("unknown token; check it with the node's operator")
         settings, bucket = found
         if not any(covers(pattern, namespace) for pattern in settings.namespaces):
             label = namespaces.label(namespaces.Namespace(namespace))
@@ -180,7 +182,8 @@ class PostingRights:
         """Refuse a payload of `length` bytes that the grant has no room for now, without charging anything.
 
         Raises:
-            BurstTooSmall: no waiting would help. RateExceeded: waiting `retry_after_s` does.
+            BurstTooSmall: the payload can never be posted with this token. RateExceeded: retry after
+                `retry_after_s`.
         """
         bucket = grant.bucket
         if bucket is None:
@@ -209,7 +212,7 @@ class PostingRights:
         if wait_s > 0:
             retry_after_s = max(1, math.ceil(wait_s))
             raise RateExceeded(
-                f"this token posts {bucket.rate} bytes a second; retry in {retry_after_s} s",
+                f"rate limit of {bucket.rate} bytes per second reached; retry after {retry_after_s} s",
                 retry_after_s=retry_after_s,
                 bytes_per_second=bucket.rate,
             )
@@ -234,17 +237,17 @@ def covers(pattern: str, namespace: bytes) -> bool:
         return True
     if prefix.startswith("0x"):
         return spelled_out.startswith(prefix)
-    # "0*" means names that begin with a zero, not every namespace for being "0x..." in hex.
+    # "0*" covers names that begin with a zero, but not every namespace whose hex form is "0x...".
     return label != spelled_out and label.startswith(prefix)
 
 
 def new_token() -> str:
-    """A fresh token of 256 random bits."""
+    """A new token of 256 random bits."""
     return MARK + secrets.token_urlsafe(32)
 
 
 def token_digest(token: str) -> str:
-    """The hex SHA-256 under which the settings know a token."""
+    """The hex SHA-256 of a token, as the settings store it."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

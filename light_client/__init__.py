@@ -1,4 +1,4 @@
-"""The light client: samples batches of a committee, trusting none of its members.
+"""The light client: samples batches of a committee without trusting its members.
 
 Flow: a reference -> a verified batch (lookup, batch, chain) -> coordinates, durable (log) -> cells (peers) ->
 one batch verification and a verdict (sampling_run) -> a report (describe, report, display).

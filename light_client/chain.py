@@ -1,11 +1,11 @@
-"""Keeping headers: each disperser's log as one hash chain, and evidence where it is not.
+"""Stores headers: each disperser's log as one hash chain, and evidence when it is not.
 
 The idea: a certified header joins the log at its height. A different header that the same disperser signed
 for that height is equivocation; a certified one whose parent is not the header before it (or that is not the
-parent of the one after it) shows that the disperser, and those who signed both, kept two logs. Either is
-held against the disperser, with both headers and signatures as evidence, and never joins the log.
+parent of the one after it) shows that the disperser, and the signers of both, have two logs. In both cases
+the disperser is accused, with both headers and signatures as evidence, and the header does not join the log.
 
-Does not: verify certificates or signatures; callers did.
+Does not: verify certificates or signatures; callers do.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from light_client.witness import Fault, Witness
 def keep_header(
     log: HeaderLog, committee: Committee, clock: Clock, signed: SignedHeader, witness: Witness
 ) -> bool:
-    """Put a header into the log; True when it is new there.
+    """Add a header to the log; True if it is new.
 
-    A header without a certificate is only ever evidence.
+    A header without a certificate is used only as evidence.
 
     Raises:
         StateError: the state directory cannot be used.
@@ -30,7 +30,7 @@ def keep_header(
     header = signed.header
     chain = (header.chain_id, header.disperser_id)
     disperser = committee.member_index(header.disperser_id)
-    assert disperser is not None, "what is verified has a disperser of the committee"
+    assert disperser is not None, "a verified header has a disperser of the committee"
 
     known = log.header_at(*chain, header.height)
     if known is not None and known.header == header:
@@ -38,7 +38,7 @@ def keep_header(
     if known is not None:
         log.put_equivocation(signed, clock())
         witness.equivocations.append((known, signed))
-        reason = f"it signed two headers at height {header.height}"
+        reason = f"signed two headers at height {header.height}"
         witness.accuse(disperser, Fault.EQUIVOCATION, reason, _evidence(known, signed))
         return False
     if signed.certificate is None:
@@ -48,7 +48,7 @@ def keep_header(
     after = log.header_at(*chain, header.height + 1)
     for first, second in ((before, signed), (signed, after)):
         if first is not None and second is not None and first.header.hash != second.header.parent:
-            reason = f"its headers {first.header.height} and {second.header.height} do not form a chain"
+            reason = f"headers {first.header.height} and {second.header.height} do not form a chain"
             witness.accuse(disperser, Fault.BROKEN_CHAIN, reason, _evidence(first, second))
             return False
     log.put_header(signed, clock())
@@ -56,7 +56,7 @@ def keep_header(
 
 
 def _evidence(first: SignedHeader, second: SignedHeader) -> bytes:
-    """Both headers, each followed by the disperser's signature and the certificate, as far as known."""
+    """Both headers, each followed by the disperser's signature and the certificate if known."""
     return b"".join(
         each.header.encode() + each.disperser_signature + (each.certificate or b"")
         for each in (first, second)

@@ -1,9 +1,9 @@
-"""The `light-client` command: where the light client is put together.
+"""The `light-client` command: parses arguments, builds the light client, prints results.
 
 Data goes to standard output, progress and errors to standard error. Exit codes: 0 available, 1 unavailable or
-contradicted, 2 no run (arguments, committee file, state directory; no batch yet), 3 undecided.
+contradicted, 2 not run (arguments, committee file, state directory; no batch yet), 3 undecided.
 
-Does not: hold any logic of sampling; the commands parse, call and print.
+Does not: contain sampling logic.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _SEVERITY = (1, 3, 0)
 
 app = typer.Typer(
     name="light-client",
-    help="Samples batches of a Cellar committee, trusting no member: is the data available?",
+    help="Check whether batches of a Cellar committee are available by sampling them; trusts no member.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 available, 1 unavailable or the disperser contradicted itself, 2 the command could "
-    "not run or there is no batch yet, 3 undecided. Settings may come from LIGHT_CLIENT_* variables. Each "
-    "command's --help has an example.",
+    epilog="Exit codes: 0 available, 1 unavailable or the disperser contradicted itself, 2 usage error or no "
+    "batch yet, 3 undecided. Settings can also be given as LIGHT_CLIENT_* variables. Each command's --help "
+    "has an example.",
 )
 
 CommitteeOption = Annotated[
@@ -59,18 +59,19 @@ CommitteeOption = Annotated[
 ]
 StateOption = Annotated[
     Path | None,
-    typer.Option("--state", help="Directory of headers, coordinates, verdicts and evidence."),
+    typer.Option("--state", help="State directory: headers, coordinates, verdicts and evidence."),
 ]
 ConfidenceOption = Annotated[
-    float | None, typer.Option("--confidence", help="Probability with which lost data must be noticed.")
+    float | None, typer.Option("--confidence", help="Required probability of detecting lost data.")
 ]
 TimeoutOption = Annotated[
-    float | None, typer.Option("--timeout", help="Seconds after which a run gives its verdict.")
+    float | None, typer.Option("--timeout", help="Seconds after which a run ends with a verdict.")
 ]
 DisperserOption = Annotated[
-    str | None, typer.Option("--disperser", help="Whose log, by name or 0x id, when there are several.")
+    str | None,
+    typer.Option("--disperser", help="Disperser whose log to use, by name or 0x id, if there are several."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output, for scripts.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 
 @app.callback()
@@ -113,17 +114,20 @@ def watch(
     timeout: TimeoutOption = None,
     disperser: DisperserOption = None,
     from_height: Annotated[
-        int | None, typer.Option("--from", min=1, help="Where to begin a log that is not known yet.")
+        int | None,
+        typer.Option(
+            "--from", min=1, help="First height to follow in a log that is not in the state directory yet."
+        ),
     ] = None,
     headers_only: Annotated[
-        bool, typer.Option("--headers-only", help="Keep headers, do not sample.")
+        bool, typer.Option("--headers-only", help="Store headers without sampling.")
     ] = False,
     once: Annotated[
-        bool, typer.Option("--once", help="One look, then exit with the worst verdict's code.")
+        bool, typer.Option("--once", help="Poll once, then exit with the code of the worst verdict.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Follow the log: keep its headers, sample its batches, report contradictions. Ends on Ctrl-C."""
+    """Follow the log: store its headers, sample its batches, report contradictions. Stop with Ctrl-C."""
     settings = load(committee_file=committee, confidence=confidence, state_dir=state, deadline_s=timeout)
 
     async def run(client: LightClient) -> int:
@@ -143,10 +147,10 @@ def watch(
 @app.command(epilog="Example: light-client history --limit 5")
 def history(
     state: StateOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Runs shown, newest first.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of runs, newest first.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the verdicts given so far."""
+    """List earlier runs and their verdicts."""
     with _log(state) as log:
         records = log.verdicts(limit=limit)
     if as_json:
@@ -158,15 +162,15 @@ def history(
 
 @app.command(epilog="Example: light-client show 3 --json")
 def show(
-    run: Annotated[int, typer.Argument(min=1, help="The number of a run, as `history` shows it.")],
+    run: Annotated[int, typer.Argument(min=1, help="Number of a run, from `history`.")],
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the report of an earlier run again."""
+    """Show the report of an earlier run."""
     with _log(state) as log:
         record = log.verdict(run)
     if record is None:
-        _fail(f"there is no run {run}")
+        _fail(f"run {run} not found; list the runs with: light-client history")
     if as_json:
         print(record.report)
     else:
@@ -184,7 +188,7 @@ def main() -> None:
 
 
 async def _rounds(watcher: Watcher, interval_s: float, *, once: bool) -> AsyncIterator[RoundReport]:
-    """Looks at each log in turn, for ever or once."""
+    """Poll each log in turn, indefinitely or once."""
     while True:
         for disperser_id in watcher.dispersers:
             yield await watcher.look(disperser_id)
@@ -196,27 +200,27 @@ async def _rounds(watcher: Watcher, interval_s: float, *, once: bool) -> AsyncIt
 def _run(
     settings: LightClientSettings, work: Callable[[LightClient], Coroutine[Any, Any, T]], *, interrupted: int
 ) -> T:
-    """Run `work` with a client put together from the settings; `interrupted` is the exit code of Ctrl-C."""
+    """Run `work` with a client built from the settings; `interrupted` is the exit code of Ctrl-C."""
     if settings.committee_file is None:
-        raise SettingsError(f"name the committee with --committee or {ENV_PREFIX}COMMITTEE_FILE")
+        raise SettingsError(f"no committee file; set --committee or {ENV_PREFIX}COMMITTEE_FILE")
     try:
         committee = Committee.load(settings.committee_file)
     except OSError as error:
         raise SettingsError(
-            f"{settings.committee_file}: cannot be read: {error.strerror}; a network's coordinator gives out "
-            "its committee file, and `da devnet` prints where its own is"
+            f"{settings.committee_file}: cannot be read: {error.strerror}; get the committee file "
+            "from the network's coordinator (`da devnet` prints the path of its file)"
         ) from None
     except ProtocolError as error:
         raise SettingsError(f"{settings.committee_file}: {error}") from None
 
-    async def put_together() -> T:
+    async def build_and_work() -> T:
         _cancel_on_signals()
         async with Members(committee) as members:
             with HeaderLog(settings.state_dir) as log, _verifier(settings) as verifier:
                 return await work(LightClient(committee, settings, log, members, verifier))
 
     try:
-        return asyncio.run(put_together())
+        return asyncio.run(build_and_work())
     except asyncio.CancelledError:
         raise typer.Exit(interrupted) from None
 
@@ -244,9 +248,7 @@ def _read_report(record: VerdictRecord) -> Report:
     try:
         return Report.from_json(record.report)
     except (ValueError, TypeError):
-        raise StateError(
-            f"the report of run {record.id} is damaged in the state directory; sample the batch again"
-        ) from None
+        raise StateError(f"the stored report of run {record.id} is damaged; sample the batch again") from None
 
 
 def _fail(message: str) -> NoReturn:

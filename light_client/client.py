@@ -1,16 +1,16 @@
-"""The light client: a reference in, a report out, everything durable on the way.
+"""The light client: takes a reference, returns a report, and stores everything durably.
 
 Flow:
 - The batch is found and verified (lookup.py); its header goes into the log, where a second header at its
   height, or one that does not follow from its neighbours, is evidence.
-- As many coordinates as the wanted confidence asks for are taken from the log or drawn and made durable.
+- As many coordinates as the confidence requires are read from the log, or drawn and stored durably.
 - The cells are sampled (sampling_run.py); the report is made and appended to the log.
 
-Invariants: every call ends with a report within the deadline, plus one verification; a fault of a member is
-in the report, never an exception. What is raised is the caller's mistake or its disk's, or that there is no
-batch to report on.
+Invariants: every call returns a report within the deadline, plus one verification; a member's fault is in the
+report, never an exception. Exceptions are for the caller's mistakes, disk failures, and a log without a
+batch.
 
-Does not: read settings or files but the state directory's; the program does (cli.py).
+Does not: read settings, or files outside the state directory; the program does (cli.py).
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ from sampling import CellState, Sampler, Verdict, confidence_of, samples_needed
 
 
 class Observer:
-    """Told how a run goes on; does nothing. A display overrides what it shows."""
+    """Receives the progress of a run and ignores it. A display overrides the methods it needs."""
 
     def on_status(self, status: Status, detail: str) -> None:
-        """The run has come this far."""
+        """The run has entered a new status."""
 
     def on_progress(self, rows: int, sampler: Sampler) -> None:
         """A cell's state may have changed."""
@@ -64,7 +64,7 @@ class Observer:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """Where a run's costs are counted from."""
+    """The counters at the start of a run."""
 
     at_s: float
     requests: int
@@ -82,11 +82,11 @@ class LightClient:
     """Samples batches of one committee.
 
     Args:
-        committee, settings: who and how.
+        committee, settings: the members, and the limits and timeouts.
         log: the state directory, opened; closed by the caller.
         members: clients of the members; closed by the caller.
         verifier: verifies cells; closed by the caller.
-        rng: coordinates, order and jitter: the system's generator unless a test replays.
+        rng: draws coordinates, order and jitter; default: the system's generator.
         clock: Unix milliseconds. monotonic: seconds. pause: waits.
     """
 
@@ -116,11 +116,11 @@ class LightClient:
     async def sample(
         self, reference: str, *, disperser: str | None = None, observer: Observer | None = None
     ) -> Report:
-        """Find, verify and sample the batch that a height, hash, payload id or `latest` means.
+        """Find, verify and sample the batch with this height, hash or payload id, or the `latest`.
 
         Raises:
             InvalidReference, UnknownDisperser, SettingsError: the caller's mistake.
-            NoBatchYet: `latest`, and nothing was posted yet.
+            NoBatchYet: `latest` was requested, but nothing has been posted yet.
             StateError: the state directory cannot be used.
         """
         wanted = parse_reference(reference)
@@ -128,7 +128,7 @@ class LightClient:
         observer = observer or Observer()
         start, witness = self._start(), self.witness()
 
-        observer.on_status(Status.VERIFYING_CERTIFICATE, f"asking members for {wanted}")
+        observer.on_status(Status.VERIFYING_CERTIFICATE, f"requesting {wanted} from members")
         heads = ((each, self.log.head(self.committee.chain_id, each)) for each in dispersers)
         known_heights = {each: head.header.height for each, head in heads if head is not None}
         finder = BatchFinder(self.members, witness, self.settings, self.rng)
@@ -142,7 +142,7 @@ class LightClient:
             outcome = _Outcome(Verdict.UNDECIDED, status.get(type(error), Status.UNDECIDED), str(error))
             return self._report(reference, outcome, start, witness)
         except TimeoutError:
-            reason = f"no member gave {wanted} within {self.settings.deadline_s:g} s"
+            reason = f"no member served {wanted} within {self.settings.deadline_s:g} s"
             outcome = _Outcome(Verdict.UNDECIDED, Status.UNDECIDED, reason)
             return self._report(reference, outcome, start, witness)
         return await self.sample_batch(batch, reference, observer=observer, witness=witness, start=start)
@@ -162,8 +162,8 @@ class LightClient:
         samples = samples_needed(rows, self.settings.confidence)
         if samples > self.settings.samples_max:
             raise SettingsError(
-                f"a confidence of {self.settings.confidence} takes {samples} cells of this batch,"
-                f" samples_max is {self.settings.samples_max}"
+                f"confidence {self.settings.confidence} needs {samples} cells of this batch, but samples_max "
+                f"is {self.settings.samples_max}; lower the confidence or raise samples_max"
             )
 
         keep_header(self.log, self.committee, self.clock, batch.signed_header(), witness)
@@ -216,7 +216,7 @@ class LightClient:
         return Witness(self.committee, self.log.directory / "evidence")
 
     def retention_over(self, timestamp_ms: int) -> bool:
-        """Whether members may have dropped a batch of that time."""
+        """Whether members may have deleted a batch with this timestamp."""
         return self.clock() > timestamp_ms + self.committee.retention_s * 1000
 
     async def _run(self, run: SamplingRun, start: _Start, witness: Witness) -> _Outcome:
@@ -225,7 +225,9 @@ class LightClient:
             await run.run(left_s)
         except UnverifiedBatch as error:
             return _Outcome(
-                Verdict.UNAVAILABLE, Status.UNAVAILABLE, f"no cell can be valid: certified {error}"
+                Verdict.UNAVAILABLE,
+                Status.UNAVAILABLE,
+                f"no cell can be valid, because of the certified {error}",
             )
         return _judge(run, witness)
 
@@ -261,22 +263,24 @@ class LightClient:
 
 
 def _judge(run: SamplingRun, witness: Witness) -> _Outcome:
-    """The verdict in words."""
+    """The verdict and its reason."""
     sampler = run.sampler
     samples, rows = len(sampler.cells), run.batch.header.row_count
     if sampler.verdict is Verdict.AVAILABLE:
-        failure = float(1 - confidence_of(rows, samples))
-        reason = f"all {samples} cells are valid; lost data would pass with probability {failure:.2e}"
+        missed = float(1 - confidence_of(rows, samples))
+        reason = f"all {samples} cells are valid; chance of missing lost data: {100 * missed:.2g} %"
         return _Outcome(Verdict.AVAILABLE, Status.AVAILABLE, reason)
     if sampler.verdict is Verdict.UNAVAILABLE:
         withheld = sampler.count(CellState.WITHHELD)
-        reason = f"{withheld} of {samples} cells: every member that holds them answered without a valid cell"
+        reason = f"{withheld} of {samples} cells are withheld: none of their holders served a valid cell"
         return _Outcome(Verdict.UNAVAILABLE, Status.UNAVAILABLE, reason)
     if sampler.expired:
-        return _Outcome(Verdict.UNDECIDED, Status.EXPIRED, "the members dropped it after the retention")
-    silent = (
-        ", ".join(witness.name(member) for member in sorted(witness.silences)) or "nobody was left to ask"
-    )
+        return _Outcome(
+            Verdict.UNDECIDED, Status.EXPIRED, "the members deleted it after the retention period"
+        )
+    silent = ", ".join(witness.name(member) for member in sorted(witness.silences))
     open_cells = samples - sampler.count(CellState.VALID)
-    reason = f"{open_cells} of {samples} cells are open; could not be asked: {silent}"
+    reason = f"{open_cells} of {samples} cells are open; " + (
+        f"unreachable members: {silent}" if silent else "no member is left to request them from"
+    )
     return _Outcome(Verdict.UNDECIDED, Status.UNDECIDED, reason)

@@ -1,6 +1,6 @@
-"""From the objects of a run to the parts of its report: bytes become hex, indices become names.
+"""Converts the objects of a run to the parts of its report: bytes to hex, indices to names.
 
-Does not: decide anything; every figure is read off the sampler, the witness or the log.
+Does not: decide anything; every figure comes from the sampler, the witness or the log.
 """
 
 from __future__ import annotations
@@ -97,12 +97,12 @@ def describe_sampling(
 
 
 def describe_accusations(witness: Witness) -> tuple[AccusationReport, ...]:
-    """Who did wrong."""
+    """The accused members."""
     return tuple(_accusation(each, witness.committee) for each in witness.accusations)
 
 
 def describe_silences(witness: Witness) -> tuple[SilenceReport, ...]:
-    """Who could not be asked."""
+    """The members that did not answer."""
     return tuple(
         SilenceReport(
             member=witness.name(member),
@@ -117,7 +117,7 @@ def describe_silences(witness: Witness) -> tuple[SilenceReport, ...]:
 def describe_equivocations(
     found: Sequence[tuple[SignedHeader, SignedHeader]], committee: Committee
 ) -> tuple[EquivocationReport, ...]:
-    """Evidence that convinces anybody who has the disperser's key."""
+    """Evidence of equivocation, which anyone can verify with the disperser's public key."""
     reports = []
     for first, second in found:
         header = first.header

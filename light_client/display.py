@@ -1,7 +1,7 @@
-"""What a person sees: the run as it goes on, the report, the history.
+"""Terminal output: live progress, the report, the history.
 
-Invariants: live progress goes to standard error and only to a terminal; reports go to standard output; text
-that members sent is never read as markup.
+Invariants: live progress goes to standard error, and only to a terminal; reports go to standard output; text
+from members is never interpreted as markup.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CELLS_SHOWN = 5
 
 
 class LiveDisplay(Observer):
-    """Shows a run on a terminal while it goes on; silent where there is none."""
+    """Shows a run's progress on a terminal; prints nothing elsewhere."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -68,7 +68,7 @@ class LiveDisplay(Observer):
 
 
 def print_report(console: Console, report: Report) -> None:
-    """A report for a person."""
+    """Print a report as text."""
     _print_words(
         console, Text.assemble((report.verdict.upper(), _STYLES[report.verdict]), "  ", report.reason)
     )
@@ -83,9 +83,7 @@ def print_report(console: Console, report: Report) -> None:
         _print_open_cells(console, sampling)
     _print_faults(console, report)
     for earlier in report.previous[:_CELLS_SHOWN]:
-        console.print(
-            Text(f"sampled before, on the same cells: {earlier.verdict}, {_when(earlier.finished_ms)}")
-        )
+        console.print(Text(f"earlier run on the same cells: {earlier.verdict}, {_when(earlier.finished_ms)}"))
     cost = report.cost
     console.print(
         Text(f"{cost.requests} requests, {cost.bytes_received:,} bytes received, {cost.elapsed_s:.2f} s")
@@ -93,7 +91,7 @@ def print_report(console: Console, report: Report) -> None:
 
 
 def print_history(console: Console, records: Iterable[VerdictRecord]) -> None:
-    """Verdicts, newest first, a line for each."""
+    """Print verdicts, newest first, one per line."""
     for record in records:
         verdict = Verdict(record.verdict)
         line = Text(f"{record.id:>5}  height {record.height}  {_when(record.finished_ms)}  ")
@@ -103,7 +101,7 @@ def print_history(console: Console, records: Iterable[VerdictRecord]) -> None:
 
 
 def print_round(console: Console, seen: RoundReport) -> None:
-    """What one look at a log brought, a line for each thing."""
+    """Print the results of one poll of a log, one line each."""
     for height, header_hash in seen.new_headers:
         console.print(Text(f"{seen.disperser} height {height} {header_hash}"), soft_wrap=True)
     for report in seen.reports:
@@ -115,16 +113,16 @@ def print_round(console: Console, seen: RoundReport) -> None:
 
 
 def _print_faults(console: Console, faults: Report | RoundReport) -> None:
-    """Who did wrong, who was silent."""
+    """Print accusations, silent members and equivocations."""
     accused: dict[tuple[str, str], list[AccusationReport]] = {}
     for accusation in faults.accusations:
         accused.setdefault((accusation.member, accusation.fault), []).append(accusation)
     for (member, fault), found in accused.items():
         first = found[0]
         where = f"row {first.row} column {first.column} " if first.row is not None else ""
-        times = f", {len(found)} times; the first" if len(found) > 1 else ""
-        sent = f"it sent {first.sent_bytes} bytes, sha256 {first.sent_sha256}"
-        kept = f", kept in {first.evidence}" if first.evidence else ""
+        times = f", {len(found)} times, first" if len(found) > 1 else ""
+        sent = f"sent {first.sent_bytes} bytes, sha256 {first.sent_sha256}"
+        kept = f", saved in {first.evidence}" if first.evidence else ""
         _print_line(
             console, "red", "accused", f"{member} ({fault}){times}: {where}{first.reason}; {sent}{kept}"
         )
@@ -140,7 +138,7 @@ def _print_line(console: Console, style: str, name: str, value: str) -> None:
 
 
 def _print_words(console: Console, line: Text) -> None:
-    """One line, broken between words on a terminal that is too narrow, and never in a pipe."""
+    """Print one line; wrapped between words on a narrow terminal, never in a pipe."""
     console.print(line, soft_wrap=not console.is_terminal)
 
 
@@ -154,20 +152,20 @@ def _print_batch(console: Console, batch: BatchReport, sampling: SamplingReport 
         "data": f"{size:,} bytes in {batch.row_count} rows, payloads: {len(batch.payloads)}",
     }
     if sampling:
-        again = ", chosen by an earlier run" if sampling.resumed else ""
+        again = ", chosen in an earlier run" if sampling.resumed else ""
         matrix = f"{sampling.matrix_rows} x {sampling.matrix_columns}"
         facts["samples"] = f"{sampling.valid} of {sampling.samples} valid, of {matrix} cells{again}"
         confidence = sampling.confidence
-        facts["confidence"] = f"{confidence:.6%}" if confidence is not None else "none is claimed"
+        facts["confidence"] = f"{confidence:.6%}" if confidence is not None else "none"
     for name, value in facts.items():
         _print_line(console, "bold", name, value)
 
 
 def _print_open_cells(console: Console, sampling: SamplingReport) -> None:
-    """The first cells without a valid answer, and what each holder said."""
+    """Print the first cells without a valid answer, and each holder's answer."""
     open_cells = [cell for cell in sampling.cells if cell.state != CellState.VALID]
     for cell in open_cells[:_CELLS_SHOWN]:
-        said = ", ".join(f"{asked.member}: {asked.reason or 'nothing'}" for asked in cell.asked)
+        said = ", ".join(f"{asked.member}: {asked.reason or 'no answer'}" for asked in cell.asked)
         _print_words(console, Text(f"row {cell.row} column {cell.column} {cell.state}: {said}"))
     if len(open_cells) > _CELLS_SHOWN:
         console.print(Text(f"... and {len(open_cells) - _CELLS_SHOWN} more cells"))

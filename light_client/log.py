@@ -1,15 +1,15 @@
-"""The light client's memory: headers seen, coordinates chosen, verdicts given.
+"""The light client's state: headers, chosen coordinates and verdicts.
 
 The idea: one SQLite file in the state directory. A batch's coordinates are drawn once, inside the transaction
-that stores them, and are durable before anybody is asked for a cell; a later run of the same batch, after a
-crash or by choice, gets the same ones, and more only when it wants a higher confidence. Headers are kept by
-(chain, disperser, height): a second header there is evidence of equivocation, kept with both signatures.
+that stores them, and are durable before the first cell is requested; a later run of the same batch, after a
+crash or by choice, gets the same ones, and more only for a higher confidence. Headers are stored by (chain,
+disperser, height): a second header there is evidence of equivocation, stored with both signatures.
 
-Invariants: WAL with synchronous=FULL, so what a method returned survives a power cut; one writer at a time
+Invariants: WAL with synchronous=FULL, so results of methods survive a power cut; one writer at a time
 (BEGIN IMMEDIATE), so two processes on one directory agree on the coordinates. A batch has a bounded number of
-reports, however often it is sampled: the newest ones, and the last of each verdict that decides.
+reports, however often it is sampled: the newest ones, and the last of each deciding verdict.
 
-Does not: verify anything (batch.py does, before), nor keep cells.
+Does not: verify anything (batch.py does, before), or store cells.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_S = 10.0
 _INTEGER_MAX = 2**63 - 1
 _DOUBLINGS_MAX = 30
-_PLAN_BYTES_MAX = 2**20  # many times what 1,024 cells take, the most that are sampled of a batch
+_PLAN_BYTES_MAX = 2**20  # many times the size of 1,024 cells, the most that are sampled of a batch
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS headers (
     chain_id BLOB NOT NULL, disperser_id BLOB NOT NULL, height BLOB NOT NULL,
@@ -67,7 +67,7 @@ CREATE TABLE IF NOT EXISTS retries (
 
 @dataclass(frozen=True, slots=True)
 class VerdictRecord:
-    """One run that ended; `report` is its JSON."""
+    """One finished run; `report` is its JSON."""
 
     id: int
     header_hash: bytes
@@ -82,7 +82,7 @@ class HeaderLog:
     """The state directory, opened. Methods are short and synchronous; one thread uses an instance.
 
     Raises (any method):
-        StateError: the file cannot be opened, read or written, or is of a newer program.
+        StateError: the file cannot be opened, read or written, or was written by another version.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -102,7 +102,7 @@ class HeaderLog:
     # --- headers -----------------------------------------------------------------------------------
 
     def put_header(self, signed: SignedHeader, now_ms: int) -> None:
-        """Keep a verified, certified header; nothing happens when its height is taken."""
+        """Store a verified, certified header; does nothing when its height is taken."""
         header = signed.header
         with self._transaction():
             self._db.execute(
@@ -119,7 +119,7 @@ class HeaderLog:
             )
 
     def put_equivocation(self, signed: SignedHeader, now_ms: int) -> None:
-        """Keep the second header of a height."""
+        """Store the second header of a height."""
         header = signed.header
         with self._transaction():
             self._db.execute(
@@ -135,14 +135,14 @@ class HeaderLog:
             )
 
     def header_at(self, chain_id: int, disperser_id: bytes, height: int) -> SignedHeader | None:
-        """The header kept at a height of a log."""
+        """The stored header at a height of a log."""
         if height < FIRST_HEIGHT or height > U64_MAX:
             return None
         with self._reading():
             return self._header_at(_u64(chain_id), disperser_id, _u64(height))
 
     def head(self, chain_id: int, disperser_id: bytes) -> SignedHeader | None:
-        """The highest header kept of a log."""
+        """The highest stored header of a log."""
         with self._reading():
             row = self._db.execute(
                 "SELECT header, disperser_signature, certificate FROM headers"
@@ -152,7 +152,7 @@ class HeaderLog:
         return _signed(row) if row else None
 
     def equivocations(self) -> list[tuple[SignedHeader, SignedHeader]]:
-        """All evidence of equivocation, oldest first: the header kept at the height, and the other one."""
+        """All evidence of equivocation, oldest first: the stored header at the height, and the other one."""
         columns = "{0}.header, {0}.disperser_signature, {0}.certificate"
         with self._reading():
             rows = self._db.execute(
@@ -175,7 +175,7 @@ class HeaderLog:
         """Headers to sample, newest first: without a verdict, or undecided and last tried long enough ago.
 
         Args:
-            oldest_ms: batches with an earlier timestamp are left out.
+            oldest_ms: batches with an earlier timestamp are skipped.
             retry_ms: how long a batch waits after its first undecided run; twice as long after each further
                 one in a row, `retry_max_ms` at most.
         """
@@ -202,9 +202,9 @@ class HeaderLog:
     def plan(
         self, header_hash: bytes, rows: int, samples: int, rng: Random, now_ms: int
     ) -> tuple[Coordinates, ...]:
-        """The cells to sample of a batch: those chosen before, and as many more as `samples` asks for.
+        """The cells to sample of a batch: those chosen before, plus new ones up to `samples`.
 
-        Durable on return. Never fewer than before, and never others.
+        Durable on return. Cells chosen before are never dropped or replaced.
         """
         with self._transaction():
             row = self._db.execute("SELECT cells FROM plans WHERE header_hash = ?", (header_hash,)).fetchone()
@@ -240,10 +240,10 @@ class HeaderLog:
         *,
         keep: int,
     ) -> int:
-        """Append a run's outcome; its number.
+        """Append a run's outcome; returns its number.
 
-        Of the batch's earlier outcomes the newest stay, `keep` with this one, and beside them the last one
-        that said available and the last that said unavailable.
+        Keeps the newest `keep` outcomes of the batch, and also the last `available` and the last
+        `unavailable` one.
         """
         with self._transaction():
             cursor = self._db.execute(
@@ -291,7 +291,7 @@ class HeaderLog:
             ).fetchone()
         return _verdict(row) if row else None
 
-    # --- inside --------------------------------------------------------------------------------------
+    # --- internals --------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Close the file."""
@@ -311,7 +311,9 @@ class HeaderLog:
     def _prepare(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version not in (0, _SCHEMA_VERSION):
-            raise StateError(f"{self.directory}: written by another version of this program ({version})")
+            raise StateError(
+                f"{self.directory}: schema version {version} is not supported; use another state directory"
+            )
         for statement in _SCHEMA.split(";"):
             self._db.execute(statement)
         self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
@@ -321,7 +323,7 @@ class HeaderLog:
             return _coordinates(strict_json.loads(text, max_bytes=_PLAN_BYTES_MAX))
         except (ValueError, TypeError):
             raise StateError(
-                f"{self.directory}: the coordinates chosen for a batch are damaged; name another state "
+                f"{self.directory}: the stored coordinates of a batch are damaged; use another state "
                 "directory, or restore this one from a backup"
             ) from None
 
@@ -354,7 +356,7 @@ class HeaderLog:
 
 def _coordinates(cells: object) -> tuple[Coordinates, ...]:
     if not isinstance(cells, list) or not cells:
-        raise ValueError("no list of cells")
+        raise ValueError("not a list of cells")
     for cell in cells:
         if not (isinstance(cell, list) and len(cell) == 2 and all(type(part) is int for part in cell)):
             raise ValueError("not [row, column]")
@@ -362,7 +364,7 @@ def _coordinates(cells: object) -> tuple[Coordinates, ...]:
 
 
 def _u64(value: int) -> bytes:
-    """Big-endian, so that order of bytes is order of numbers; SQLite's integers end at 2^63."""
+    """Big-endian, so that bytes sort like numbers; SQLite's integers end at 2^63."""
     return value.to_bytes(8, "big")
 
 

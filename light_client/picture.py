@@ -1,9 +1,9 @@
-"""A small picture of the matrix: where the samples fell, and what became of them.
+"""A small picture of the matrix: the positions and states of the samples.
 
 The idea: a grid of at most `WIDTH` x `HEIGHT` blocks, each standing for some rows and columns of the 2R x 128
-matrix. A block shows the worst state among the samples in it, or else which quarter of the matrix it is in:
+matrix. A block shows the worst state among the samples in it, or else the quarter of the matrix it is in:
 data, row extension, parity rows. Two grid rows share one line of text, as the upper and lower half of a
-block character. Where there is no colour, one letter stands for one block.
+block character. Without colour, one letter stands for one block.
 
 Does not: print. It returns rich Text.
 """
@@ -24,7 +24,7 @@ HEIGHT = 32
 _COLUMNS_PER_BLOCK = CELLS_PER_EXT_BLOB // WIDTH
 _HALF_BLOCK = "▀"
 
-# Worst first: a block with several samples shows the first of these that one of them has.
+# Worst first: a block with several samples shows the first of these states that occurs.
 _STATES = (
     (CellState.WITHHELD, "red", "x"),
     (CellState.UNREACHED, "yellow", "?"),
@@ -33,7 +33,7 @@ _STATES = (
     (CellState.RECEIVED, "cyan", "+"),
     (CellState.VALID, "green", "o"),
 )
-# Three greys that stay apart on a terminal of 16 colours.
+# Three greys that differ on a terminal with 16 colours.
 _DATA, _EXTENSION, _PARITY = ("grey58", "."), ("grey35", ":"), ("grey15", ",")
 
 
@@ -58,7 +58,7 @@ def draw_matrix(rows: int, cells: Iterable[tuple[Coordinates, CellState]], *, co
 
 
 def legend(*, colour: bool = True) -> Text:
-    """What the picture's colours or letters mean."""
+    """The legend of the picture's colours or letters."""
     text = Text()
     shown = [
         (_DATA, "data"),
@@ -86,7 +86,7 @@ def _blocks(rows: int, cells: Iterable[tuple[Coordinates, CellState]]) -> Iterat
     worst: dict[tuple[int, int], tuple[int, str, str]] = {}
     half = ceil(rows / rows_per_block)
     for cell, state in cells:
-        # Data and parity rows are condensed apart, so that no block straddles the border.
+        # Data and parity rows are grouped separately, so that no block contains both.
         parity, row = divmod(cell.row, rows)
         block = (parity * half + row // rows_per_block, cell.column // _COLUMNS_PER_BLOCK)
         worst[block] = min(worst.get(block, rank[state]), rank[state])

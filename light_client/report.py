@@ -1,12 +1,12 @@
-"""The report of a run: what was asked, what came of it, who did wrong, what it cost.
+"""The report of a run: the request, the result, the faults found, the cost.
 
 The JSON is for scripts and is a contract: `schema` names its version, docs/reference/light-client.md lists
 every field, and a test compares the two. Hashes and keys are 0x-hex, times Unix milliseconds.
 
-Invariants: a report is made from a finished run and never changed; `confidence` is a number only for an
-available batch, since nothing may be claimed of another.
+Invariants: a report is created from a finished run and never changed; `confidence` is a number only for an
+available batch, because the others prove nothing.
 
-Does not: gather the facts (describe.py), nor draw them on a terminal (display.py).
+Does not: collect the facts (describe.py), or print them (display.py).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CONTRADICTIONS = frozenset({Fault.EQUIVOCATION, Fault.BROKEN_CHAIN})
 
 
 class Status(StrEnum):
-    """Where a batch stands at a light client."""
+    """The status of a batch in a light client."""
 
     PENDING = "pending"
     VERIFYING_CERTIFICATE = "verifying-certificate"
@@ -62,7 +62,7 @@ class PayloadReport(_Model):
 
 
 class BatchReport(_Model):
-    """The batch, verified: its certificate holds under the committee."""
+    """The verified batch: its certificate is valid for the committee."""
 
     header_hash: str
     chain_id: int
@@ -80,7 +80,7 @@ class BatchReport(_Model):
 
 
 class AskedReport(_Model):
-    """What one member said about one cell."""
+    """One member's answers for one cell."""
 
     member: str
     times: int
@@ -99,7 +99,7 @@ class CellReport(_Model):
 
 
 class SamplingReport(_Model):
-    """The cells, and what they prove."""
+    """The sampled cells, and the confidence they give."""
 
     matrix_rows: int
     matrix_columns: int
@@ -115,7 +115,7 @@ class SamplingReport(_Model):
 
 
 class AccusationReport(_Model):
-    """A member that did wrong, and what it sent."""
+    """A member's fault, and what it sent."""
 
     member: str
     member_id: str
@@ -130,7 +130,7 @@ class AccusationReport(_Model):
 
 
 class SilenceReport(_Model):
-    """A member that could not be asked."""
+    """A member that did not answer."""
 
     member: str
     url: str
@@ -161,7 +161,7 @@ class PreviousReport(_Model):
 
 
 class CostReport(_Model):
-    """What the run took."""
+    """The cost of the run."""
 
     requests: int
     bytes_received: int
@@ -197,7 +197,7 @@ class Report(_Model):
 
 
 class RoundReport(_Model):
-    """One look at one log by `light-client watch`. `new_headers` are (height, header hash)."""
+    """One poll of one log by `light-client watch`. `new_headers` are (height, header hash)."""
 
     schema_: Literal["cellar/light-client/round/v1"] = Field(default=ROUND_SCHEMA, alias="schema")
     disperser: str
@@ -210,7 +210,7 @@ class RoundReport(_Model):
 
     @property
     def is_news(self) -> bool:
-        """Whether anything but silence came of it."""
+        """Whether the round has anything to report besides silent members."""
         return bool(self.new_headers or self.reports or self.accusations or self.equivocations)
 
     @property
@@ -232,10 +232,10 @@ def exit_code(
     accusations: Sequence[AccusationReport],
     equivocations: Sequence[EquivocationReport],
 ) -> int:
-    """1 where settling would be wrong, else 3 for an undecided batch, else 0.
+    """1 if settling would be wrong, else 3 for an undecided batch, else 0.
 
-    A disperser that contradicted itself keeps two logs: that the data of one of them is available is no
-    reason to settle on it. So a contradiction counts as much as an unavailable batch.
+    A disperser that contradicted itself has two logs, and available data in one of them is no reason to
+    settle on it. So a contradiction counts as an unavailable batch.
     """
     contradicted = bool(equivocations) or any(each.fault in CONTRADICTIONS for each in accusations)
     if contradicted or Verdict.UNAVAILABLE in verdicts:

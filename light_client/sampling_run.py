@@ -1,19 +1,19 @@
 """One sampling run: from a verified batch to a verdict.
 
 Flow:
-- The coordinates are taken from the log, or drawn and made durable there, before anything else.
-- For each cell one of its column's holders is asked, at random; all cells that one member is asked for go in
-  one request over that member's own connection.
-- A member that does not answer is asked again after a backoff with jitter, and meanwhile the next holder is.
+- The coordinates are read from the log, or drawn and stored there durably, before anything else.
+- Each cell is requested from a random holder of its column; all cells requested from one member go in one
+  request over that member's own connection.
+- A request that is not answered is repeated after a backoff with jitter; meanwhile the next holder is tried.
 - Once nothing is in flight, all cells that arrived are verified in one batch. If that fails, the wrong ones
-  are found by bisection, their senders accused, and the cells asked elsewhere.
-- At the deadline the run gives up: what arrived is verified, the rest stays open.
+  are found by bisection, their senders accused, and the cells requested elsewhere.
+- At the deadline the run stops: cells that arrived are verified, the others stay open.
 
-Invariants: a cell counts only after `verify_matrix_cells` said so against the certified commitments; the
+Invariants: a cell counts only after `verify_matrix_cells` accepted it against the certified commitments; the
 coordinates of a batch are never redrawn; every wait is bounded by the deadline.
 
-Does not: find or verify the batch (lookup.py), nor decide what answers mean (sampling.sampler), nor choose
-the engine that verifies (cli.py).
+Does not: find or verify the batch (lookup.py), interpret answers (sampling.sampler), or choose the engine
+(cli.py).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _WRONG = "does not verify at its position against the certified commitments"
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """What came of one request: one answer for each of its cells."""
+    """The result of one request: one answer for each of its cells."""
 
     request: Request
     answers: list[SampleAnswer]
@@ -59,11 +59,11 @@ class SamplingRun:
 
     Args:
         batch: verified.
-        cells: its coordinates, durable already.
+        cells: its coordinates, already stored durably.
         members, witness, settings: of the run.
         verifier: verifies the cells.
         rng: order of holders, and jitter.
-        retention_over: whether the members may have dropped the batch rightly.
+        retention_over: whether the members were allowed to delete the batch.
         pause: waits for a number of seconds.
         on_change: called whenever a cell's state may have changed.
     """
@@ -102,15 +102,15 @@ class SamplingRun:
         )
 
     async def run(self, deadline_s: float) -> None:
-        """Ask and verify until the sampler is finished, or for `deadline_s` seconds; see `sampler.verdict`.
+        """Request and verify cells until the sampler is finished, or for `deadline_s` seconds.
 
         Raises:
-            UnverifiedBatch: a commitment that the committee certified is no point of the group.
+            UnverifiedBatch: a commitment that the committee certified is not a point of the group.
             StateError: evidence could not be written.
         """
         tasks: set[asyncio.Task[_Reply]] = set()
         try:
-            with contextlib.suppress(TimeoutError):  # whatever is open is given up below
+            with contextlib.suppress(TimeoutError):  # open cells are given up below
                 async with asyncio.timeout(deadline_s):
                     await self._until_finished(tasks)
         finally:
@@ -134,10 +134,10 @@ class SamplingRun:
                 self._take(task.result())
             self._on_change(self.sampler)
 
-    # --- asking --------------------------------------------------------------------------------------
+    # --- requests --------------------------------------------------------------------------------------
 
     async def _ask(self, request: Request) -> _Reply:
-        """Ask one member for some cells, after the backoff that its number of attempts asks for."""
+        """Request cells from one member, after the backoff for its number of attempts."""
         member = self._members[request.member]
         if request.attempt:
             await self._pause(self._backoff(request))
@@ -168,7 +168,7 @@ class SamplingRun:
         return longest * self._rng.uniform(0.5, 1.0)
 
     def _take(self, reply: _Reply) -> None:
-        """Tell the sampler what came of a request."""
+        """Pass the result of a request to the sampler."""
         member = reply.request.member
         for position, answer in zip(reply.request.positions, reply.answers, strict=True):
             if isinstance(answer, bytes):
@@ -178,10 +178,10 @@ class SamplingRun:
             else:
                 self.sampler.answered(position, member, answer, reply.reason or answer.replace("-", " "))
 
-    # --- verifying -----------------------------------------------------------------------------------
+    # --- verification -----------------------------------------------------------------------------------
 
     async def _verify_arrived(self) -> None:
-        """Verify all cells that wait for it, as one batch; accuse the senders of wrong ones."""
+        """Verify all waiting cells as one batch; accuse the senders of invalid ones."""
         positions = self.sampler.to_verify()
         if not positions:
             return
@@ -195,7 +195,7 @@ class SamplingRun:
         self._on_change(self.sampler)
 
     def _find_wrong(self, positions: tuple[int, ...]) -> set[int]:
-        """Positions of the cells that do not verify; empty when all do."""
+        """Positions of the invalid cells; empty if all are valid."""
         joined = np.frombuffer(b"".join(self._records[p] for p in positions), dtype=np.uint8)
         records = joined.reshape(len(positions), RECORD_BYTES)
         batch = (
@@ -209,8 +209,8 @@ class SamplingRun:
             if verify_matrix_cells(self._verifier, *batch):
                 return set()
         except (InvalidCell, InvalidPoint) as error:
-            # A cell that is not canonical or a proof that is no point: find_invalid says which. A commitment
-            # that is no point is the committee's fault, who signed for it, and no member's alone.
+            # A cell that is not canonical, or a proof that is not a point: find_invalid finds it. A
+            # commitment that is not a point is the fault of the committee that signed it, not of one member.
             if isinstance(error, InvalidPoint) and error.name != "proof":
                 raise UnverifiedBatch("commitments", str(error)) from None
         return {positions[index] for index in find_invalid(self._verifier, *batch)}

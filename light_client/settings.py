@@ -1,6 +1,6 @@
 """Settings of the light client: one frozen class, from `LIGHT_CLIENT_*` variables and the command line.
 
-Every limit, timeout and place of the program is a field here, with its unit in its name;
+Every limit, timeout and path of the program is a field here, with its unit in its name;
 docs/reference/light-client.md lists them and a test compares the two.
 """
 
@@ -20,11 +20,11 @@ DAY_S = 86_400
 
 
 class SettingsError(LightClientError):
-    """A setting that cannot be used; the message says which and why."""
+    """An invalid setting; the message says which and why."""
 
 
 class LightClientSettings(BaseSettings):
-    """Everything the light client needs to be told; only the committee must be."""
+    """The configuration of the light client; only the committee file has no default."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
 
@@ -33,46 +33,53 @@ class LightClientSettings(BaseSettings):
     )
     state_dir: Path = Field(
         default=Path("~/.local/state/cellar-light-client"),
-        description="Directory of the header log, the chosen coordinates, the verdicts and the evidence.",
+        description="State directory: header log, chosen coordinates, verdicts and evidence.",
     )
 
     confidence: float = Field(
-        default=0.9999, gt=0, lt=1, description="Probability with which lost data must be noticed."
+        default=0.9999, gt=0, lt=1, description="Required probability of detecting lost data."
     )
     samples_max: int = Field(
-        default=1024, ge=1, le=1024, description="Cells sampled at most, whatever the confidence asks for."
+        default=1024,
+        ge=1,
+        le=1024,
+        description="Most cells to sample; a confidence that needs more is refused.",
     )
 
     engine: str = Field(
         default="ckzg",
-        description="What verifies cells: ckzg (ready at once), host, cuda, or auto, the fastest there is.",
+        description="Engine that verifies cells: ckzg (starts at once), host, cuda, or auto (the fastest).",
     )
 
-    deadline_s: float = Field(default=30.0, gt=0, description="Seconds after which a run gives its verdict.")
+    deadline_s: float = Field(
+        default=30.0, gt=0, description="Seconds after which a run ends with a verdict."
+    )
     answer_timeout_s: float = Field(
-        default=1.0, gt=0, description="Seconds a member has to answer; doubles each time it is asked again."
+        default=1.0,
+        gt=0,
+        description="Timeout of a request to a member, in seconds; doubles with each retry.",
     )
     attempts_max: int = Field(
-        default=4, ge=1, le=16, description="How often a member that gives no answer is asked for a cell."
+        default=4, ge=1, le=16, description="Requests for a cell to a member that does not answer."
     )
     refusals_max: int = Field(
-        default=2, ge=1, le=16, description="How often a member must say that it has no cell."
+        default=2, ge=1, le=16, description="Times a member must answer that it does not have a cell."
     )
     backoff_initial_s: float = Field(
-        default=0.2, gt=0, description="Seconds before a member is asked again; doubles, with jitter."
+        default=0.2, gt=0, description="Seconds before the first retry of a request; doubles, with jitter."
     )
-    backoff_max_s: float = Field(default=5.0, gt=0, description="Seconds between two questions at most.")
+    backoff_max_s: float = Field(
+        default=5.0, gt=0, description="Longest pause between retries of a request, in seconds."
+    )
     hedge_members: int = Field(
-        default=2, ge=1, le=16, description="Members asked at once for a batch's header and certificate."
+        default=2, ge=1, le=16, description="Members queried at once for a batch's header and certificate."
     )
     head_members: int = Field(
-        default=4, ge=1, le=64, description="Members asked for the newest batch, and followed by `watch`."
+        default=4, ge=1, le=64, description="Members queried for the newest batch, and followed by `watch`."
     )
-    page_batches: int = Field(
-        default=8, ge=1, le=100, description="Batches that `watch` asks for in one request."
-    )
+    page_batches: int = Field(default=8, ge=1, le=100, description="Batches that `watch` requests at once.")
     poll_interval_s: float = Field(
-        default=2.0, gt=0, description="Seconds between two looks of `watch` at the log."
+        default=2.0, gt=0, description="Seconds between two polls of the log by `watch`."
     )
     resample_interval_s: float = Field(
         default=60.0,
@@ -81,10 +88,15 @@ class LightClientSettings(BaseSettings):
         description="Seconds before `watch` samples an undecided batch again; doubles with each such run.",
     )
     resample_interval_max_s: float = Field(
-        default=3600.0, gt=0, le=DAY_S, description="Seconds between two runs of an undecided batch at most."
+        default=3600.0,
+        gt=0,
+        le=DAY_S,
+        description="Longest pause between two runs of an undecided batch, in seconds.",
     )
     reports_max: int = Field(
-        default=8, ge=1, description="Reports kept of one batch, besides its last of each deciding verdict."
+        default=8,
+        ge=1,
+        description="Reports kept of one batch, in addition to its last available and last unavailable one.",
     )
 
 
@@ -92,7 +104,7 @@ def load(**overrides: Any) -> LightClientSettings:
     """Settings from the environment, with the command line's values (None: not given) on top.
 
     Raises:
-        SettingsError: a value is refused.
+        SettingsError: a value is invalid.
     """
     chosen = {name: value for name, value in overrides.items() if value is not None}
     try:

@@ -1,11 +1,11 @@
-"""What members did wrong: named, with what they sent kept in a file.
+"""Faults of members: who sent what, with the sent bytes saved in a file.
 
-The idea: a member that sends something an honest one would not is accused: its name, the fault, and the
-bytes it sent, written under their SHA-256 in the state directory. Members that cannot be asked are noted
-apart: silence is no lie.
+The idea: a member that sends something an honest one would not is accused, with the fault and the bytes it
+sent, which are saved under their SHA-256 in the state directory. Members that do not answer are recorded
+separately: silence is not a fault.
 
-A member's answers over HTTP are not signed, so the file convinces its owner, not a stranger; two signed
-headers at one height convince everybody.
+A member's answers over HTTP are not signed, so the file is evidence for its owner only; two signed headers
+at one height are evidence for everyone.
 
 Invariants: a file is complete or not there (written aside, synced, renamed); a run keeps at most
 `EVIDENCE_MAX` of them, `EVIDENCE_PER_MEMBER_MAX` against one member, so that a liar does not use up
@@ -33,14 +33,14 @@ EVIDENCE_BYTES_MAX = 64 * 2**20
 
 
 class Fault(StrEnum):
-    """What a member is accused of."""
+    """The fault a member is accused of."""
 
     INVALID_CELL = "invalid-cell"
     """A cell or proof that does not verify at its position against the certified commitments."""
     MALFORMED_ANSWER = "malformed-answer"
-    """An answer of another shape or length than the protocol's."""
+    """An answer whose shape or length breaks the protocol."""
     UNVERIFIED_BATCH = "unverified-batch"
-    """A header, certificate, payload list or commitments that do not hold."""
+    """A header, certificate, payload list or commitments that fail verification."""
     BROKEN_CHAIN = "broken-chain"
     """A certified header that does not extend the one before it."""
     EQUIVOCATION = "equivocation"
@@ -61,11 +61,11 @@ class Accusation:
 
 
 class Witness:
-    """Collects what a run sees of its members.
+    """Collects the faults and silences that a run observes.
 
     Args:
         committee: the members.
-        directory: where evidence is kept; made when first needed.
+        directory: where evidence is saved; created when first needed.
     """
 
     def __init__(self, committee: Committee, directory: Path) -> None:
@@ -80,7 +80,7 @@ class Witness:
     def accuse(
         self, member: int, fault: Fault, reason: str, sent: bytes, cell: Coordinates | None = None
     ) -> None:
-        """The member did wrong; `sent` is what shows it.
+        """Record a member's fault; `sent` is the evidence.
 
         Raises:
             StateError: the evidence cannot be written.
@@ -94,7 +94,7 @@ class Witness:
         self.accusations.append(Accusation(member, fault, reason, cell, len(sent), digest, evidence))
 
     def note_silence(self, member: int, reason: str) -> None:
-        """The member could not be asked."""
+        """Record that a member did not answer."""
         self.silences.setdefault(member, []).append(reason)
 
     def name(self, member: int) -> str:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # compute-sanitizer once over each kernel (tests/gpu/exercise_kernels.py), with each of its tools: accesses out of
-# bounds, races in shared memory, reads of what nobody wrote, barriers that not all threads reach.
+# bounds, races in shared memory, reads of uninitialised memory, barriers that not all threads reach.
 #
 #   scripts/compute_sanitizer.sh [SECONDS]      for all of them together; 900
 #

@@ -27,7 +27,7 @@ def convert(text: bytes) -> bytes:
     """
     digest = hashlib.sha256(text).hexdigest()
     if digest != TRUSTED_SETUP_TEXT_SHA256:
-        raise SystemExit(f"the text has sha256 {digest}, not {TRUSTED_SETUP_TEXT_SHA256}")
+        raise SystemExit(f"sha256 of the text must be {TRUSTED_SETUP_TEXT_SHA256}; got {digest}")
     n1, n2, *points = text.decode("ascii").split()
     assert (int(n1), int(n2)) == (KZG_SETUP_G1_LENGTH, KZG_SETUP_G2_LENGTH)
     assert len(points) == 2 * KZG_SETUP_G1_LENGTH + KZG_SETUP_G2_LENGTH
@@ -43,7 +43,9 @@ def main() -> None:
     data = convert(text)
     digest = hashlib.sha256(data).hexdigest()
     if digest != TRUSTED_SETUP_SHA256:
-        raise SystemExit(f"the result has sha256 {digest}; kzg/trusted_setup.py pins {TRUSTED_SETUP_SHA256}")
+        raise SystemExit(
+            f"sha256 of the result is {digest}; kzg/trusted_setup.py pins {TRUSTED_SETUP_SHA256}"
+        )
     _TARGET.parent.mkdir(parents=True, exist_ok=True)
     _TARGET.write_bytes(data)
     print(f"{_TARGET}: {len(data)} bytes, sha256 {digest}")

@@ -12,13 +12,11 @@ from da.section import KIB, MIB, Section, words
 
 
 class ApiConfig(Section):
-    """The server and what it admits."""
+    """The HTTP server and its limits."""
 
     host: str = Field(default="127.0.0.1", description="Address the HTTP server listens on.")
     port: int = Field(default=4560, ge=0, le=65535, description="TCP port the HTTP server listens on.")
-    requests_max: int = Field(
-        default=1024, ge=1, description="Requests in progress at once; more are answered 503."
-    )
+    requests_max: int = Field(default=1024, ge=1, description="Requests in progress at once; more get 503.")
     connections_per_address_max: int = Field(
         default=256,
         ge=1,
@@ -30,12 +28,14 @@ class ApiConfig(Section):
     )
     keep_alive_s: int = Field(default=30, ge=1, description="Seconds an idle connection is kept open.")
     head_timeout_s: float = Field(
-        default=10.0, gt=0, description="Seconds a client has to send a request's line and headers."
+        default=10.0, gt=0, description="Timeout for receiving a request's line and headers, in seconds."
     )
     shutdown_grace_s: int = Field(
-        default=10, ge=0, description="Seconds running requests get to finish when the node stops."
+        default=10, ge=0, description="Seconds that running requests have to finish when the node stops."
     )
-    body_timeout_s: float = Field(default=120.0, gt=0, description="Seconds a request body may take in all.")
+    body_timeout_s: float = Field(
+        default=120.0, gt=0, description="Timeout for receiving a whole request body, in seconds."
+    )
     body_grace_s: float = Field(
         default=5.0, gt=0, description="Seconds before the minimum rate of a body is enforced."
     )
@@ -58,30 +58,34 @@ class ApiConfig(Section):
     read_inflight_bytes_max: int = Field(
         default=256 * MIB,
         ge=1,
-        description="Bytes of payloads being rebuilt or sent at once; more reads wait.",
+        description="Bytes of payloads being rebuilt or sent at once; further reads wait.",
     )
     read_inflight_bytes_per_address_max: int = Field(
         default=64 * MIB,
         ge=1,
-        description="Of these bytes, those of one address; its further reads wait for the first.",
+        description="Share of these bytes for one address; its further reads wait.",
     )
     read_wait_s: float = Field(
         default=10.0, ge=0, description="Seconds a read may wait for memory before the answer is 503."
     )
     certified_wait_s_max: float = Field(
-        default=60.0, gt=0, description="Seconds `wait=certified` holds a request at most before it gets 202."
+        default=60.0,
+        gt=0,
+        description="Longest time a request with `wait=certified` is held before it gets 202, in seconds.",
     )
     stream_clients_max: int = Field(
-        default=64, ge=0, description="Clients of /v1/batches/stream at once; more are answered 503."
+        default=64, ge=0, description="Clients of /v1/batches/stream at once; more get 503."
     )
     streams_per_address_max: int = Field(
-        default=16, ge=1, description="Of these clients, those of one address; more get 429."
+        default=16, ge=1, description="Of these clients, those from one address; more get 429."
     )
     stream_ping_s: float = Field(
-        default=15.0, gt=0, description="Seconds of silence after which the stream sends a comment line."
+        default=15.0,
+        gt=0,
+        description="Seconds without an event after which the stream sends a comment line.",
     )
     open_posting: bool = Field(
-        default=False, description="Take posts without a token from anybody. For development networks."
+        default=False, description="Accept posts without a token. For development networks."
     )
 
     @field_validator("trusted_proxies", mode="before")
@@ -93,10 +97,10 @@ class ApiConfig(Section):
     @classmethod
     def _check_networks(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         for value in values:
-            ipaddress.ip_network(value)  # a ValueError says what is wrong with it
+            ipaddress.ip_network(value)  # raises ValueError with the reason
         return values
 
     @property
     def trusted_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-        """`trusted_proxies`, read."""
+        """`trusted_proxies`, parsed."""
         return tuple(ipaddress.ip_network(value) for value in self.trusted_proxies)

@@ -1,8 +1,8 @@
 """BLS signatures of the Ethereum proof-of-possession ciphersuite, by the library that is installed.
 
-`sign`, `verify` and the others are the methods of one `Scheme` (see scheme.py for what they promise). The
+`sign`, `verify` and the others are the methods of one `Scheme` (see scheme.py for their contracts). The
 markers in pyproject.toml decide which library is installed: blspy where it has wheels, pyblst elsewhere. Both
-give and take the same bytes, so nodes with either form one committee (ADR 009).
+produce and accept the same bytes, so nodes with either form one committee (ADR 009).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What da.bls raises.
+"""Errors of da.bls.
 
 BlsError (ValueError)
 ├── InvalidSecretKey
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 
 class BlsError(ValueError):
-    """Base of what this package raises."""
+    """Base of this package's errors."""
 
 
 class InvalidSecretKey(BlsError):
-    """Not 32 bytes of an integer in 1..r-1. The message never holds the value."""
+    """Not 32 bytes of an integer in 1..r-1. The message never contains the value."""
 
 
 class InvalidSignatureBytes(BlsError):

@@ -1,7 +1,7 @@
 """The port between the scheme and the library that computes: points and pairings, no policy.
 
 A library decodes strictly: exactly the compressed encoding, canonical, on the curve and in the subgroup of
-order r. What it is given after that is valid: keys and signatures that it decoded itself, secrets of 1..r-1.
+order r. All its other arguments are valid: keys and signatures that it decoded itself, secrets in 1..r-1.
 Identities are decoded as `None`, like malformed bytes, since neither is a key or a signature here.
 
 Does not: cache, count keys, or check lengths of secrets (see scheme.py).
@@ -32,16 +32,16 @@ class Library(Protocol[Key, Signature]):
         """The signature of the public key under the ciphersuite's possession tag: bytes[96]."""
 
     def decode_key(self, encoded: bytes) -> Key | None:
-        """The point of G1, None for the identity and for any other bytes that are no canonical point."""
+        """The point of G1, or None for the identity and for bytes that are not a canonical point."""
 
     def decode_signature(self, encoded: bytes) -> Signature | None:
-        """The point of G2, None for the identity and for any other bytes that are no canonical point."""
+        """The point of G2, or None for the identity and for bytes that are not a canonical point."""
 
     def add(self, signatures: Sequence[Signature]) -> bytes | None:
-        """The sum of one signature or more: bytes[96], None if it is the identity."""
+        """The sum of one or more signatures: bytes[96], or None if it is the identity."""
 
     def verify(self, keys: Sequence[Key], message: bytes, signature: Signature) -> bool:
-        """Whether the signature is the sum of the signatures of one key or more over the message."""
+        """Whether the signature is the sum of the signatures of one or more keys over the message."""
 
     def verify_possession(self, key: Key, proof: Signature) -> bool:
         """Whether the proof is the key owner's proof of possession."""

@@ -83,7 +83,7 @@ class PyblstLibrary:
         return bytes(point.scalar_mul(int.from_bytes(secret, "big")).compress())
 
     def _verify(self, key: BlstP1Element, message: bytes, signature: BlstP2Element, tag: bytes) -> bool:
-        if key == _G1_IDENTITY:  # keys that cancel out: nobody signed
+        if key == _G1_IDENTITY:  # keys that cancel out have no signer
             return False
         hashed = BlstP2Element.hash_to_group(message, tag)
         return bool(final_verify(miller_loop(key, hashed), miller_loop(_G1_GENERATOR, signature)))

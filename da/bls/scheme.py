@@ -1,15 +1,15 @@
-"""The proof-of-possession scheme: what is a key, what is a signature, and when one holds.
+"""The proof-of-possession scheme: which bytes are keys and signatures, and when a signature is valid.
 
 The idea: public keys are points of G1 (48 bytes compressed), signatures points of G2 (96 bytes), and many
 signatures over ONE message add up to one that is checked with two pairings. That is safe only when each
-signer has proven that it knows its secret (proof of possession), else a key made of the others' keys
-could sign for all. Committees check those proofs when they are loaded.
+signer has proven that it knows its secret (proof of possession); otherwise a key derived from the others'
+keys could sign for all of them. Committees check those proofs when they are loaded.
 
-Invariants: keys and signatures cross this module as bytes. The identity of G1 is no public key and the
-identity of G2 no signature, anywhere; no signer at all is no signature. Subgroup membership is checked by
+Invariants: keys and signatures cross this module as bytes. The identity of G1 is never a public key, the
+identity of G2 never a signature, and an empty set of signers is refused. Subgroup membership is checked by
 the library when it decodes a point.
 
-Does not: keep secrets (see da.keystore), nor know what the messages mean (see da.protocol).
+Does not: store secrets (see da.keystore), or interpret messages (see da.protocol).
 
 Source: draft-irtf-cfrg-bls-signature-05, ciphersuite BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_.
 """
@@ -29,7 +29,7 @@ SECRET_KEY_BYTES = 32
 PUBLIC_KEY_BYTES = 48
 SIGNATURE_BYTES = 96
 
-# Decoding a key costs a square root and a subgroup check (60 us); a committee's keys come again and again.
+# Decoding a key costs a square root and a subgroup check (60 us); a committee's keys are decoded often.
 _DECODED_KEYS = 4096
 
 
@@ -57,13 +57,13 @@ class Scheme(Generic[Key, Signature]):
         return self._library.sign(_valid_secret(secret), bytes(message))
 
     def verify(self, public_key_bytes: bytes, message: bytes, signature_bytes: bytes) -> bool:
-        """Whether the signature is the key's over the message; False as well for anything malformed."""
+        """Whether the signature over the message is the key's; False for malformed input."""
         return self.verify_aggregate([public_key_bytes], message, signature_bytes)
 
     def aggregate(self, signatures: Iterable[bytes]) -> bytes:
         """The sum of signatures over one message: bytes[96].
 
-        Raises InvalidSignatureBytes for a malformed or identity signature, for none at all, and for
+        Raises InvalidSignatureBytes for a malformed or identity signature, for no signatures, and for
         signatures that cancel out. The signatures are not verified here.
         """
         points = []
@@ -71,7 +71,7 @@ class Scheme(Generic[Key, Signature]):
             point = self._library.decode_signature(bytes(signature_bytes))
             if point is None:
                 raise InvalidSignatureBytes(
-                    f"signature {position} is not a point of G2 other than the identity"
+                    f"signature {position} must be a point of G2 other than the identity"
                 )
             points.append(point)
         if not points:
@@ -98,7 +98,7 @@ class Scheme(Generic[Key, Signature]):
         return self._library.prove_possession(_valid_secret(secret))
 
     def verify_possession(self, public_key_bytes: bytes, proof_bytes: bytes) -> bool:
-        """Whether the proof of possession is the key's; False as well for anything malformed or identity."""
+        """Whether the proof of possession is the key's; False for malformed input or the identity."""
         key = self._decode_key(bytes(public_key_bytes))
         proof = self._library.decode_signature(bytes(proof_bytes))
         return key is not None and proof is not None and self._library.verify_possession(key, proof)
@@ -109,7 +109,7 @@ class Scheme(Generic[Key, Signature]):
 
 
 def _valid_secret(secret: bytes) -> bytes:
-    # Libraries differ in what they accept (blspy accepts zero); our message never holds the value.
+    # Libraries differ in what they accept (blspy accepts zero). The message never contains the value.
     if len(secret) != SECRET_KEY_BYTES or not 0 < int.from_bytes(secret, "big") < BLS_MODULUS:
-        raise InvalidSecretKey("a secret key is 32 bytes of an integer in 1..r-1")
+        raise InvalidSecretKey("secret key must be 32 bytes, a big-endian integer in 1..r-1")
     return bytes(secret)

@@ -1,1 +1,1 @@
-"""The subcommands of `da`, one module a topic; da/cli.py puts them together."""
+"""The subcommands of `da`, one module per topic; da/cli.py combines them."""

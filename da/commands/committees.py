@@ -1,4 +1,4 @@
-"""`da committee`: make, extend, check and show the file that all members and readers share."""
+"""`da committee`: create, extend, check and show the file that all members and readers share."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from da.protocol.custody import columns_of, finality
 from da.protocol.errors import InvalidCommittee
 from da.text import escaped
 
-app = typer.Typer(no_args_is_help=True, help="Make, extend, check and show a committee file.")
+app = typer.Typer(no_args_is_help=True, help="Create, extend, check and show a committee file.")
 
 ABSENCE_TRIALS_MAX = 2_000
 
 CommitteeArgument = Annotated[Path, typer.Argument(help="The committee's JSON file.")]
 Name = Annotated[str, typer.Option(help="The member's name.")]
-Url = Annotated[str, typer.Option(help="Where the member's node is reached: http(s)://host[:port].")]
+Url = Annotated[str, typer.Option(help="URL of the member's node: http(s)://host[:port].")]
 PublicKey = Annotated[str, typer.Option(help="BLS public key, 0x-hex (`da key show`).")]
-Proof = Annotated[str, typer.Option(help="Its proof of possession, 0x-hex (`da key show --proof`).")]
+Proof = Annotated[str, typer.Option(help="Proof of possession of the key, 0x-hex (`da key show --proof`).")]
 Stake = Annotated[int, typer.Option(min=1, help="The member's stake.")]
 IsDisperser = Annotated[bool, typer.Option("--disperser", help="The member may propose batches.")]
 
@@ -44,19 +44,21 @@ def new(
     url: Url,
     public_key: PublicKey,
     proof_of_possession: Proof,
-    chain_id: Annotated[int, typer.Option(min=0, help="Number of the network; signatures are bound to it.")],
+    chain_id: Annotated[
+        int, typer.Option(min=0, help="Number of the network; every signature is bound to it.")
+    ],
     stake: Stake = 100,
     epoch: Annotated[int, typer.Option(min=0, help="Number of this committee in its network.")] = 1,
     replication: Annotated[
         int, typer.Option(min=1, help="Members that hold each column.")
     ] = DEFAULT_REPLICATION,
     retention_s: Annotated[
-        int, typer.Option(min=1, help="Seconds that data is served.")
+        int, typer.Option(min=1, help="Seconds for which data is served.")
     ] = DEFAULT_RETENTION_S,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a committee of one member, its disperser; `da committee add` brings in the others."""
+    """Create a committee with one member, its disperser; add others with `da committee add`."""
     member = _member(name, url, public_key, proof_of_possession, stake, disperser=True)
     try:
         committee = Committee(
@@ -87,7 +89,7 @@ def add(
     disperser: IsDisperser = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add a member. The committee's hash changes, so all members must take the new file together."""
+    """Add a member. This changes the committee's hash: all members must switch to the new file together."""
     committee = load_committee(path)
     member = _member(name, url, public_key, proof_of_possession, stake, disperser=disperser)
     try:
@@ -106,10 +108,12 @@ def check(path: CommitteeArgument, as_json: AsJson = False) -> None:
     values["final_when_all_sign"] = finality(committee, range(len(committee.members))).final
     values["any_absent_tolerated"] = absences_tolerated(committee)
     if not committee.dispersers:
-        stderr.print("[yellow]no member is a disperser: nobody can post to this network[/]")
+        stderr.print(
+            "[yellow]no member is a disperser, so no payload can be posted; add one with --disperser[/]"
+        )
     if len(committee.members) < committee.replication:
         stderr.print(
-            f"[yellow]fewer members than the replication of {committee.replication}: all hold everything[/]"
+            f"[yellow]fewer members than replication {committee.replication}: each holds all columns[/]"
         )
     emit(values, as_json=as_json)
 
@@ -151,9 +155,9 @@ def show(path: CommitteeArgument, as_json: AsJson = False) -> None:
 
 
 def absences_tolerated(committee: Committee) -> int:
-    """Members of which any so many may be absent and a batch still becomes final.
+    """The largest number n such that any n members may be absent and a batch still becomes final.
 
-    Every subset of one size is tried, up to ABSENCE_TRIALS_MAX of them; past that it is a lower bound.
+    Tries every subset of a size, up to ABSENCE_TRIALS_MAX of them; beyond that the result is a lower bound.
     """
     everybody = range(len(committee.members))
     tolerated = 0
@@ -185,7 +189,7 @@ def _member(name: str, url: str, public_key: str, proof: str, stake: int, *, dis
         possession = bytes.fromhex(proof.removeprefix("0x"))
     except ValueError:
         fail(
-            "public key and proof of possession are 0x-hex, as `da key show --proof` prints them",
+            "public key and proof of possession must be 0x-hex, as printed by `da key show --proof`",
             code=EXIT_USAGE,
         )
     try:
@@ -200,5 +204,8 @@ def _member(name: str, url: str, public_key: str, proof: str, stake: int, *, dis
     except InvalidCommittee as error:
         fail(str(error), code=EXIT_USAGE)
     if not bls.verify_possession(key, possession):
-        fail("the proof of possession does not fit the public key; its owner makes it: da key show --proof")
+        fail(
+            "the proof of possession does not match the public key; its owner can create one with: "
+            "da key show --proof"
+        )
     return member

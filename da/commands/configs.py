@@ -1,4 +1,4 @@
-"""`da config`: what a node's settings are, and a file to start from."""
+"""`da config`: show a node's settings, or print an example file."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from da import settings as node_settings
 from da.console.output import AsJson, emit, fail
 from da.settings import Settings, SettingsError
 
-app = typer.Typer(no_args_is_help=True, help="Show a node's settings, or a file to start from.")
+app = typer.Typer(no_args_is_help=True, help="Show a node's settings, or print an example file.")
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", envvar="DA_CONFIG", help="The node's TOML config file.")
 ]
-# Values that a file cannot leave to a default.
+# Settings without a default.
 _EXAMPLES = {"data_dir": "data", "committee_file": "committee.json", "keystore_file": "key.json"}
 
 
 def load_settings(config: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
-    """The settings, or a message for the user."""
+    """Load the settings; ends the command with a message if they are invalid."""
     try:
         return node_settings.load(config, overrides)
     except SettingsError as error:
@@ -34,7 +34,7 @@ def load_settings(config: Path | None, overrides: Mapping[str, Any] | None = Non
 
 @app.command("show", epilog="Example: da config show --config node.toml")
 def show(config: ConfigOption = None, as_json: AsJson = False) -> None:
-    """Print the settings that a node would run with: file, environment and defaults together."""
+    """Print the settings a node would use: file, environment and defaults combined."""
     emit(load_settings(config).model_dump(mode="json"), as_json=as_json)
 
 

@@ -1,4 +1,4 @@
-"""`da demo`: the whole road on real processes, and an attack on it."""
+"""`da demo`: one payload end to end on real processes, and then an attack."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ MIN_BYTES = 64
 def demo(
     file: Annotated[
         Path | None,
-        typer.Argument(help="What to post; without one, a batch of signed transactions is made."),
+        typer.Argument(help="File to post; default: a generated batch of signed transactions."),
     ] = None,
     nodes: Annotated[int, typer.Option(min=4, max=16, help="Members of the committee.")] = 6,
     as_json: AsJson = False,
 ) -> None:
-    """Show a payload's road on real processes, then an attack. Exit code 0 if both end as they should."""
+    """Run a payload end to end on real processes, then an attack. Exit code 0 if both end as expected."""
     try:
-        from da.demo.road import Demo, DemoError
+        from da.demo.scenario import Demo, DemoError
         from da.demo.transactions import signed_batch
     except ImportError as error:
         fail(
-            f"the demonstration settles on an in-process L1 and needs more packages ({error.name}); "
-            "install them with, in Cellar's checkout: pip install '.[settlement]'"
+            f"the demo settles on an in-process L1 and needs more packages ({error.name}); "
+            "in Cellar's checkout, run: pip install '.[settlement]'"
         )
     from da.demo.narrator import Narrator
 
@@ -44,14 +44,14 @@ def demo(
     else:
         payload = read_input(file)
     if not MIN_BYTES <= len(payload) <= MAX_PAYLOAD_BYTES:
-        fail(f"the demonstration posts {MIN_BYTES}..{MAX_PAYLOAD_BYTES} bytes, not {len(payload)}")
+        fail(f"payload must have {MIN_BYTES} to {MAX_PAYLOAD_BYTES} bytes; got {len(payload)}")
     try:
         outcome = Demo(payload, nodes=nodes, narrator=narrator).run()
     except (DemoError, DevnetError) as error:
         fail(str(error))
-    narrator.title("Both went as they should" if outcome.right else "NOT as it should have gone")
-    for name, walk in (("honest", outcome.honest), ("attacked", outcome.attacked)):
-        narrator.fact(name, f"{walk.verdict.upper()}, settlement {walk.settlement}")
+    narrator.title("Both runs ended as expected" if outcome.right else "NOT the expected outcome")
+    for name, run in (("honest", outcome.honest), ("attacked", outcome.attacked)):
+        narrator.fact(name, f"{run.verdict.upper()}, settlement {run.settlement}")
     if as_json:
         emit({"right": outcome.right, **asdict(outcome)}, as_json=True)
     if not outcome.right:

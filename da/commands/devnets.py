@@ -21,19 +21,20 @@ WATCH_INTERVAL_S = 1.0
 def devnet(
     nodes: Annotated[int, typer.Option(min=1, max=64, help="Members of the committee.")] = 6,
     directory: Annotated[
-        Path | None, typer.Option("--dir", help="Keep files here and go on from them next time.")
+        Path | None,
+        typer.Option("--dir", help="Keep the files in this directory and continue from them next time."),
     ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep a temporary directory at the end.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary directory at the end.")] = False,
     base_port: Annotated[
         int | None,
-        typer.Option(min=1024, max=65000, help="Node i listens on this port + i; free ports if unset."),
+        typer.Option(min=1024, max=65000, help="Node i listens on this port + i; default: free ports."),
     ] = None,
     batch_interval_ms: Annotated[
         int, typer.Option(min=1, help="Milliseconds between two batches of the disperser.")
     ] = 200,
     as_json: AsJson = False,
 ) -> None:
-    """Run a committee of nodes on loopback ports until Ctrl-C, and say what to try."""
+    """Run a committee of nodes on loopback ports until Ctrl-C, and print commands to try."""
     chosen = directory or Path(tempfile.mkdtemp(prefix="cellar-devnet-"))
     stop = threading.Event()
 
@@ -55,7 +56,7 @@ def devnet(
         if directory is None and not keep:
             shutil.rmtree(chosen, ignore_errors=True)
         else:
-            say(f"files are in {chosen}; go on with: da devnet --dir {chosen}")
+            say(f"files are in {chosen}; continue with: da devnet --dir {chosen}")
 
 
 def _start(net: Devnet, stop: threading.Event) -> None:
@@ -65,18 +66,18 @@ def _start(net: Devnet, stop: threading.Event) -> None:
 
 
 def _watch(net: Devnet, stop: threading.Event) -> None:
-    """Until a signal; a node that dies is told once, and the rest goes on while it can certify payloads.
+    """Watch until a signal: report each node that exits once, and continue while payloads can be certified.
 
-    Raises CommandError when it cannot any more.
+    Raises CommandError when they no longer can.
     """
-    told: set[str] = set()
+    reported: set[str] = set()
     while not stop.wait(WATCH_INTERVAL_S):
-        died = [node for node in net.nodes if node.died and node.name not in told]
+        died = [node for node in net.nodes if node.died and node.name not in reported]
         for node in died:
-            told.add(node.name)
-            say(node.last_words())
+            reported.add(node.name)
+            say(node.exit_report())
         if died and (reason := net.why_no_certificate()) is not None:
-            fail(f"{reason}: the devnet ends")
+            fail(f"{reason}; stopping the devnet")
 
 
 def _present(net: Devnet, as_json: bool) -> None:
@@ -94,15 +95,15 @@ def _present(net: Devnet, as_json: bool) -> None:
     url = net.disperser.url
     print(
         f"""
-The committee runs; Ctrl-C stops it. In another terminal:
+The committee is running; Ctrl-C stops it. In another terminal:
 
   export DA_NODE_URL={url} DA_API_TOKEN={net.token}
   da post FILE --namespace my-rollup            post any file, wait for its certificate
-  da get 0x... --out copy                       read it back by its payload id
+  da get 0x... --out copy                       read it by its payload id
   da batches                                    list the log
   light-client sample latest --committee {net.committee_file.resolve()}
   curl {url}/v1/node ; curl {url}/metrics ; open {url}/docs
-  kill -9 {net.nodes[-1].pid}                               take {net.nodes[-1].name} away and post again
+  kill -9 {net.nodes[-1].pid}                               kill {net.nodes[-1].name}, then post again
 """,
         flush=True,
     )

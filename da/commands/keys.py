@@ -1,7 +1,7 @@
-"""`da key`: make, show, print out and bring back a node's secret key.
+"""`da key`: create, show, back up and restore a node's secret key.
 
 The key lives in an EIP-2335 keystore. `backup` prints it as text that survives typing mistakes (a
-Reed-Solomon code over its bytes): `restore` corrects wrong and missing characters and says how many.
+Reed-Solomon code over its bytes): `restore` corrects wrong and missing characters and reports how many.
 """
 
 from __future__ import annotations
@@ -17,29 +17,31 @@ from da.console.output import AsJson, PasswordFile, ask_password, emit, fail, re
 from da.protocol.committee import member_id
 from erasure import InvalidBackup, decode_backup, encode_backup
 
-app = typer.Typer(no_args_is_help=True, help="Make, show, back up and restore a node's secret key.")
+app = typer.Typer(no_args_is_help=True, help="Create, show, back up and restore a node's secret key.")
 
 KeystoreArgument = Annotated[Path, typer.Argument(help="The keystore file.")]
 
 
 @app.command("new", epilog="Example: da key new key.json --password-file password")
 def new(path: KeystoreArgument, password_file: PasswordFile = None, as_json: AsJson = False) -> None:
-    """Make a new key in a new keystore, and print what a committee needs of it."""
+    """Create a new key in a new keystore, and print its public key and member id."""
     _store(path, bls.generate_secret(), ask_password(password_file, confirm=True))
     show(path, password_file=None, proof=False, as_json=as_json)
-    stderr.print(f"[bold]Back it up now:[/] da key backup {path}   (whoever has the key is the node)")
+    stderr.print(
+        f"[bold]Back it up now:[/] da key backup {path}   (anyone who has the key can act as this node)"
+    )
 
 
 @app.command("show", epilog="Example: da key show key.json --proof")
 def show(
     path: KeystoreArgument,
     proof: Annotated[
-        bool, typer.Option("--proof", help="Also make the proof of possession (needs the password).")
+        bool, typer.Option("--proof", help="Also print the proof of possession (needs the password).")
     ] = False,
     password_file: PasswordFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the public key and member id of a keystore; with --proof what `da committee add` takes."""
+    """Print the public key and member id of a keystore; --proof adds what `da committee add` needs."""
     try:
         public_key = keystore.read_public_key(path)
     except keystore.KeystoreError as error:
@@ -56,20 +58,20 @@ def backup(path: KeystoreArgument, password_file: PasswordFile = None) -> None:
     secret = _load(path, password_file)
     print(encode_backup(secret))
     stderr.print(
-        "Whoever reads this text has the key. Restore it with: da key restore NEW_KEYSTORE", soft_wrap=True
+        "Anyone who reads this text has the key. To restore it: da key restore NEW_KEYSTORE", soft_wrap=True
     )
 
 
 @app.command("restore", epilog="Example: da key restore key.json --from backup.txt")
 def restore(
-    path: Annotated[Path, typer.Argument(help="The keystore file to make.")],
+    path: Annotated[Path, typer.Argument(help="The keystore file to create.")],
     backup_file: Annotated[
         Path, typer.Option("--from", help='File, mode 0600, with the backup text; "-" reads standard input.')
     ] = Path("-"),
     password_file: PasswordFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a keystore from a backup text, mistyped and missing characters (written as ?) corrected."""
+    """Create a keystore from a backup text; corrects mistyped and missing characters (written as ?)."""
     typed = str(backup_file) == "-"
     if typed and sys.stdin.isatty():
         stderr.print("Type the backup text, then Ctrl-D:")
@@ -77,7 +79,7 @@ def restore(
     try:
         found = decode_backup(text)
     except InvalidBackup as error:
-        fail(f"the backup text cannot be read: {error.reason}")
+        fail(f"invalid backup text: {error.reason}")
     _store(path, found.secret, ask_password(password_file, confirm=True))
     public_key = bls.public_key(found.secret)
     emit(
@@ -104,6 +106,6 @@ def _store(path: Path, secret: bytes, password: str) -> None:
     except keystore.KeystoreError as error:
         fail(str(error))
     except bls.InvalidSecretKey as error:
-        fail(f"that is no secret key: {error}")
+        fail(f"invalid secret key: {error}")
     except OSError as error:
         fail(f"{path}: cannot be written: {error.strerror}")

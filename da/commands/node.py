@@ -15,13 +15,18 @@ from da.settings import unknown_environment
 
 def node(
     config: ConfigOption = None,
-    host: Annotated[str | None, typer.Option(help="Listen on this address instead of the file's.")] = None,
-    port: Annotated[int | None, typer.Option(help="Listen on this port instead of the file's.")] = None,
-    engine: Annotated[str | None, typer.Option(help="Use this engine instead of the file's.")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; overrides the config file.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; overrides the config file.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Engine to use; overrides the config file.")] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="Log level: debug, info, warning or error; overrides the config file.")
+    ] = None,
     stop_with_stdin: Annotated[
         bool,
-        typer.Option("--stop-with-stdin", help="Stop when standard input closes, as when a parent dies."),
+        typer.Option(
+            "--stop-with-stdin",
+            help="Stop when standard input closes, for example when the parent process exits.",
+        ),
     ] = False,
 ) -> None:
     """Run a node until Ctrl-C or SIGTERM. Settings come from --config, DA_* variables and these options."""
@@ -30,9 +35,11 @@ def node(
     )
     logs.set_up(settings.log)
     for name in unknown_environment():
-        logging.getLogger("cellar.settings").warning("environment variable %s is no setting", name)
+        logging.getLogger("cellar.settings").warning(
+            "environment variable %s is not a setting; ignored", name
+        )
     password = ask_password(
-        settings.password_file, cure="set password_file in the config file, or DA_PASSWORD_FILE"
+        settings.password_file, hint="set password_file in the config file, or DA_PASSWORD_FILE"
     )
     from da import bootstrap  # loads the engine and the server, which the other commands do not need
 

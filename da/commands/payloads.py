@@ -1,4 +1,4 @@
-"""`da post`, `get`, `status`, `certificate`, `proof`, `opening`, `batches`: what a rollup does, by hand."""
+"""`da post`, `get`, `status`, `certificate`, `proof`, `opening`, `batches`: calls of the API by hand."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from da.commands.reading import (
     Timeout,
     Token,
     Url,
+    connected,
     hash32,
-    talking_to,
 )
 from da.console.output import EXIT_USAGE, AsJson, emit, emit_bytes, fail, read_input, say, stderr
 from da.protocol import namespace as namespaces
@@ -42,9 +42,9 @@ def post(
     """Post a file as one payload, and wait until it is certified."""
     payload = read_input(file)
     if not payload:
-        fail(f"{file} is empty; a payload has at least one byte")
+        fail(f"{file} is empty; a payload must have at least one byte")
     started_s = time.monotonic()
-    with talking_to(url, token=token, timeout_s=timeout) as client:
+    with connected(url, token=token, timeout_s=timeout) as client:
         if not wait:
             info = client.post(namespace, payload)
         else:
@@ -56,8 +56,8 @@ def post(
 
 
 def get(payload_id: PayloadId, out: Out = None, url: Url = DEFAULT_URL, timeout: Timeout = 60.0) -> None:
-    """Read a payload back, to a file or to a pipe."""
-    with talking_to(url, timeout_s=timeout) as client:
+    """Read a payload, to a file or to a pipe."""
+    with connected(url, timeout_s=timeout) as client:
         content = client.payload(hash32(payload_id, "payload id"))
     emit_bytes(content, out)
 
@@ -70,9 +70,9 @@ def status(
     timeout: Timeout = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Say where a payload is: queued, encoding, dispersing, certified, failed or expired."""
+    """Show the status of a payload: queued, encoding, dispersing, certified, failed or expired."""
     id_bytes = hash32(payload_id, "payload id")
-    with talking_to(url, timeout_s=timeout) as client:
+    with connected(url, timeout_s=timeout) as client:
         info = client.wait(id_bytes, namespace) if wait else client.status(id_bytes, namespace)
     emit(_described(info), as_json=as_json)
 
@@ -85,8 +85,8 @@ def certificate(
     timeout: Timeout = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch the certificate of the batch that carries a payload, as bytes or with --json as hex."""
-    with talking_to(url, timeout_s=timeout) as client:
+    """Fetch the certificate of a payload's batch, as bytes, or as hex with --json."""
+    with connected(url, timeout_s=timeout) as client:
         content = client.certificate(hash32(payload_id, "payload id"), namespace)
     if as_json:
         emit({"certificate": content}, as_json=True)
@@ -102,33 +102,36 @@ def proof(
     as_json: AsJson = False,
 ) -> None:
     """Fetch the proof that a payload is in its batch."""
-    with talking_to(url, timeout_s=timeout) as client:
+    with connected(url, timeout_s=timeout) as client:
         emit(client.proof(hash32(payload_id, "payload id"), namespace), as_json=as_json)
 
 
 def opening(
     payload_id: PayloadId,
-    z: Annotated[str | None, typer.Option(help="Point to open at, 0x and 64 hex digits.")] = None,
-    index: Annotated[int | None, typer.Option(min=0, help="Element of the payload's rows, from 0.")] = None,
-    row: Annotated[int, typer.Option(min=0, help="Row of the payload that --z is a point of.")] = 0,
+    z: Annotated[str | None, typer.Option(help="Point to open at: 0x followed by 64 hex digits.")] = None,
+    index: Annotated[
+        int | None, typer.Option(min=0, help="Index of the element in the payload's rows, from 0.")
+    ] = None,
+    row: Annotated[int, typer.Option(min=0, help="Row of the payload to open at --z, from 0.")] = 0,
     url: Url = DEFAULT_URL,
     timeout: Timeout = 60.0,
     as_json: AsJson = False,
 ) -> None:
     """Fetch a KZG opening at a point (--z) or an element (--index), with the 0x0A calldata."""
     if (z is None) == (index is None):
-        fail("give --z or --index, one of the two", code=EXIT_USAGE)
+        fail("give exactly one of --z and --index", code=EXIT_USAGE)
     point = None if z is None else hash32(z, "--z")
-    with talking_to(url, timeout_s=timeout) as client:
+    with connected(url, timeout_s=timeout) as client:
         found = client.opening(hash32(payload_id, "payload id"), z=point, index=index, row=row)
     emit(found, as_json=as_json)
 
 
 def batches(
     from_height: Annotated[int, typer.Option("--from", min=1, help="First height.")] = 1,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Batches at most.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of batches.")] = 20,
     disperser: Annotated[
-        str | None, typer.Option(help="Whose log, 0x member id, if there are several.")
+        str | None,
+        typer.Option(help="Member id (0x-hex) of the disperser whose log to list, if there are several."),
     ] = None,
     url: Url = DEFAULT_URL,
     timeout: Timeout = 60.0,
@@ -136,7 +139,7 @@ def batches(
 ) -> None:
     """List certified batches of the log."""
     disperser_id = None if disperser is None else hash32(disperser, "--disperser")
-    with talking_to(url, timeout_s=timeout) as client:
+    with connected(url, timeout_s=timeout) as client:
         found = client.batches(from_height, limit, disperser_id)
     if as_json:
         emit({"batches": [_batch_row(batch) for batch in found]}, as_json=True)

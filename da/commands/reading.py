@@ -1,4 +1,4 @@
-"""What the commands that talk to a node share: its address, the token, and errors told to a person."""
+"""Shared by the commands that call a node: its address, the token, and error messages for the user."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ from da.client import (
 from da.client.options import DEFAULT_URL
 from da.console.output import EXIT_NOT_NOW, EXIT_USAGE, fail
 
-Url = Annotated[str, typer.Option("--url", envvar="DA_NODE_URL", help="The node to talk to.")]
+Url = Annotated[str, typer.Option("--url", envvar="DA_NODE_URL", help="URL of the node.")]
 Token = Annotated[str | None, typer.Option("--token", envvar="DA_API_TOKEN", help="API token for posting.")]
-Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to keep trying.")]
-PayloadId = Annotated[str, typer.Argument(help="The payload's id, 0x and 64 hex digits.")]
+Timeout = Annotated[
+    float, typer.Option("--timeout", min=0.1, help="Seconds to keep trying before giving up.")
+]
+PayloadId = Annotated[str, typer.Argument(help="The payload's id: 0x followed by 64 hex digits.")]
 Namespace = Annotated[
-    str | None, typer.Option("--namespace", help="Only this namespace's posting of the payload.")
+    str | None, typer.Option("--namespace", help="Consider the payload only under this namespace.")
 ]
 
 
 @contextlib.contextmanager
-def talking_to(url: str, *, token: str | None = None, timeout_s: float = 60.0) -> Iterator[CellarClient]:
-    """A client whose errors end the command with a message and the right exit code."""
+def connected(url: str, *, token: str | None = None, timeout_s: float = 60.0) -> Iterator[CellarClient]:
+    """A client whose errors end the command with a message and an exit code."""
     _check_url(url)
     try:
         with CellarClient(url, token=token, timeout_s=timeout_s) as client:
@@ -41,12 +43,15 @@ def talking_to(url: str, *, token: str | None = None, timeout_s: float = 60.0) -
     except NodeUnreachable as error:
         fail(f"{error}; is the node running? (--url, DA_NODE_URL)", code=EXIT_NOT_NOW)
     except StillWaiting as error:
-        fail(f"{error}; wait on with: da status 0x{error.status.payload_id.hex()} --wait", code=EXIT_NOT_NOW)
+        fail(
+            f"{error}; keep waiting with: da status 0x{error.status.payload_id.hex()} --wait",
+            code=EXIT_NOT_NOW,
+        )
     except NotNow as error:
         fail(f"{error}; try again", code=EXIT_NOT_NOW)
     except NotAllowed as error:
-        cure = "--url, DA_NODE_URL" if error.error == "NotADisperser" else "--token, DA_API_TOKEN"
-        fail(f"{error} ({cure})")
+        hint = "--url, DA_NODE_URL" if error.error == "NotADisperser" else "--token, DA_API_TOKEN"
+        fail(f"{error} ({hint})")
     except (Refused, InvalidAnswer) as error:
         fail(str(error))
     except ClientError as error:
@@ -54,24 +59,24 @@ def talking_to(url: str, *, token: str | None = None, timeout_s: float = 60.0) -
 
 
 def _check_url(url: str) -> None:
-    """Refuse what no request can be sent to, which retries would not mend."""
+    """Refuse an invalid URL at once; retries would not help."""
     try:
         parts = httpx.URL(url)
     except httpx.InvalidURL:
         parts = httpx.URL()
     if parts.scheme not in ("http", "https") or not parts.host:
-        fail(f"--url (DA_NODE_URL) is http(s)://host[:port], not {url!r}", code=EXIT_USAGE)
+        fail(f"--url (DA_NODE_URL) must be http(s)://host[:port]; got {url!r}", code=EXIT_USAGE)
 
 
 def hash32(text: str, name: str) -> bytes:
-    """32 bytes out of 0x-hex."""
+    """Parse 32 bytes of 0x-hex."""
     try:
         value = bytes.fromhex(text.removeprefix("0x"))
     except ValueError:
         value = b""
     if len(value) != 32:
-        fail(f"{name} is 0x and 64 hex digits, not {text!r}", code=EXIT_USAGE)
+        fail(f"{name} must be 0x followed by 64 hex digits; got {text!r}", code=EXIT_USAGE)
     return value
 
 
-__all__ = ["DEFAULT_URL", "Namespace", "PayloadId", "Timeout", "Token", "Url", "hash32", "talking_to"]
+__all__ = ["DEFAULT_URL", "Namespace", "PayloadId", "Timeout", "Token", "Url", "connected", "hash32"]

@@ -1,4 +1,4 @@
-"""`da token`: tokens with which rollups post."""
+"""`da token`: API tokens for posting."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from da.protocol import namespace as namespaces
 from da.protocol.errors import InvalidNamespace
 from da.section import MIB
 
-app = typer.Typer(no_args_is_help=True, help="Make tokens with which rollups post.")
+app = typer.Typer(no_args_is_help=True, help="Create API tokens for posting.")
 
 
 @app.command("new", epilog="Example: da token new my-rollup --namespace my-rollup")
 def new(
-    name: Annotated[str, typer.Argument(help="Who gets it; appears in the node's logs.")],
+    name: Annotated[str, typer.Argument(help="Owner of the token; appears in the node's logs.")],
     namespace: Annotated[
-        list[str], typer.Option(help='Namespace it may post under, or a prefix ending in "*"; repeatable.')
+        list[str],
+        typer.Option(help='Namespace the token may post under, or a prefix ending in "*"; repeatable.'),
     ],
     bytes_per_second: Annotated[
-        int, typer.Option(min=1, help="Payload bytes per second in the long run.")
+        int, typer.Option(min=1, help="Sustained rate limit, in payload bytes per second.")
     ] = MIB,
-    burst_bytes: Annotated[int, typer.Option(min=1, help="Payload bytes at once after a quiet time.")] = 64
-    * MIB,
+    burst_bytes: Annotated[int, typer.Option(min=1, help="Burst limit, in payload bytes.")] = 64 * MIB,
     as_json: AsJson = False,
 ) -> None:
-    """Make a token. It is printed once and stored nowhere; the node's file gets only its hash."""
+    """Create a token. It is printed once and not stored; the node's config file has only its hash."""
     if not name or len(name) > 64 or '"' in name or "\\" in name or not name.isprintable():
-        fail("a token's name is 1 to 64 printable characters without quotes and backslashes", code=EXIT_USAGE)
+        fail(
+            "token name must be 1 to 64 printable characters without quotes and backslashes", code=EXIT_USAGE
+        )
     for pattern in namespace:
         _check_pattern(pattern)
     token = tokens.new_token()
@@ -38,14 +40,14 @@ def new(
     if as_json:
         emit({"token": token, "name": name, "settings": block}, as_json=True)
         return
-    stderr.print("Give this token to the rollup (shown this once):")
+    stderr.print("Give this token to the rollup (it is shown only once):")
     print(token)
     stderr.print("\nAdd this to the disperser's config file and restart it:\n")
     print(block, end="")
 
 
 def _check_pattern(pattern: str) -> None:
-    # A prefix is checked as the name it would be with one more character.
+    # A prefix is checked as a name, with one character appended.
     candidate = pattern[:-1] + "a" if pattern.endswith("*") and len(pattern) <= 32 else pattern
     try:
         namespaces.parse(candidate)

@@ -1,1 +1,1 @@
-"""What the command-line programs share: output, exit codes, log lines, the version option."""
+"""Shared by the command-line programs: output, exit codes, logging, the version option."""

@@ -21,13 +21,13 @@ from da.text import block, printable
 
 
 class LogConfig(Section):
-    """What a program logs."""
+    """What a program logs, and in which format."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least severe log lines that are written, to standard error."
+        default="info", description="Lowest level of log lines written to standard error."
     )
     format: Literal["text", "json"] = Field(
-        default="text", description="Lines of text, or one JSON object a line."
+        default="text", description="Format of log lines: text, or one JSON object per line."
     )
 
 
@@ -57,10 +57,10 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message, and the traceback when there is one."""
+    """One JSON object per line: time (UTC), level, logger, message, and the traceback if any."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the line."""
         whole_s = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: dict[str, object] = {
             "time": f"{whole_s}.{int(record.msecs):03d}Z",
@@ -78,7 +78,7 @@ def set_up(config: LogConfig) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if config.format == "json" else TextFormatter())
     logging.basicConfig(level=config.level.upper(), handlers=[handler], force=True)
-    # httpx logs every request at info; a node makes thousands.
+    # httpx logs every request at level info; a node makes thousands.
     for noisy in ("httpx", "httpcore", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

@@ -1,8 +1,8 @@
-"""What all commands share: where output goes, how errors end a command, and the exit codes.
+"""Shared by all commands: where output goes, how errors end a command, and the exit codes.
 
-Data goes to standard output (with --json one JSON document), everything said to a person to standard error.
-Exit codes: 0 done; 1 refused, by an input or by a node's definite answer; 2 the command line is wrong;
-3 not now: a node could not be reached, is busy, or time ran out, and the same command may succeed later.
+Data goes to standard output (with --json one JSON document), messages to the user to standard error.
+Exit codes: 0 success; 1 refused, because of an input or by a node's definite answer; 2 usage error;
+3 temporary failure: a node is unreachable or busy, or a timeout expired; the same command may succeed later.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def say(message: str) -> None:
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 PasswordFile = Annotated[
     Path | None,
-    typer.Option(help="File, mode 0600, whose first line is the keystore's password; asked for when absent."),
+    typer.Option(help="File, mode 0600, whose first line is the keystore's password; prompts if omitted."),
 ]
 
 
 class CommandError(Exception):
-    """Ends a command with a message for its user; never shown as a traceback."""
+    """Ends a command with a message for the user, without a traceback."""
 
     def __init__(self, message: str, *, code: int = EXIT_REFUSED) -> None:
         super().__init__(message)
@@ -70,7 +70,7 @@ def emit(data: dict[str, Any], *, as_json: bool) -> None:
 
 
 def emit_bytes(content: bytes, out: Path | None) -> None:
-    """Write bytes to a file, or to standard output when that is no terminal."""
+    """Write bytes to a file, or to standard output unless that is a terminal."""
     if out is not None:
         try:
             out.write_bytes(content)
@@ -79,7 +79,9 @@ def emit_bytes(content: bytes, out: Path | None) -> None:
         say(f"wrote {len(content)} bytes to {out}")
         return
     if sys.stdout.isatty():
-        fail(f"{len(content)} bytes are not shown on a terminal; use --out FILE or a pipe", code=EXIT_USAGE)
+        fail(
+            f"refusing to write {len(content)} bytes to a terminal; use --out FILE or a pipe", code=EXIT_USAGE
+        )
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()
 
@@ -107,42 +109,42 @@ def write_new(path: Path, text: str, *, force: bool = False) -> None:
 
 
 def load_committee(path: Path) -> Committee:
-    """The committee of a file, every proof of possession checked."""
+    """Load a committee file and check every proof of possession."""
     try:
         return Committee.load(path)
     except OSError as error:
-        fail(f"{path}: cannot be read: {error.strerror}; make a committee with `da committee new`")
+        fail(f"{path}: cannot be read: {error.strerror}; create one with `da committee new`")
     except InvalidCommittee as error:
         fail(f"{path}: {error}")
 
 
 def read_secret(path: Path, what: str) -> bytes:
-    """The bytes of a file that holds a secret; one that others than its owner can get at is refused.
+    """The bytes of a file that holds a secret; refuses a file that other users can access.
 
-    A pipe is the caller's own.
+    The mode of a pipe is not checked.
     """
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             mode = stat.S_IMODE(status.st_mode)
             if stat.S_ISREG(status.st_mode) and mode & 0o077:
-                fail(f"{path}: has mode {mode:04o}, so others can get at the {what}; run: chmod 600 {path}")
+                fail(f"{path}: mode {mode:04o} lets other users access the {what}; run: chmod 600 {path}")
             return file.read()
     except OSError as error:
         fail(f"{path}: cannot be read: {error.strerror}")
 
 
-def ask_password(path: Path | None, *, confirm: bool = False, cure: str = "use --password-file FILE") -> str:
-    """The password from the file's first line, or from the terminal; `cure` is told if there is neither."""
+def ask_password(path: Path | None, *, confirm: bool = False, hint: str = "use --password-file FILE") -> str:
+    """The password from the file's first line, or from the terminal; without either, fails with `hint`."""
     if path is not None:
         try:
             password = read_secret(path, "password").split(b"\n", 1)[0].removesuffix(b"\r").decode("utf-8")
         except UnicodeDecodeError as error:
             fail(f"{path}: cannot be read: {error}")
         if not password:
-            fail(f"{path}: its first line is empty; it should hold the password")
+            fail(f"{path}: first line is empty; it must contain the password")
         return password
     if not sys.stdin.isatty():
-        fail(f"no terminal to ask for the password on; {cure}", code=EXIT_USAGE)
+        fail(f"cannot prompt for the password without a terminal; {hint}", code=EXIT_USAGE)
     password = typer.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True)
     return str(password)

@@ -1,1 +1,1 @@
-"""The demonstration: a payload's whole road on real processes, and an attack on it."""
+"""The demo: one payload end to end on real processes, and then an attack."""

@@ -1,6 +1,6 @@
-"""How the demonstration tells its story on a terminal: titles, steps with their time, facts.
+"""Output of the demo on a terminal: titles, timed steps, facts.
 
-Does not: decide anything.
+Does not: decide anything about the demo.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LABEL_WIDTH = 20
 
 
 class Step:
-    """One step under way; `done` says what came of it, `drop` shows nothing."""
+    """One running step; `done` sets the line to print, `drop` prints none."""
 
     def __init__(self) -> None:
         self._start_s = time.perf_counter()
@@ -32,42 +32,42 @@ class Step:
         return time.perf_counter() - self._start_s
 
     def done(self, text: str, *, good: bool = True) -> None:
-        """End the step with what it did; its time is shown behind."""
+        """End the step with its result; its duration is printed after it."""
         self.text, self.good = text, good
 
     def drop(self) -> None:
-        """End the step without a line of its own."""
+        """End the step without printing a line."""
         self.text = None
 
 
 class Narrator:
-    """Writes the story to a console."""
+    """Prints the demo's progress to a console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     @property
     def stream(self) -> IO[str]:
-        """Where the story is written, for a program that tells a part of it."""
+        """The stream the output goes to, for a subprocess that writes a part of it."""
         self._console.file.flush()
         return self._console.file
 
     def title(self, text: str) -> None:
-        """A part of the story begins."""
+        """Begin a new part."""
         self._console.print()
         self._console.rule(f"[bold]{escape(text)}[/]", align="left")
 
     def note(self, text: str) -> None:
-        """Something by the way."""
+        """Print a dimmed line."""
         self._console.print(Text("  " + text, style="dim"))
 
     def fact(self, label: str, text: str, seconds: float | None = None) -> None:
-        """A step that was measured elsewhere."""
+        """Print a step that was measured elsewhere."""
         self._line(True, label, text, seconds)
 
     @contextmanager
     def step(self, label: str) -> Iterator[Step]:
-        """A step that is timed here; shows a spinner on a terminal meanwhile."""
+        """Time a step; shows a spinner on a terminal meanwhile."""
         step = Step()
         with self._console.status(f"{label} ..."):
             yield step

@@ -1,14 +1,14 @@
 """Starting, watching and stopping the processes of a devnet.
 
 Flow:
-- files.make gives every node its directory; `start` runs one process a node, each with its standard input
-  on a pipe that only this process holds, so that they end when it does, however it ends;
-- `wait_ready` asks every node for /readyz until all say yes, or one has died, whose log is then quoted;
-- `stop` asks politely, then insists; `kill` is a power cut for one node; `restart` brings it back.
+- files.make creates a directory for every node; `start` runs one process per node, each with its standard
+  input on a pipe that only this process holds, so that the nodes stop when it exits for any reason;
+- `wait_ready` polls /readyz until all nodes are ready, or fails with the log of a node that has exited;
+- `stop` sends SIGTERM, then SIGKILL; `kill` is a power cut for one node; `restart` starts it again.
 
-Invariants: each node leads a process group of its own, so its engine's workers go with it, and a Ctrl-C on
-the terminal reaches only this process. Listens on loopback only. A directory has one devnet at a time.
-Does not: use the network beyond loopback, nor leave processes behind.
+Invariants: each node leads its own process group, so its engine's workers are killed with it, and a Ctrl-C
+on the terminal reaches only this process. Listens on loopback only. A directory has one devnet at a time.
+Does not: use the network beyond loopback, or leave processes behind.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ADVERSARY_MODULE = ("da.devnet.adversary",)
 
 
 class DevnetError(Exception):
-    """The devnet cannot do what was asked; the message quotes the node's log where that says why."""
+    """A devnet operation failed; the message quotes the node's log where that explains it."""
 
 
 class NodeProcess:
@@ -60,38 +60,38 @@ class NodeProcess:
         self.url = node.url
         self.arguments: tuple[str, ...] = NODE_MODULE
         self._process: subprocess.Popen[bytes] | None = None
-        self._asked_to_end = False
+        self._stop_requested = False
 
     @property
     def pid(self) -> int | None:
-        """The process id, None when it does not run."""
+        """The process id; None when it is not running."""
         return self._process.pid if self.running and self._process else None
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def died(self) -> bool:
-        """Whether the process has ended without being asked to by this object."""
-        return self._process is not None and not self.running and not self._asked_to_end
+        """Whether the process has exited without a request of this object."""
+        return self._process is not None and not self.running and not self._stop_requested
 
-    def last_words(self) -> str:
-        """That the process has ended, how, and the end of its log."""
+    def exit_report(self) -> str:
+        """How the process exited, and the end of its log."""
         code = self._process.poll() if self._process else None
         how = (
             f"killed by {signal.Signals(-code).name}"
             if code is not None and code < 0
             else f"exit code {code}"
         )
-        return f"{self.name} has ended ({how}); the end of {self.files.log}:\n{self.log_tail()}"
+        return f"{self.name} exited ({how}); end of {self.files.log}:\n{self.log_tail()}"
 
     def start(self) -> None:
-        """Start the process; does not wait until it serves."""
+        """Start the process; does not wait until it is ready."""
         if self.running:
-            raise DevnetError(f"{self.name} runs already")
-        self._asked_to_end = False
+            raise DevnetError(f"{self.name} is already running")
+        self._stop_requested = False
         command = [
             sys.executable,
             "-m",
@@ -106,18 +106,18 @@ class NodeProcess:
             )
 
     def ask_to_stop(self) -> None:
-        """SIGTERM: the node finishes what it is doing."""
-        self._asked_to_end = self._asked_to_end or self.running
+        """Send SIGTERM: the node finishes its running requests."""
+        self._stop_requested = self._stop_requested or self.running
         self._signal(signal.SIGTERM, whole_group=False)
 
     def kill(self) -> None:
-        """SIGKILL to the node and its engine's workers: a power cut, as far as its files can tell."""
-        self._asked_to_end = self._asked_to_end or self.running
+        """Send SIGKILL to the node and its engine's workers: for its files, the same as a power cut."""
+        self._stop_requested = self._stop_requested or self.running
         self._signal(signal.SIGKILL, whole_group=True)
         self.wait_stopped(STOP_TIMEOUT_S)
 
     def wait_stopped(self, timeout_s: float) -> bool:
-        """Wait until the process is gone, and reap it; False when it is still there."""
+        """Wait until the process has exited, and reap it; False when it is still running."""
         process = self._process
         if process is None:
             return True
@@ -160,11 +160,11 @@ def why_not_ready(url: str, http: httpx.Client) -> str | None:
 
 
 class Devnet:
-    """A committee of node processes on this machine. Use as a context manager: everything stops at its end.
+    """A committee of node processes on this machine. Use as a context manager: all nodes stop at its end.
 
     Args:
-        node_count: members; ignored when `directory` holds a devnet already.
-        directory: where its files are; None makes a temporary one that is removed at the end.
+        node_count: members; ignored when `directory` already holds a devnet.
+        directory: where its files are; None creates a temporary one that is removed at the end.
         base_port: node i listens on base_port + i; None takes free ports.
         batch_interval_ms: time between two batches of the disperser.
     """
@@ -178,7 +178,7 @@ class Devnet:
         batch_interval_ms: int = 200,
     ) -> None:
         if not 1 <= node_count <= 64:
-            raise DevnetError(f"a devnet has 1 to 64 nodes, not {node_count}")
+            raise DevnetError(f"a devnet must have 1 to 64 nodes; got {node_count}")
         self._temporary = directory is None
         self.directory = Path(tempfile.mkdtemp(prefix="cellar-devnet-")) if directory is None else directory
         try:
@@ -188,7 +188,9 @@ class Devnet:
                 self.directory, node_count, base_port=base_port, batch_interval_ms=batch_interval_ms
             )
         except StoreLocked as error:
-            raise DevnetError(f"another devnet runs in {self.directory} (pid {error.pid})") from None
+            raise DevnetError(
+                f"another devnet is running in {self.directory} (pid {error.pid}); stop it first"
+            ) from None
         except OSError as error:
             raise DevnetError(f"{error.filename or self.directory}: {error.strerror}") from error
         self.nodes = [NodeProcess(node) for node in made]
@@ -222,7 +224,7 @@ class Devnet:
         return [node.url for node in self.nodes]
 
     def start(self) -> None:
-        """Start every node that does not run; see `wait_ready`."""
+        """Start every node that is not running; see `wait_ready`."""
         for node in self.nodes:
             if not node.running:
                 node.start()
@@ -234,10 +236,10 @@ class Devnet:
         timeout_s: float = READY_TIMEOUT_S,
         on_ready: Callable[[NodeProcess], None] | None = None,
     ) -> None:
-        """Wait until all nodes (or these) answer /readyz with yes; `on_ready` is told of each.
+        """Wait until all nodes (or these) are ready by /readyz; calls `on_ready` for each.
 
         Raises:
-            DevnetError: one died, or the time is over.
+            DevnetError: a node exited, or the timeout expired.
         """
         waiting = list(self.nodes if nodes is None else nodes)
         reasons = {node.name: "no answer" for node in waiting}
@@ -253,41 +255,41 @@ class Devnet:
                     else:
                         reasons[node.name] = reason
                 if waiting and time.monotonic() > deadline_s:
-                    told = "; ".join(f"{node.name}: {reasons[node.name]}" for node in waiting)
-                    raise DevnetError(f"not ready after {timeout_s:.0f} s: {told}")
+                    details = "; ".join(f"{node.name}: {reasons[node.name]}" for node in waiting)
+                    raise DevnetError(f"not ready after {timeout_s:.0f} s: {details}")
                 if waiting:
                     time.sleep(READY_PAUSE_S)
 
     def _why_not_ready(self, node: NodeProcess, http: httpx.Client) -> str | None:
         if not node.running:
-            raise DevnetError(node.last_words())
+            raise DevnetError(node.exit_report())
         return why_not_ready(node.url, http)
 
     def check(self, *, settle_s: float = 0.0) -> None:
-        """That no node has died; one that is dying is given `settle_s` to be gone.
+        """Check that no node has exited; waits `settle_s` for a node that is about to exit.
 
         Raises:
-            DevnetError: one has, with its last words.
+            DevnetError: a node has exited; the message has the end of its log.
         """
         for node in self.nodes:
             if node.running and settle_s:
                 node.wait_stopped(settle_s)
             if node.died:
-                raise DevnetError(node.last_words())
+                raise DevnetError(node.exit_report())
 
     def why_no_certificate(self) -> str | None:
-        """Why the nodes that run cannot certify another payload; None when they can."""
+        """Why the running nodes cannot certify another payload; None when they can."""
         committee = Committee.load(self.committee_file)
         running = {node.name for node in self.nodes if node.running}
         if self.disperser.name not in running:
-            return f"{self.disperser.name} takes the payloads, and it is gone"
+            return f"{self.disperser.name}, the disperser, is not running"
         left = [index for index, member in enumerate(committee.members) if member.name in running]
         if not finality(committee, left).final:
-            return f"{len(left)} of {len(self.nodes)} nodes are left, too few for a certificate"
+            return f"only {len(left)} of {len(self.nodes)} nodes are running, too few for a certificate"
         return None
 
     def stop_node(self, index: int, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """Stop one node politely, and with force when it takes too long."""
+        """Stop one node with SIGTERM, and with SIGKILL after the timeout."""
         self.nodes[index].ask_to_stop()
         if not self.nodes[index].wait_stopped(timeout_s):
             self.nodes[index].kill()
@@ -310,7 +312,7 @@ class Devnet:
             self.wait_ready([node])
 
     def stop(self, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """Stop all nodes, those that take too long with force."""
+        """Stop all nodes with SIGTERM, and with SIGKILL after the timeout."""
         for node in self.nodes:
             node.ask_to_stop()
         deadline_s = time.monotonic() + timeout_s
@@ -319,7 +321,7 @@ class Devnet:
                 node.kill()
 
     def close(self) -> None:
-        """Stop all nodes, give the directory free, and remove it when it is a temporary one."""
+        """Stop all nodes, unlock the directory, and remove it if it is a temporary one."""
         self.stop()
         self._lock.release()
         if self._temporary:

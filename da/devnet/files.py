@@ -3,8 +3,8 @@
     DIR/committee.json      DIR/token            the API token for posting, mode 0600
     DIR/node-0/node.toml    DIR/node-0/key.json  DIR/node-0/password  DIR/node-0/data/  DIR/node-0/node.log
 
-Each node has its own key, password, store and config, and nothing of another's, as if on machines of their
-own. Node 0 is the disperser. Making the files of a directory that has them already keeps them.
+Each node has its own key, password, store and config and shares nothing with the others, as on separate
+machines. Node 0 is the disperser. Files that exist already are kept.
 
 Does not: start anything.
 """
@@ -24,7 +24,7 @@ from da.section import MIB
 HOST = "127.0.0.1"
 CHAIN_ID = 1337
 STAKE = 100
-# scrypt with its standard cost takes a second and 256 MiB; these keys guard nothing.
+# scrypt with its standard cost takes a second and 256 MiB; these keys protect nothing.
 SCRYPT_ITERATIONS = 2**10
 RESERVE_BYTES = 16 * MIB
 DISPERSER = 0
@@ -52,7 +52,7 @@ class NodeFiles:
 
 
 def free_ports(count: int) -> list[int]:
-    """TCP ports of the loopback that nobody listens on now, all different."""
+    """Different TCP ports on loopback that nothing is listening on."""
     held = [socket.socket() for _ in range(count)]
     try:
         for holder in held:
@@ -66,7 +66,7 @@ def free_ports(count: int) -> list[int]:
 def make(
     directory: Path, node_count: int, *, base_port: int | None, batch_interval_ms: int
 ) -> list[NodeFiles]:
-    """Make the files of a committee, unless they are there; returns the nodes in order of their names.
+    """Create the files of a committee, unless they exist; returns the nodes in order of their names.
 
     Args:
         base_port: node i listens on base_port + i; None takes free ports.
@@ -95,12 +95,14 @@ def make(
         )
     _write_private(directory / "token", token + "\n")
     committee = Committee(chain_id=CHAIN_ID, epoch=1, members=tuple(members))
-    committee_file.write_text(committee.to_json() + "\n", encoding="utf-8")  # last: it says the rest is there
+    committee_file.write_text(
+        committee.to_json() + "\n", encoding="utf-8"
+    )  # last: it marks the others as complete
     return nodes
 
 
 def read(directory: Path) -> list[NodeFiles]:
-    """The nodes of a directory that `make` made. Raises OSError, InvalidCommittee."""
+    """The nodes of a directory that `make` created. Raises OSError, InvalidCommittee."""
     committee = Committee.load(directory / "committee.json")
     nodes = [NodeFiles(member.name, directory / member.name, member.url) for member in committee.members]
     return sorted(nodes, key=lambda node: int(node.name.removeprefix("node-")))
@@ -110,7 +112,7 @@ def _make_key(node: NodeFiles) -> bytes:
     node.directory.mkdir(mode=0o700, exist_ok=True)
     secret, password = bls.generate_secret(), secrets.token_urlsafe(16)
     key_file = node.directory / "key.json"
-    key_file.unlink(missing_ok=True)  # of a `make` that was cut off before the committee was written
+    key_file.unlink(missing_ok=True)  # left by a `make` that was interrupted before it wrote the committee
     keystore.create(key_file, secret, password, iterations=SCRYPT_ITERATIONS)
     _write_private(node.directory / "password", password + "\n")
     return secret
@@ -130,8 +132,8 @@ def _write_config(node: NodeFiles, port: int, disperser: bool, token: str, batch
         "disperser": {"batch_interval_ms": batch_interval_ms},
     }
     if not disperser:
-        tables["engine"] = {"workers": 1}  # it verifies, with six on one machine
-    text = f"# {node.name} of a devnet; its keys guard nothing\n" + _toml(values)
+        tables["engine"] = {"workers": 1}  # it only verifies, and six nodes share one machine
+    text = f"# {node.name} of a devnet; its keys protect nothing\n" + _toml(values)
     for name, table in tables.items():
         text += f"\n[{name}]\n" + _toml(table)
     if disperser:

@@ -1,4 +1,4 @@
-"""The protocol: what is signed, hashed, sent and proven, and nothing that does I/O but reading a committee.
+"""The protocol: what is signed, hashed, sent and proven. Its only I/O is reading a committee file.
 
 Flow: a disperser makes a PayloadList and a Header, proposes it (sign_header), pushes columns
 (encode_prelude); members check (ColumnPush, check_proposer), attest (Attestation), and enough attestations

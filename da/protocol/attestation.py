@@ -1,12 +1,13 @@
 """Attestations: what one member signs about one batch.
 
 The idea: a member that has verified and durably stored its columns attests the header by signing
-sha256("cellar/attest/v1" || u64be(chain_id) || committee_hash || header_hash). Attestations are over the same
-message for all members, so that they add up to a certificate. (Proposals are in da.protocol.proposal.)
+sha256("cellar/attest/v1" || u64be(chain_id) || committee_hash || header_hash). All members
+sign the same message, so that signatures can be aggregated into a certificate. (Proposals are in
+da.protocol.proposal.)
 
 Invariants: fixed width, 160 bytes.
 
-Does not: decide whether a member may sign (see da.member), nor gather signatures (see certificate).
+Does not: decide whether a member may sign (see da.member), or aggregate signatures (see certificate).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _ATTEST_DOMAIN = b"cellar/attest/v1"
 
 
 def attestation_message(chain_id: int, committee_hash: bytes, header_hash: bytes) -> bytes:
-    """What a member signs, bytes[32]."""
+    """The message a member signs: bytes[32]."""
     return sha256(_ATTEST_DOMAIN + u64(chain_id) + committee_hash + header_hash).digest()
 
 
@@ -45,7 +46,7 @@ class Attestation:
             ("signature", bls.SIGNATURE_BYTES),
         ):
             if len(getattr(self, field)) != size:
-                raise DecodeError(field, f"is {len(getattr(self, field))} bytes, not {size}")
+                raise DecodeError(field, f"must be {size} bytes; got {len(getattr(self, field))}")
 
     @classmethod
     def sign(cls, secret: bytes, header: Header) -> Attestation:
@@ -75,8 +76,8 @@ class Attestation:
             raise InvalidSignature("the attestation is for another header")
         index = committee.member_index(self.member_id)
         if index is None:
-            raise InvalidSignature(f"0x{self.member_id.hex()} is no member of the committee")
+            raise InvalidSignature(f"0x{self.member_id.hex()} is not a member of the committee")
         message = attestation_message(committee.chain_id, committee.hash, self.header_hash)
         if not bls.verify(committee.members[index].public_key, message, self.signature):
-            raise InvalidSignature(f"the signature is not that of {committee.members[index].name}")
+            raise InvalidSignature(f"the signature of {committee.members[index].name} is invalid")
         return index

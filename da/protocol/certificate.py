@@ -1,12 +1,12 @@
 """Certificates: the small proof that enough of a committee holds a batch.
 
-The idea: the header, a bitmap of who signed, and the sum of their signatures over one message. Whoever has
-the committee checks it alone: right chain and committee, a disperser of it, signers that make the batch
-final (stake threshold and slot bound, see custody), and one aggregate signature.
+The idea: the header, a bitmap of who signed, and the sum of their signatures over one message. Anyone
+who has the committee can check it: chain and committee, the disperser, signers that make the batch final
+(stake threshold and slot bound, see custody), and one aggregate signature.
 
-Invariants: the bitmap has a bit for each member and none past them; one certificate has one encoding.
+Invariants: the bitmap has one bit for each member and no others; each certificate has one encoding.
 
-Does not: show that data is available now; sampling does.
+Does not: prove that the data is available now; sampling does.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ MAX_CERTIFICATE_BYTES = HEADER_BYTES + 2 + MAX_MEMBERS // 8 + bls.SIGNATURE_BYTE
 class Certificate:
     """Signatures of members of a committee of `committee_size` for a header.
 
-    signers: member indices, ascending; signature bytes[96], the sum of theirs. Raises DecodeError when the
-    values have no encoding.
+    signers: member indices, ascending; signature bytes[96], the sum of their signatures. Raises DecodeError
+    when the values cannot be encoded.
     """
 
     header: Header
@@ -40,20 +40,20 @@ class Certificate:
 
     def __post_init__(self) -> None:
         if not 1 <= self.committee_size <= MAX_MEMBERS:
-            raise DecodeError("committee_size", f"{self.committee_size} is not in 1..{MAX_MEMBERS}")
+            raise DecodeError("committee_size", f"must be in 1..{MAX_MEMBERS}; got {self.committee_size}")
         if list(self.signers) != sorted(set(self.signers)):
-            raise DecodeError("signers", "are not ascending")
+            raise DecodeError("signers", "must be ascending")
         if self.signers and not 0 <= self.signers[0] <= self.signers[-1] < self.committee_size:
-            raise DecodeError("signers", f"are not all in 0..{self.committee_size - 1}")
+            raise DecodeError("signers", f"must be in 0..{self.committee_size - 1}")
         if len(self.signature) != bls.SIGNATURE_BYTES:
-            raise DecodeError("signature", f"is {len(self.signature)} bytes, not {bls.SIGNATURE_BYTES}")
+            raise DecodeError("signature", f"must be {bls.SIGNATURE_BYTES} bytes; got {len(self.signature)}")
 
     @classmethod
     def gather(cls, header: Header, committee: Committee, signatures: Mapping[int, bytes]) -> Certificate:
-        """The certificate of verified signatures by member index.
+        """Aggregate verified signatures, by member index, into a certificate.
 
-        Raises DecodeError for an index out of range, bls.InvalidSignatureBytes for no signatures or bytes
-        that are none.
+        Raises DecodeError for an index out of range, bls.InvalidSignatureBytes for no signatures or invalid
+        ones.
         """
         signers = tuple(sorted(signatures))
         return cls(
@@ -82,10 +82,10 @@ class Certificate:
         header = Header.read(reader)
         size = reader.u16("committee_size")
         if not 1 <= size <= MAX_MEMBERS:
-            raise DecodeError("committee_size", f"{size} is not in 1..{MAX_MEMBERS}")
+            raise DecodeError("committee_size", f"must be in 1..{MAX_MEMBERS}; got {size}")
         bits = int.from_bytes(reader.take((size + 7) // 8, "bitmap"), "little")
         if bits >> size:
-            raise DecodeError("bitmap", "has bits past the committee")
+            raise DecodeError("bitmap", "has bits beyond the committee's members")
         signers = tuple(index for index in range(size) if bits >> index & 1)
         signature = reader.fixed(bls.SIGNATURE_BYTES, "signature")
         reader.finish("certificate")
@@ -94,35 +94,39 @@ class Certificate:
     def verify(self, committee: Committee) -> Finality:
         """The finality of the certificate under this committee.
 
-        Raises InvalidCertificate, whose `check` says which check failed, cheapest first.
+        Raises InvalidCertificate; its `check` is the check that failed. Cheap checks come first.
         """
         header = self.header
         if header.chain_id != committee.chain_id:
             raise InvalidCertificate(
-                "chain", f"chain id {header.chain_id} is not the committee's {committee.chain_id}"
+                "chain", f"chain id is {header.chain_id}; the committee's is {committee.chain_id}"
             )
         if header.committee_hash != committee.hash:
             raise InvalidCertificate("committee", "the header is for another committee")
         if self.committee_size != len(committee.members):
             raise InvalidCertificate(
-                "size", f"a bitmap of {self.committee_size} for {len(committee.members)} members"
+                "size",
+                f"bitmap is for {self.committee_size} members; the committee has {len(committee.members)}",
             )
         disperser = committee.member(header.disperser_id)
         if disperser is None or not disperser.disperser:
-            raise InvalidCertificate("disperser", "the header's disperser is none of the committee's")
+            raise InvalidCertificate(
+                "disperser", "the header's disperser is not a disperser of the committee"
+            )
         if not self.signers:
-            raise InvalidCertificate("signers", "nobody signed")
+            raise InvalidCertificate("signers", "there are no signers")
         result = finality(committee, self.signers)
         if not result.stake_ok:
             raise InvalidCertificate(
-                "stake", f"{result.signed_stake} of {result.total_stake} signed, below the threshold"
+                "stake", f"signed stake is {result.signed_stake} of {result.total_stake}, below the threshold"
             )
         if not result.final:
             raise InvalidCertificate(
-                "slots", f"signers of a third of the stake could lose 65 columns (margin {result.margin})"
+                "slots",
+                f"signers with 1/3 of the stake could withhold 65 columns (margin {result.margin})",
             )
         keys = [committee.members[index].public_key for index in self.signers]
         message = attestation_message(committee.chain_id, committee.hash, header.hash)
         if not bls.verify_aggregate(keys, message, self.signature):
-            raise InvalidCertificate("signature", "the aggregate signature is not the signers'")
+            raise InvalidCertificate("signature", "the aggregate signature is invalid")
         return result

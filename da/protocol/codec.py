@@ -1,12 +1,12 @@
-"""Fixed-width big-endian reading and writing: what all encodings of the protocol are made of.
+"""Fixed-width big-endian reading and writing, used by all encodings of the protocol.
 
-The idea: an encoding is fields one after another, integers big-endian at a fixed width, counts before what
-they count. There is one way to write a value, so that decode(x).encode() == x for every x that is accepted.
+The idea: an encoding is fields one after another, integers big-endian at a fixed width, counts before the
+items. Each value has one encoding, so that decode(x).encode() == x for every x that is accepted.
 
-Invariants: a Reader never reads past the end, never allocates by a number it has not checked against the
-bytes that are there, and `finish` refuses what is left over. Every failure is a DecodeError.
+Invariants: a Reader never reads past the end, never allocates by a number before checking it against the
+bytes present, and `finish` refuses trailing bytes. Every failure is a DecodeError.
 
-Does not: check what values mean; the decoders do.
+Does not: validate values; the decoders do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ U64_MAX = 2**64 - 1
 
 
 class Reader:
-    """Reads fields from the front of a bytes-like object; `offset` is how far it has come."""
+    """Reads fields from the front of a bytes-like object; `offset` is the position."""
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
         self._view = memoryview(data).cast("B")
@@ -36,7 +36,7 @@ class Reader:
     def take(self, size: int, field: str) -> memoryview:
         """The next `size` bytes, not copied. Raises DecodeError when there are fewer."""
         if self.remaining < size:
-            raise DecodeError(field, f"needs {size} bytes, {self.remaining} are left")
+            raise DecodeError(field, f"needs {size} bytes; only {self.remaining} are left")
         start = self.offset
         self.offset += size
         return self._view[start : self.offset]
@@ -62,9 +62,9 @@ class Reader:
         return int.from_bytes(self.take(8, field), "big")
 
     def finish(self, field: str) -> None:
-        """Raises DecodeError when bytes are left over."""
+        """Raises DecodeError for trailing bytes."""
         if self.remaining:
-            raise DecodeError(field, f"{self.remaining} bytes too many")
+            raise DecodeError(field, f"has {self.remaining} trailing bytes")
 
 
 def u8(value: int) -> bytes:

@@ -1,15 +1,14 @@
 """Committees: who holds the data, with which keys and stakes, and how much of it must sign.
 
 The idea: a committee is a file that operators agree on. Its hash, over a binary encoding of the values that
-decide anything (chain, epoch, parameters, keys, stakes, roles), is in every header and attestation. Names
+matter (chain, epoch, parameters, keys, stakes, roles), is in every header and attestation. Names
 and URLs are left out of the hash, so that an address may change without a new committee.
 
 Invariants: members are sorted by public key, 1..1024 of them, without duplicates of key or name; stakes are
-1..2^64-1, so the total is below 2^74. A committee that came from JSON has canonical non-identity keys with
-proofs of possession that hold; the constructor alone checks everything but these (they cost two pairings a
-member).
+1..2^64-1, so the total is below 2^74. A committee read from JSON has canonical non-identity keys with valid
+proofs of possession; the constructor checks everything except these (they cost two pairings per member).
 
-Does not: assign columns (see custody) nor fetch anything.
+Does not: assign columns (see custody), or fetch anything.
 """
 
 from __future__ import annotations
@@ -64,18 +63,23 @@ class Member:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise InvalidCommittee("name", "is 1 to 64 characters of A-Z a-z 0-9 . _ -")
+            raise InvalidCommittee("name", "must be 1 to 64 characters of A-Z a-z 0-9 . _ -")
         _check_url(self.url)
         if len(self.public_key) != bls.PUBLIC_KEY_BYTES:
-            raise InvalidCommittee("public_key", f"is {bls.PUBLIC_KEY_BYTES} bytes")
+            raise InvalidCommittee(
+                "public_key", f"must be {bls.PUBLIC_KEY_BYTES} bytes; got {len(self.public_key)}"
+            )
         if len(self.proof_of_possession) != bls.SIGNATURE_BYTES:
-            raise InvalidCommittee("proof_of_possession", f"is {bls.SIGNATURE_BYTES} bytes")
+            raise InvalidCommittee(
+                "proof_of_possession",
+                f"must be {bls.SIGNATURE_BYTES} bytes; got {len(self.proof_of_possession)}",
+            )
         if not 1 <= self.stake <= U64_MAX:
-            raise InvalidCommittee("stake", "is not in 1..2^64-1")
+            raise InvalidCommittee("stake", "must be in 1..2^64-1")
 
     @cached_property
     def id(self) -> bytes:
-        """The member's id, bytes[32]; a disperser's log goes by it."""
+        """The member's id, bytes[32]; it identifies a disperser's log."""
         return member_id(self.public_key)
 
 
@@ -100,19 +104,19 @@ class Committee:
         ordered = tuple(sorted(self.members, key=lambda member: member.public_key))
         object.__setattr__(self, "members", ordered)
         if not 1 <= len(ordered) <= MAX_MEMBERS:
-            raise InvalidCommittee("members", f"{len(ordered)} are not 1 to {MAX_MEMBERS}")
+            raise InvalidCommittee("members", f"must be 1 to {MAX_MEMBERS}; got {len(ordered)}")
         _refuse_duplicates("public_key", (member.public_key.hex() for member in ordered))
         _refuse_duplicates("name", (member.name for member in ordered))
         for field in ("chain_id", "epoch"):
             if not 0 <= getattr(self, field) <= U64_MAX:
-                raise InvalidCommittee(field, "is not in 0..2^64-1")
+                raise InvalidCommittee(field, "must be in 0..2^64-1")
         if not 1 <= self.replication <= MAX_REPLICATION:
-            raise InvalidCommittee("replication", f"is not in 1..{MAX_REPLICATION}")
+            raise InvalidCommittee("replication", f"must be in 1..{MAX_REPLICATION}")
         if not 1 <= self.retention_s <= U32_MAX:
-            raise InvalidCommittee("retention_s", "is not in 1..2^32-1")
+            raise InvalidCommittee("retention_s", "must be in 1..2^32-1")
         numerator, denominator = self.threshold_numerator, self.threshold_denominator
         if not (0 < numerator <= denominator <= U32_MAX and 2 * numerator > denominator):
-            raise InvalidCommittee("threshold", "is a fraction above 1/2 and at most 1")
+            raise InvalidCommittee("threshold", "must be above 1/2 and at most 1")
 
     @cached_property
     def hash(self) -> bytes:
@@ -152,17 +156,17 @@ class Committee:
         return {member.id: index for index, member in enumerate(self.members)}
 
     def member_index(self, id_bytes: bytes) -> int | None:
-        """Where the member with this id is in `members`; None when it is not there."""
+        """The index in `members` of the member with this id; None if there is none."""
         return self._index_by_id.get(id_bytes)
 
     def member(self, id_bytes: bytes) -> Member | None:
-        """The member with this id; None when there is none."""
+        """The member with this id; None if there is none."""
         index = self.member_index(id_bytes)
         return None if index is None else self.members[index]
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Committee:
-        """The committee of a JSON document; everything is checked, proofs of possession too.
+        """Read a committee from JSON; everything is checked, including proofs of possession.
 
         Raises InvalidCommittee, with the field as a path like members[3].stake.
         """
@@ -182,9 +186,13 @@ class Committee:
         fields.finish()
         for member in committee.members:
             if not bls.is_public_key(member.public_key):
-                raise InvalidCommittee(f"member {member.name}", "public_key is not a usable point of G1")
+                raise InvalidCommittee(
+                    f"member {member.name}", "public_key must be a point of G1 other than the identity"
+                )
             if not bls.verify_possession(member.public_key, member.proof_of_possession):
-                raise InvalidCommittee(f"member {member.name}", "proof_of_possession is not the key's")
+                raise InvalidCommittee(
+                    f"member {member.name}", "proof_of_possession does not match public_key"
+                )
         return committee
 
     def to_json(self) -> str:
@@ -216,7 +224,7 @@ class Committee:
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Committee:
-        """The committee in a file. Raises OSError, or InvalidCommittee with the file's fault."""
+        """Read a committee file. Raises OSError or InvalidCommittee."""
         with Path(path).open("rb") as file:
             return cls.from_json(file.read(MAX_COMMITTEE_JSON_BYTES + 1))
 
@@ -243,21 +251,21 @@ def _refuse_duplicates(field: str, values: Iterable[str]) -> None:
     seen: set[str] = set()
     for value in values:
         if value in seen:
-            raise InvalidCommittee("members", f"two have the {field} {value}")
+            raise InvalidCommittee("members", f"two members have the same {field}: {value}")
         seen.add(value)
 
 
 def _check_url(url: str) -> None:
     if not 1 <= len(url) <= MAX_URL_CHARS or not _URL_CHARS.fullmatch(url) or url.endswith("/"):
         raise InvalidCommittee(
-            "url", f"is 1 to {MAX_URL_CHARS} printable ASCII characters, no slash at the end"
+            "url", f"must be 1 to {MAX_URL_CHARS} printable ASCII characters, without a trailing slash"
         )
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise InvalidCommittee("url", f"cannot be read: {error}") from None
+        raise InvalidCommittee("url", f"is not a valid URL: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise InvalidCommittee("url", "is http://host[:port] or https://host[:port]")
+        raise InvalidCommittee("url", "must be http://host[:port] or https://host[:port]")
     if parts.username is not None or parts.query or parts.fragment or "?" in url or "#" in url or "\\" in url:
-        raise InvalidCommittee("url", "has no user, query or fragment")
+        raise InvalidCommittee("url", "must not have a user, query or fragment")

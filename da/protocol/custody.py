@@ -2,19 +2,19 @@
 
 The idea: 128 * min(replication, n) column slots are shared out by stake (largest remainder, at most 128 a
 member), and laid out as consecutive runs, member after member, on the cycle of the 128 columns. A run of at
-most 128 never meets itself, so a member holds distinct columns; the slots go around the cycle exactly
+most 128 never overlaps itself, so a member holds distinct columns; the slots go around the cycle exactly
 min(replication, n) times, so each column has that many distinct holders. The order of columns on the cycle
 and the order of members along it are both shuffled by the committee hash.
 
-A batch is final when its signers have the threshold of stake, and the slot bound holds: the data is lost
-only with 65 columns, and losing a column takes every signer that holds it, so if signers with at most 1/3
-of all stake hold at most B slots between them, and the 65 columns that signers hold least are held more
-than B times in sum, such an adversary cannot lose it. B is exact: the least stake that holds each number
-of slots, by dynamic programming.
+A batch is final when its signers reach the stake threshold, and the slot bound holds. Losing the data means
+losing 65 columns, and losing a column takes all signers that hold it. So if signers with at most 1/3 of all
+stake together hold at most B slots, and the 65 columns with the fewest holders among the signers have more
+than B holders in total, such an adversary cannot lose the data. B is exact: the least stake that holds each
+number of slots, by dynamic programming.
 
-Invariants: everything follows from the committee alone; integers only.
+Invariants: everything is derived from the committee alone; integers only.
 
-Does not: move data, nor know which columns were in fact delivered.
+Does not: move data, or know which columns were delivered.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from da.protocol.errors import InvalidCommittee
 from erasure.constants import CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
 
 COLUMNS = CELLS_PER_EXT_BLOB
-# A row comes back from any 64 of its 128 cells, so this many columns must be gone before any row is lost.
+# Any 64 of a row's 128 cells recover it, so this many columns must be missing before any row is lost.
 COLUMNS_TO_LOSE = COLUMNS - CELLS_PER_BLOB + 1
 # The adversary of the slot bound: signers with at most this share of all stake.
 ADVERSARY_NUMERATOR, ADVERSARY_DENOMINATOR = 1, 3
@@ -44,10 +44,11 @@ _CACHED_COMMITTEES = 16
 
 @dataclass(frozen=True, slots=True)
 class Finality:
-    """What a set of signers amounts to.
+    """Whether a set of signers makes a batch final, and the figures behind it.
 
-    adversary_slots is B, the most slots that signers with at most 1/3 of all stake hold between them;
-    least_held_slots how often signers hold the 65 least-held columns, in sum; margin their difference.
+    adversary_slots is B, the most slots that signers with at most 1/3 of all stake hold together;
+    least_held_slots is the total number of holders, among the signers, of the 65 columns with the fewest;
+    margin is their difference.
     `final` when stake_ok and margin > 0.
     """
 
@@ -63,8 +64,8 @@ class Finality:
 def quotas(stakes: Sequence[int], replication: int) -> tuple[int, ...]:
     """Column slots of each member: by stake, largest remainder, at most 128 each; sum 128*min(rho, n).
 
-    Members whose share would pass 128 get 128 and the rest is shared out again among the others, until
-    none passes. Equal remainders go to the lower index.
+    Members whose share would exceed 128 get 128, and the rest is divided again among the others until no
+    share exceeds it. Ties between remainders go to the lower index.
     """
     slots = COLUMNS * min(replication, len(stakes))
     result = [0] * len(stakes)
@@ -90,7 +91,7 @@ def quotas(stakes: Sequence[int], replication: int) -> tuple[int, ...]:
 
 
 def assignment(committee: Committee) -> npt.NDArray[np.bool_]:
-    """Who holds what: bool[n,128], read-only; row i for members[i]."""
+    """Which member holds which column: bool[n,128], read-only; row i for members[i]."""
     return _assignment(committee.hash, committee.stakes, committee.replication)
 
 
@@ -103,14 +104,14 @@ def columns_of(committee: Committee, member_index: int) -> tuple[int, ...]:
 def holders_of(committee: Committee, column: int) -> tuple[int, ...]:
     """Indices of the members that hold the column, ascending; min(replication, n) of them."""
     if not 0 <= column < COLUMNS:
-        raise InvalidCommittee("column", f"{column} is not in 0..{COLUMNS - 1}")
+        raise InvalidCommittee("column", f"must be in 0..{COLUMNS - 1}; got {column}")
     return tuple(int(member) for member in np.flatnonzero(assignment(committee)[:, column]))
 
 
 def finality(committee: Committee, signers: Iterable[int]) -> Finality:
     """Whether signatures of these members (indices) make a batch final, and by what margin.
 
-    Raises InvalidCommittee for an index that is no member.
+    Raises InvalidCommittee for an index out of range.
     """
     chosen = sorted(set(signers))
     for member_index in chosen:
@@ -139,14 +140,14 @@ def finality(committee: Committee, signers: Iterable[int]) -> Finality:
 
 
 def most_slots(slots: Sequence[int], stakes: Sequence[int], stake_limit: int) -> int:
-    """The most slots that a subset with at most `stake_limit` stake in sum has; exact.
+    """The most slots held by any subset with a total stake of at most `stake_limit`; exact.
 
-    A knapsack solved over slots, of which there are few, not over stake: least[s] is the least stake of a
-    subset with exactly s slots. n steps over an array of sum(slots) + 1.
+    A knapsack solved over slots, which are few, instead of stake: least[s] is the least stake of a subset
+    with exactly s slots. n steps over an array of sum(slots) + 1.
     """
     unreachable = stake_limit + 1
-    # Sums of two entries stay below 2 * (stake_limit + 1) because larger ones are cut to unreachable; past
-    # int64 the same steps run on Python's integers.
+    # Sums of two entries stay below 2 * (stake_limit + 1) because larger ones are clamped to unreachable;
+    # beyond int64 the same steps use Python's integers.
     dtype = np.int64 if unreachable < 2**62 else object
     least = np.full(sum(slots) + 1, unreachable, dtype=dtype)
     least[0] = 0
@@ -175,10 +176,10 @@ def _assignment(committee_hash: bytes, stakes: tuple[int, ...], replication: int
 
 
 def _shuffled(count: int, seed: bytes) -> list[int]:
-    """0..count-1 in an order drawn from the seed: Fisher-Yates, one hash a step.
+    """0..count-1 in an order derived from the seed: Fisher-Yates, one hash per step.
 
     Step i swaps with position u64be(sha256(domain || seed || u32be(i))[:8]) mod (i + 1); for at most 1024
-    things the bias of the remainder is below 2^-54.
+    items the bias of the remainder is below 2^-54.
     """
     order = list(range(count))
     for i in range(count - 1, 0, -1):
@@ -190,4 +191,6 @@ def _shuffled(count: int, seed: bytes) -> list[int]:
 
 def _check_member(committee: Committee, member_index: int) -> None:
     if not 0 <= member_index < len(committee.members):
-        raise InvalidCommittee("member", f"{member_index} is not in 0..{len(committee.members) - 1}")
+        raise InvalidCommittee(
+            "member", f"index must be in 0..{len(committee.members) - 1}; got {member_index}"
+        )

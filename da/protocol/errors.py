@@ -1,17 +1,17 @@
 """Errors of the protocol: every decoder and check raises one of these, for any input.
 
     ProtocolError(ValueError)
-      DecodeError            bytes that are no encoding: field, reason
-      InvalidJson            a JSON document that is none, or is too large or deep to be read: reason
-      InvalidNamespace       a namespace text or bytes: reason
+      DecodeError            bytes that are not a valid encoding: field, reason
+      InvalidJson            a document that is not strict JSON, or exceeds a size or depth limit: reason
+      InvalidNamespace       an invalid namespace text or bytes: reason
       InvalidHeader          a header's field is out of range: field, reason
       InvalidPayloadList     an entry or the order of entries: index, reason
-      InvalidProof           a Merkle proof's shape cannot be right: reason
-      InvalidCommittee       a committee's file or values: field, reason
-      InvalidProposal        a header, signature, payload list or commitments that do not hold: check, reason
-      InvalidSignature       an attestation's signature or signer: reason
-      InvalidCertificate     a certificate that does not convince: check, reason
-      InvalidPush            a column push's shape: field, reason
+      InvalidProof           a Merkle proof with an impossible shape: reason
+      InvalidCommittee       an invalid committee file or value: field, reason
+      InvalidProposal        a header, signature, payload list or commitments that fail a check: check, reason
+      InvalidSignature       an attestation's invalid signature or signer: reason
+      InvalidCertificate     a certificate that fails a check: check, reason
+      InvalidPush            a column push with an invalid shape: field, reason
 
 Does not: choose HTTP status codes (see da.api).
 """
@@ -37,11 +37,11 @@ class _ReasonError(ProtocolError):
 
 
 class DecodeError(_FieldError):
-    """The bytes are no canonical encoding; `field` is where the decoder stopped."""
+    """The bytes are not a canonical encoding; `field` is where the decoder stopped."""
 
 
 class InvalidJson(_ReasonError):
-    """A document that is not strict JSON, or goes past a bound; the reason says which and quotes nothing."""
+    """A document that is not strict JSON, or exceeds a limit; the reason says which, without quoting it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the document {reason}")
@@ -49,7 +49,7 @@ class InvalidJson(_ReasonError):
 
 
 class InvalidNamespace(_ReasonError):
-    """Neither 32 bytes, nor 0x and 64 hex digits, nor a short name."""
+    """Not 32 bytes, 0x followed by 64 hex digits, or a short name."""
 
 
 class InvalidHeader(_FieldError):
@@ -57,7 +57,7 @@ class InvalidHeader(_FieldError):
 
 
 class InvalidPayloadList(ProtocolError):
-    """Entry `index` is out of range, out of order, or leaves a gap; None when the list as a whole is."""
+    """Entry `index` is out of range, out of order, or leaves a gap; None: the list as a whole is invalid."""
 
     def __init__(self, index: int | None, reason: str) -> None:
         super().__init__(reason if index is None else f"entry {index}: {reason}")
@@ -66,11 +66,11 @@ class InvalidPayloadList(ProtocolError):
 
 
 class InvalidProof(_ReasonError):
-    """A proof whose shape cannot be right. (A well-formed proof that does not hold verifies as False.)"""
+    """A proof with an impossible shape. (Verifying a well-formed but wrong proof returns False.)"""
 
 
 class InvalidProposal(ProtocolError):
-    """A proposal that must not be believed.
+    """A proposal that fails a check.
 
     `check` is one of: chain, committee, disperser, signature, rows, payloads_root, commitments_root,
     payload_id.
@@ -83,15 +83,15 @@ class InvalidProposal(ProtocolError):
 
 
 class InvalidCommittee(_FieldError):
-    """A committee's JSON or its values; `field` names where, as in members[3].stake."""
+    """An invalid committee JSON or value; `field` is the path, such as members[3].stake."""
 
 
 class InvalidSignature(_ReasonError):
-    """A signature, or the right of its signer, does not hold."""
+    """The signature is invalid, or its signer may not sign."""
 
 
 class InvalidCertificate(ProtocolError):
-    """A certificate that does not convince.
+    """A certificate that fails a check.
 
     `check` is one of: chain, committee, size, signers, disperser, stake, slots, signature.
     """
@@ -103,4 +103,4 @@ class InvalidCertificate(ProtocolError):
 
 
 class InvalidPush(_FieldError):
-    """The shape of a column push: columns out of order, or a body of another length than it states."""
+    """A column push with an invalid shape: columns out of order, or a body of the wrong length."""

@@ -1,11 +1,11 @@
-"""Typed fields out of a JSON document of known shape, without lenience.
+"""Typed fields of a JSON document of known shape, read strictly.
 
-The idea: take named fields with a type each; a field that nobody took is unknown and refused.
+The idea: take each field by name and type; a field that is left over is unknown and refused.
 
-Invariants: total; every failure is the error that the document's reader asked for, whose field is the path,
-as in members[3].stake.
+Invariants: total; every failure raises the error class that the caller passed, with the path as its field,
+such as members[3].stake.
 
-Does not: know which fields there are (see committee).
+Does not: define which fields exist (see committee).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 from da.protocol import strict_json
 from da.protocol.errors import InvalidJson, ProtocolError
 
-# Makes the error out of a field's path and what is wrong with it.
+# Creates the error from a field's path and the reason.
 FieldError = Callable[[str, str], ProtocolError]
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ _HEX = re.compile(r"0x[0-9a-f]*", re.ASCII)
 def parse_object(
     text: bytes | str, max_bytes: int, error: FieldError, *, max_values: int | None = None
 ) -> Fields:
-    """The object that the document is. Raises `error`, with the field "document".
+    """Parse a document that is an object. Raises `error`, with the field "document".
 
     The bounds are those of strict_json.loads.
     """
@@ -37,7 +37,7 @@ def parse_object(
     except InvalidJson as fault:
         raise error("document", fault.reason) from None
     if not isinstance(value, dict):
-        raise error("document", "is not an object")
+        raise error("document", "must be an object")
     return Fields(value, "", error)
 
 
@@ -50,54 +50,54 @@ class Fields:
         self.path = path
 
     def integer(self, name: str, default: int | None = None) -> int:
-        """An integer; not true, not 1.0."""
+        """An integer; refuses true and 1.0."""
         value = self._take(name, default)
         if type(value) is not int:
-            self._refuse(name, "is not an integer")
+            self._refuse(name, "must be an integer")
         return value
 
     def boolean(self, name: str, default: bool | None = None) -> bool:
         """true or false."""
         value = self._take(name, default)
         if not isinstance(value, bool):
-            self._refuse(name, "is not true or false")
+            self._refuse(name, "must be true or false")
         return value
 
     def string(self, name: str) -> str:
         """A string."""
         value = self._take(name, None)
         if not isinstance(value, str):
-            self._refuse(name, "is not a string")
+            self._refuse(name, "must be a string")
         return value
 
     def hex(self, name: str, size: int) -> bytes:
         """0x and lower-case hex of exactly `size` bytes."""
         text = self.string(name)
         if len(text) != 2 + 2 * size or not _HEX.fullmatch(text):
-            self._refuse(name, f"is not 0x and {2 * size} lower-case hex digits")
+            self._refuse(name, f"must be 0x followed by {2 * size} lower-case hex digits")
         return bytes.fromhex(text[2:])
 
     def object(self, name: str, default: dict[str, Any] | None = None) -> Fields:
         """An object."""
         value = self._take(name, default)
         if not isinstance(value, dict):
-            self._refuse(name, "is not an object")
+            self._refuse(name, "must be an object")
         return Fields(value, self.at(name), self._error)
 
     def objects(self, name: str, max_count: int) -> list[Fields]:
         """A list of at most `max_count` objects."""
         values = self._take(name, None)
         if not isinstance(values, list) or len(values) > max_count:
-            self._refuse(name, f"is not a list of at most {max_count}")
+            self._refuse(name, f"must be a list of at most {max_count} objects")
         if not all(isinstance(value, dict) for value in values):
-            self._refuse(name, "is not a list of objects")
+            self._refuse(name, "must be a list of objects")
         return [Fields(value, f"{self.at(name)}[{index}]", self._error) for index, value in enumerate(values)]
 
     def values(self, name: str, max_count: int) -> list[Any]:
         """A list of at most `max_count` values of any kind."""
         values = self._take(name, None)
         if not isinstance(values, list) or len(values) > max_count:
-            self._refuse(name, f"is not a list of at most {max_count}")
+            self._refuse(name, f"must be a list of at most {max_count}")
         return values
 
     def take(self, name: str, read: Callable[[Any], T]) -> T:
@@ -126,7 +126,7 @@ class Fields:
         return f"{self.path}.{name}" if self.path else name
 
     def finish(self) -> None:
-        """Raises the error when a field is left over."""
+        """Raises the error for unknown fields."""
         for name in self._values:
             self._refuse(name[:40], "is an unknown field")
 

@@ -1,4 +1,4 @@
-"""Batch headers: the 188 bytes that a disperser proposes, members attest and everything else hangs on.
+"""Batch headers: the 188 bytes that a disperser proposes and members attest.
 
 The idea: a header binds its place in the disperser's log (chain id, disperser, height, parent), who may
 attest (committee hash), and what the batch is (rows, payloads, commitments). Its hash is
@@ -7,7 +7,7 @@ zeros. Two headers of one disperser at one height are evidence of equivocation.
 
 Invariants: fixed width, one encoding for one header; field ranges are checked when a Header is made.
 
-Does not: check signatures (see proposal, certificate) nor that a header extends a log (see da.member).
+Does not: check signatures (see proposal, certificate), or that a header extends a log (see da.member).
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ class Header:
 
     def __post_init__(self) -> None:
         if self.version != HEADER_VERSION:
-            raise InvalidHeader("version", f"{self.version} is not {HEADER_VERSION}")
+            raise InvalidHeader("version", f"must be {HEADER_VERSION}; got {self.version}")
         for field in ("chain_id", "height", "timestamp_ms"):
             if not 0 <= getattr(self, field) <= U64_MAX:
-                raise InvalidHeader(field, "is not in 0..2^64-1")
+                raise InvalidHeader(field, "must be in 0..2^64-1")
         for field in ("disperser_id", "parent", "committee_hash", "payloads_root", "commitments_root"):
             if len(getattr(self, field)) != HASH_BYTES:
-                raise InvalidHeader(field, f"is {len(getattr(self, field))} bytes, not {HASH_BYTES}")
+                raise InvalidHeader(field, f"must be {HASH_BYTES} bytes; got {len(getattr(self, field))}")
         if self.height < FIRST_HEIGHT:
-            raise InvalidHeader("height", f"{self.height}: the first is {FIRST_HEIGHT}")
+            raise InvalidHeader("height", f"must be at least {FIRST_HEIGHT}; got {self.height}")
         if (self.height == FIRST_HEIGHT) != (self.parent == ZERO_HASH):
-            raise InvalidHeader("parent", f"is zeros at height {FIRST_HEIGHT} and nowhere else")
+            raise InvalidHeader("parent", f"must be zeros at height {FIRST_HEIGHT}, and only there")
         if not 1 <= self.row_count <= MAX_ROWS:
-            raise InvalidHeader("row_count", f"{self.row_count} is not in 1..{MAX_ROWS}")
+            raise InvalidHeader("row_count", f"must be in 1..{MAX_ROWS}; got {self.row_count}")
 
     def encode(self) -> bytes:
         """The 188 bytes of docs/reference/wire-formats.md."""
@@ -112,5 +112,5 @@ class Header:
 
 
 def proposal_message(header: Header) -> bytes:
-    """What the disperser signs: sha256("cellar/propose/v1" || header hash), bytes[32]."""
+    """The message the disperser signs: sha256("cellar/propose/v1" || header hash), bytes[32]."""
     return sha256(_PROPOSE_DOMAIN + header.hash).digest()

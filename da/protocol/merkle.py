@@ -3,14 +3,14 @@
 The idea: the tree of RFC 6962 (leaf = sha256(0x00 || data), node = sha256(0x01 || left || right), a tree of
 n leaves splits at the largest power of two below n), and over it a root that also binds the number of
 leaves: sha256(0x02 || u64be(n) || top). The shape of a tree follows from n alone, so a proof is only
-siblings: how many, and what each stands for, is fixed by the positions. A range proof shows consecutive
-leaves [start, stop) and gives the top of every maximal subtree outside; whoever has it knows every leaf
-between the two ends, which is what makes completeness proofs.
+siblings: their number and meaning are fixed by the positions. A range proof contains consecutive leaves
+[start, stop) and the top of every maximal subtree outside; it determines every leaf between the two ends,
+which is the basis of completeness proofs.
 
-Invariants: a leaf is never taken for a node; a proof with a sibling too many or too few is refused; one
+Invariants: a leaf cannot be confused with a node; a proof with too many or too few siblings is refused; each
 (leaves, positions) has one proof.
 
-Does not: know what leaves mean. No sorting, no sparse trees.
+Does not: interpret leaves, sort them, or support sparse trees.
 
 Source: RFC 6962 section 2.1 (https://www.rfc-editor.org/rfc/rfc6962#section-2.1).
 """
@@ -53,9 +53,11 @@ def root(leaves: Sequence[bytes]) -> bytes:
 
 
 def commitments_root(commitments: npt.NDArray[np.uint8]) -> bytes:
-    """The root over row commitments u8[R,48], one leaf each. Raises InvalidProof for another shape."""
+    """The root over row commitments u8[R,48], one leaf each. Raises InvalidProof for any other shape."""
     if commitments.ndim != 2 or commitments.shape[1] != BYTES_PER_COMMITMENT or commitments.dtype != np.uint8:
-        raise InvalidProof(f"commitments are u8[R,48], not {commitments.dtype}{list(commitments.shape)}")
+        raise InvalidProof(
+            f"commitments must be uint8[R, 48]; got {commitments.dtype}{list(commitments.shape)}"
+        )
     return root([row.tobytes() for row in commitments])
 
 
@@ -82,7 +84,7 @@ def verify_inclusion(
 ) -> bool:
     """Whether `leaf` is the one at `index` of the `count` leaves under the root.
 
-    Raises InvalidProof when the positions or the number of siblings cannot be right.
+    Raises InvalidProof for impossible positions or a wrong number of siblings.
     """
     path = inclusion_path(index, count)
     _check_siblings(siblings, len(path))
@@ -116,7 +118,7 @@ def verify_range(
 ) -> bool:
     """Whether `range_leaves` are exactly the leaves at start, start+1, ... of the `count` under the root.
 
-    Raises InvalidProof when the positions or the number of siblings cannot be right.
+    Raises InvalidProof for impossible positions or a wrong number of siblings.
     """
     stop = start + len(range_leaves)
     outside = list(outside_ranges(start, stop, count))
@@ -163,17 +165,17 @@ def _split(count: int) -> int:
 
 def _check_count(count: int) -> None:
     if not 1 <= count <= MAX_LEAVES:
-        raise InvalidProof(f"a tree has 1 to {MAX_LEAVES} leaves, not {count}")
+        raise InvalidProof(f"a tree must have 1 to {MAX_LEAVES} leaves; got {count}")
 
 
 def _check_position(start: int, stop: int, count: int) -> None:
     _check_count(count)
     if not 0 <= start < stop <= count:
-        raise InvalidProof(f"leaves {start} to {stop} of a tree of {count}")
+        raise InvalidProof(f"leaf range [{start}, {stop}) is invalid in a tree of {count} leaves")
 
 
 def _check_siblings(siblings: Sequence[bytes], expected: int) -> None:
     if len(siblings) != expected:
-        raise InvalidProof(f"{len(siblings)} siblings where the positions ask for {expected}")
+        raise InvalidProof(f"proof must have {expected} siblings for its positions; got {len(siblings)}")
     if any(len(sibling) != HASH_BYTES for sibling in siblings):
-        raise InvalidProof("a sibling is 32 bytes")
+        raise InvalidProof(f"each sibling must be {HASH_BYTES} bytes")

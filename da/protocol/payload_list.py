@@ -2,13 +2,13 @@
 
 The idea: one entry a payload (namespace, payload_id, first_row, row_count, length), sorted by (namespace,
 payload_id), and the payloads' rows lie in the batch in that same order without gaps. A Merkle root over the
-entries is in the header. As entries of one namespace are neighbours, the range of them together with the
-entry before and the entry after proves that none was left out, also when there are none at all.
+entries is in the header. Entries of one namespace are adjacent, so their range together with the
+entry before and the entry after proves that none is omitted, even when there are none.
 
-Invariants: 1..256 entries, strictly ascending, rows contiguous from 0, row_count what the length needs; so
-a list has one encoding, and a root binds the number of entries.
+Invariants: 1..256 entries, strictly ascending, rows contiguous from 0, row_count as the length requires;
+so a list has one encoding, and a root binds the number of entries.
 
-Does not: check payload ids against commitments (see contents).
+Does not: check payload ids against commitments (see proposal).
 """
 
 from __future__ import annotations
@@ -44,19 +44,22 @@ class PayloadEntry:
 
     def __post_init__(self) -> None:
         if len(self.namespace) != NAMESPACE_BYTES or len(self.payload_id) != HASH_BYTES:
-            raise InvalidPayloadList(None, "namespace and payload_id are 32 bytes each")
+            raise InvalidPayloadList(None, "namespace and payload_id must be 32 bytes each")
         if not 1 <= self.length <= MAX_PAYLOAD_BYTES:
-            raise InvalidPayloadList(None, f"length {self.length} is not in 1..{MAX_PAYLOAD_BYTES}")
+            raise InvalidPayloadList(None, f"length must be in 1..{MAX_PAYLOAD_BYTES}; got {self.length}")
         if self.row_count != rows_for(self.length):
             raise InvalidPayloadList(
-                None, f"row_count {self.row_count}, but {self.length} bytes need {rows_for(self.length)}"
+                None,
+                f"row_count must be {rows_for(self.length)} for {self.length} bytes; got {self.row_count}",
             )
         if not 0 <= self.first_row <= MAX_ROWS - self.row_count:
-            raise InvalidPayloadList(None, f"rows from {self.first_row} pass the {MAX_ROWS} of a batch")
+            raise InvalidPayloadList(
+                None, f"rows from {self.first_row} exceed the {MAX_ROWS} rows of a batch"
+            )
 
     @property
     def key(self) -> tuple[bytes, bytes]:
-        """What entries are sorted by."""
+        """The sort key of entries."""
         return self.namespace, self.payload_id
 
     @property
@@ -202,23 +205,23 @@ class PayloadList:
         """The list at the front of `reader`."""
         count = reader.u16("count")
         if not 1 <= count <= MAX_ENTRIES:
-            raise InvalidPayloadList(None, f"{count} entries are not 1 to {MAX_ENTRIES}")
+            raise InvalidPayloadList(None, f"list must have 1 to {MAX_ENTRIES} entries; got {count}")
         return cls(tuple(PayloadEntry.read(reader) for _ in range(count)))
 
     def index_of(self, payload_id: bytes, namespace: bytes | None = None) -> int | None:
-        """Where the payload is (in that namespace, if one is given); None when it is not there."""
+        """The index of the payload (in that namespace, if one is given); None if it is not in the list."""
         for index, entry in enumerate(self.entries):
             if entry.payload_id == payload_id and namespace in (None, entry.namespace):
                 return index
         return None
 
     def prove(self, index: int) -> InclusionProof:
-        """That the entry at `index` is in the list. Raises InvalidProof when there is none."""
+        """Prove that the entry at `index` is in the list. Raises InvalidProof if there is none."""
         siblings = merkle.prove_inclusion(self._leaves, index)
         return InclusionProof(self.entries[index], index, len(self.entries), siblings)
 
     def prove_namespace(self, namespace: bytes) -> NamespaceProof:
-        """All entries of the namespace, with what proves that there are no others."""
+        """All entries of the namespace, with the proof that there are no others."""
         count = len(self.entries)
         smaller = sum(entry.namespace < namespace for entry in self.entries)
         not_greater = sum(entry.namespace <= namespace for entry in self.entries)
@@ -230,7 +233,7 @@ class PayloadList:
 def verify_inclusion(root: bytes, proof: InclusionProof) -> bool:
     """Whether the proof's entry is in the list with this root, at its index.
 
-    Raises InvalidProof when the positions or the number of siblings cannot be right.
+    Raises InvalidProof for impossible positions or a wrong number of siblings.
     """
     _check_count(proof.count)
     return merkle.verify_inclusion(root, proof.entry.encode(), proof.index, proof.count, proof.siblings)
@@ -239,8 +242,8 @@ def verify_inclusion(root: bytes, proof: InclusionProof) -> bool:
 def verify_namespace(root: bytes, namespace: bytes, proof: NamespaceProof) -> bool:
     """Whether `proof.matches` are all the entries of `namespace` in the list with this root.
 
-    That lists are sorted is what members check before they attest a header; the proof relies on it.
-    Raises InvalidProof when the positions or the number of siblings cannot be right.
+    The proof relies on lists being sorted, which members check before they attest a header.
+    Raises InvalidProof for impossible positions or a wrong number of siblings.
     """
     _check_count(proof.count)
     leaves = [entry.encode() for entry in proof.entries]
@@ -264,4 +267,4 @@ def _is_whole_range(namespace: bytes, first: int, count: int, entries: Sequence[
 
 def _check_count(count: int) -> None:
     if not 1 <= count <= MAX_ENTRIES:
-        raise InvalidProof(f"a list has 1 to {MAX_ENTRIES} entries, not {count}")
+        raise InvalidProof(f"list must have 1 to {MAX_ENTRIES} entries; got {count}")

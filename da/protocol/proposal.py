@@ -1,8 +1,8 @@
 """A proposal: what a disperser asks a committee to store, without the cells.
 
 The idea: header, the disperser's signature, payload list and commitments travel together, in a push, in a
-batch document and in the store. As received they are a `Proposal`, of which nothing is believed; `verify`
-turns it into a `VerifiedProposal`, and code that needs verified values asks for that type.
+batch document and in the store. As received they are a `Proposal`, in which nothing is verified; `verify`
+turns it into a `VerifiedProposal`, and code that needs verified values takes that type.
 
 The checks, each named by `InvalidProposal.check` when it fails, in this order:
     chain            the header is for the committee's chain
@@ -14,7 +14,7 @@ The checks, each named by `InvalidProposal.check` when it fails, in this order:
     commitments_root the commitments are the ones that the header binds
     payload_id       each entry's id is that of its length and commitments
 
-Does not: verify cells against commitments, nor look at certificates (see certificate).
+Does not: verify cells against commitments, or check certificates (see certificate).
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class Proposal:
     commitments: npt.NDArray[np.uint8]
 
     def verify(self, committee: Committee) -> VerifiedProposal:
-        """The proposal once every check has passed. Raises InvalidProposal."""
+        """Check everything and return the verified proposal. Raises InvalidProposal."""
         check_proposer(committee, self.header, self.disperser_signature)
         return self.verify_contents()
 
     def verify_contents(self) -> VerifiedProposal:
-        """The proposal once its contents are those that its header binds.
+        """Check only that the contents are those that the header binds, and return the verified proposal.
 
-        For a caller that has checked the proposer before, as a member does before it reads a push to its end.
+        For a caller that has already checked the proposer, as a member does before it reads a whole push.
         Raises InvalidProposal.
         """
         check_contents(self.header, self.payload_list, self.commitments)
@@ -63,7 +63,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VerifiedProposal:
-    """A proposal whose signature and contents hold; made by `Proposal` alone. Fields as there."""
+    """A proposal with a valid signature and contents; created only by `Proposal`, with the same fields."""
 
     header: Header
     disperser_signature: bytes
@@ -80,20 +80,22 @@ def check_proposer(committee: Committee, header: Header, disperser_signature: by
     """The disperser that proposed `header` to this committee. Raises InvalidProposal."""
     if header.chain_id != committee.chain_id:
         raise InvalidProposal(
-            "chain", f"chain id {header.chain_id} is not the committee's {committee.chain_id}"
+            "chain", f"chain id is {header.chain_id}; the committee's is {committee.chain_id}"
         )
     if header.committee_hash != committee.hash:
         raise InvalidProposal("committee", "the header is for another committee")
     member = committee.member(header.disperser_id)
     if member is None or not member.disperser:
-        raise InvalidProposal("disperser", f"0x{header.disperser_id.hex()} is no disperser of the committee")
+        raise InvalidProposal(
+            "disperser", f"0x{header.disperser_id.hex()} is not a disperser of the committee"
+        )
     if not bls.verify(member.public_key, proposal_message(header), disperser_signature):
-        raise InvalidProposal("signature", f"the signature is not that of {member.name}")
+        raise InvalidProposal("signature", f"the signature of {member.name} is invalid")
     return member
 
 
 def check_contents(header: Header, payload_list: PayloadList, commitments: npt.NDArray[np.uint8]) -> None:
-    """That payload list and commitments are the ones that `header` binds, without any signature.
+    """Check that payload list and commitments are the ones that `header` binds; checks no signature.
 
     Args:
         commitments: u8[R,48], of the data rows.
@@ -103,19 +105,19 @@ def check_contents(header: Header, payload_list: PayloadList, commitments: npt.N
     if commitments.dtype != np.uint8 or commitments.shape != (header.row_count, BYTES_PER_COMMITMENT):
         raise InvalidProposal(
             "rows",
-            f"commitments are {commitments.dtype}{list(commitments.shape)}, expected "
-            f"uint8[{header.row_count}, {BYTES_PER_COMMITMENT}]",
+            f"commitments must be uint8[{header.row_count}, {BYTES_PER_COMMITMENT}]; got "
+            f"{commitments.dtype}{list(commitments.shape)}",
         )
     if payload_list.row_count != header.row_count:
         raise InvalidProposal(
-            "rows", f"payloads take {payload_list.row_count} rows, the header has {header.row_count}"
+            "rows", f"the payload list has {payload_list.row_count} rows; the header has {header.row_count}"
         )
     if payload_list.root != header.payloads_root:
-        raise InvalidProposal("payloads_root", "is not the root of the payload list")
+        raise InvalidProposal("payloads_root", "the header's root does not match the payload list")
     if commitments_root(commitments) != header.commitments_root:
-        raise InvalidProposal("commitments_root", "is not the root of the commitments")
+        raise InvalidProposal("commitments_root", "the header's root does not match the commitments")
     for index, entry in enumerate(payload_list.entries):
         if payload_id(entry.length, commitments[entry.first_row : entry.end_row]) != entry.payload_id:
             raise InvalidProposal(
-                "payload_id", f"payload {index}: the id is not that of its length and commitments"
+                "payload_id", f"payload {index}: the id does not match its length and commitments"
             )

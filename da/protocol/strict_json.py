@@ -1,14 +1,14 @@
-"""The one JSON decoder for documents from outside: peers' answers, request bodies, files, database rows.
+"""The only JSON decoder for documents from outside: peers' answers, request bodies, files, database rows.
 
-The idea: the standard parser recurses in C and allocates some 60 bytes for every `[]`, so what it would have
-to do is bounded before it starts. A few passes over the bytes, each one call of a bytes method, leave only
-the brackets and commas outside strings; these are counted, and matching pairs are deleted once a level. On a
+The idea: the standard parser recurses in C and allocates some 60 bytes for every `[]`, so its work is
+bounded before it starts. A few passes over the bytes, each one call of a bytes method, leave only the
+brackets and commas outside strings; these are counted, and matching pairs are deleted once per level. On a
 page of the log this takes a quarter of the time of json.loads.
 
 Invariants: total: any input gives a value or an InvalidJson, which never quotes the input. Nothing depends on
-the interpreter's recursion limit or its limit of digits. What is accepted is the value that json.loads gives.
+the interpreter's recursion limit or its limit of digits. Accepted values equal those of json.loads.
 
-Does not: know what a document should hold (see fields).
+Does not: check which fields a document has (see fields).
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ def loads(
 
     Args:
         raw: the document; text counts as its UTF-8.
-        max_bytes: what it may be long.
-        max_depth: how deep arrays and objects may be nested; 0 for a bare number, string or constant.
-        max_values: how many values it may hold, arrays and objects included, keys not; None for one in
+        max_bytes: the longest document accepted.
+        max_depth: the deepest nesting accepted; 0 for a bare number, string or constant.
+        max_values: the most values accepted, counting arrays and objects but not keys; None for one per
             16 bytes of max_bytes, at least 1024.
     Returns: dict, list, str, int, finite float, bool or None.
     Raises: InvalidJson.
     """
     if len(raw) > max_bytes:
-        raise InvalidJson(f"is over {max_bytes} bytes")
+        raise InvalidJson(f"is longer than {max_bytes} bytes")
     data = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else bytes(raw)
     if len(data) > max_bytes:
-        raise InvalidJson(f"is over {max_bytes} bytes")
+        raise InvalidJson(f"is longer than {max_bytes} bytes")
     if data.startswith(_BYTE_ORDER_MARK):
         raise InvalidJson("starts with a byte order mark; save it as UTF-8 without one")
     values = max(MIN_VALUES, max_bytes // BYTES_PER_VALUE) if max_values is None else max_values
@@ -73,20 +73,20 @@ def loads(
 
 
 def _check_shape(data: bytes, max_depth: int, max_values: int) -> None:
-    """Raises InvalidJson for what would cost the parser too much stack or memory.
+    """Raises InvalidJson for a document that would cost the parser too much stack or memory.
 
-    Right for the document up to its first fault, and the parser goes no further.
+    Correct up to the document's first error, where the parser stops as well.
     """
     if b"\\" in data:
         # Runs of backslashes pair up from their left end; an odd one left over escapes what follows it.
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    # Deleting two adjacent quotes leaves every other mark as far inside or outside a string as it was.
+    # Deleting two adjacent quotes does not change whether any other mark is inside or outside a string.
     marks = data.translate(_ALL_SQUARE, _NOT_MARKS).replace(b'""', b"")
     if marks.count(b'"') > 4 * max_values:  # two for each key and each value
-        raise InvalidJson(f"holds more than {max_values} values")
+        raise InvalidJson(f"has more than {max_values} values")
     outside = b"".join(marks.split(b'"')[::2])
     if outside.count(b",") + outside.count(b"[") >= max_values:
-        raise InvalidJson(f"holds more than {max_values} values")
+        raise InvalidJson(f"has more than {max_values} values")
     brackets = outside.translate(None, b",")
     for _ in range(max_depth):
         if not brackets:
@@ -102,31 +102,33 @@ def _refuse_lone_surrogates(value: Any) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise InvalidJson("holds half of a surrogate pair") from None
+        raise InvalidJson("contains a lone surrogate") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise InvalidJson("has an object with a repeated key")
+        raise InvalidJson("has an object with a duplicate key")
     return values
 
 
 def _integer(text: str) -> int:
     if len(text) > MAX_NUMBER_CHARS:
-        raise InvalidJson(f"holds a number of more than {MAX_NUMBER_CHARS} characters")
+        raise InvalidJson(f"has a number of more than {MAX_NUMBER_CHARS} characters")
     return int(text)
 
 
 def _float(text: str) -> float:
     value = float(text) if len(text) <= MAX_NUMBER_CHARS else math.inf
     if math.isinf(value):
-        raise InvalidJson(f"holds a number beyond a double, or of more than {MAX_NUMBER_CHARS} characters")
+        raise InvalidJson(
+            f"has a number outside the range of a double, or of more than {MAX_NUMBER_CHARS} characters"
+        )
     return value
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise InvalidJson(f"holds {name}, which is not JSON")
+    raise InvalidJson(f"contains {name}, which is not JSON")
 
 
 _DECODER = json.JSONDecoder(

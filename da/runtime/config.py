@@ -1,4 +1,4 @@
-"""The configuration of a node's parts: one class a room, and the whole that the parts share.
+"""The configuration of a node's packages: one class each, and the combination that they share.
 
 Nothing here reads files or the environment (da.settings does). The network's own parameters (replication,
 threshold, retention) are the committee's, not a node's.
@@ -20,48 +20,49 @@ class DisperserConfig(Section):
         default=16 * MIB,
         ge=1,
         le=16 * MIB,
-        description="Longest payload taken, in bytes (the network's: 16 MiB).",
+        description="Longest payload accepted, in bytes (the network's limit: 16 MiB).",
     )
     concurrent_posts_max: int = Field(
         default=16, ge=1, description="Posts packed and committed at once; more get 429."
     )
     outbox_bytes_max: int = Field(
-        default=256 * MIB, ge=1, description="Payload bytes that wait for their batch; more posts get 429."
+        default=256 * MIB, ge=1, description="Payload bytes waiting for a batch; more posts get 429."
     )
     batch_interval_ms: int = Field(
         default=1000,
         ge=1,
-        description="Milliseconds from the closing of a batch to that of the next, unless rows_max closes it"
-        " before.",
+        description="Milliseconds between two batches, unless rows_max is reached earlier.",
     )
-    rows_max: int = Field(default=256, ge=1, le=256, description="Rows of one batch at most.")
+    rows_max: int = Field(default=256, ge=1, le=256, description="Maximum rows of one batch.")
     encode_retry_ms: int = Field(
         default=1000,
         ge=1,
-        description="Milliseconds the batcher pauses after the engine or the store failed.",
+        description="Milliseconds the batcher pauses after a failure of the engine or the store.",
     )
     push_timeout_s: float = Field(
         default=30.0,
         gt=0,
-        description="Seconds a push may take, besides the time of its bytes; a member waits as long for one "
-        "before it gets the columns from its peers.",
+        description="Seconds a push may take, in addition to the time for its bytes; a member waits as long "
+        "for a push before it fetches the columns from its peers.",
     )
     push_bytes_per_s_min: int = Field(
         default=1 * MIB,
         ge=1,
-        description="Bytes per second at which the bytes of a push are expected to flow.",
+        description="Expected transfer rate of a push, in bytes per second.",
     )
     certificate_timeout_s: float = Field(
-        default=10.0, gt=0, description="Seconds a member has to take a certificate."
+        default=10.0, gt=0, description="Timeout for delivering a certificate to a member, in seconds."
     )
     backoff_initial_s: float = Field(
-        default=0.2, gt=0, description="Seconds before the first retry of a push that failed."
+        default=0.2, gt=0, description="Seconds before the first retry of a failed push."
     )
-    backoff_max_s: float = Field(default=15.0, gt=0, description="Seconds between retries of a push at most.")
+    backoff_max_s: float = Field(
+        default=15.0, gt=0, description="Longest pause between retries of a push, in seconds."
+    )
 
 
 class MemberConfig(Section):
-    """Taking columns; following logs, repair, scrub and retention."""
+    """Receiving columns; following logs, repair, scrub and retention."""
 
     push_inflight_bytes_max: int = Field(
         default=256 * MIB,
@@ -76,22 +77,22 @@ class MemberConfig(Section):
         default=60_000, ge=0, description="Milliseconds a header may be ahead of this node's clock."
     )
     follow_interval_s: float = Field(
-        default=5.0, gt=0, description="Seconds between two looks at the dispersers' logs."
+        default=5.0, gt=0, description="Seconds between two polls of the dispersers' logs."
     )
-    follow_page: int = Field(default=32, ge=1, le=1000, description="Batches asked for in one such look.")
+    follow_page: int = Field(default=32, ge=1, le=1000, description="Batches requested in one such poll.")
     repair_retry_s: float = Field(
-        default=30.0, gt=0, description="Seconds before another attempt to rebuild missing columns."
+        default=30.0, gt=0, description="Seconds before the next attempt to rebuild missing columns."
     )
     scrub_interval_s: float = Field(
         default=6 * 3600.0,
         gt=0,
-        description="Seconds between two readings of everything stored, to find rot.",
+        description="Seconds between two scrubs, which read everything stored to find damage.",
     )
     scrub_rest_s: float = Field(
-        default=0.1, ge=0, description="Seconds of rest between two batches of such a reading."
+        default=0.1, ge=0, description="Seconds to pause between two batches of a scrub."
     )
     retention_interval_s: float = Field(
-        default=600.0, gt=0, description="Seconds between two looks for batches that have expired."
+        default=600.0, gt=0, description="Seconds between two checks for expired batches."
     )
 
 
@@ -99,25 +100,27 @@ class ReadingConfig(Section):
     """Serving and rebuilding payloads, cells and openings."""
 
     records_per_read_max: int = Field(
-        default=1024, ge=1, le=65536, description="Cells one POST to /v1/batches/{b}/cells may ask for."
+        default=1024, ge=1, le=65536, description="Maximum cells in one POST to /v1/batches/{b}/cells."
     )
     batches_per_page_max: int = Field(
-        default=100, ge=1, le=1000, description="Batches one GET of /v1/batches returns at most."
+        default=100, ge=1, le=1000, description="Maximum batches in one answer of GET /v1/batches."
     )
     concurrent_reconstructions_max: int = Field(
         default=2, ge=1, description="Payloads rebuilt from peers at once."
     )
     concurrent_fetches_max: int = Field(
-        default=16, ge=1, description="Column requests to peers in flight for one rebuilt payload."
+        default=16, ge=1, description="Column requests to peers in flight while rebuilding one payload."
     )
-    peer_timeout_s: float = Field(default=10.0, gt=0, description="Seconds a peer has to answer a read.")
+    peer_timeout_s: float = Field(
+        default=10.0, gt=0, description="Timeout of a read from a peer, in seconds."
+    )
     hedge_after_s: float = Field(
         default=0.5,
         gt=0,
-        description="Seconds after which a second holder is asked when the first is silent.",
+        description="Seconds without an answer after which a second holder is queried.",
     )
     concurrent_openings_max: int = Field(
-        default=1, ge=1, description="Point openings made at once, 0.1 s of a core each."
+        default=1, ge=1, description="Point openings computed at once; each takes 0.1 s of a core."
     )
     openings_waiting_max: int = Field(
         default=16, ge=0, description="Openings that may wait for their turn; more get 429 at once."
@@ -129,22 +132,22 @@ class ReadingConfig(Section):
         default=2, ge=1, description="Columns whose parity cells are derived at once."
     )
     parity_cache_bytes: int = Field(
-        default=64 * MIB, ge=0, description="Bytes of parity records kept in memory after they were derived."
+        default=64 * MIB, ge=0, description="Bytes of derived parity records cached in memory."
     )
 
 
 class ThreadsConfig(Section):
     """Threads of the node."""
 
-    compute_threads: int = Field(default=6, ge=1, description="Threads that hand work to the engine.")
+    compute_threads: int = Field(default=6, ge=1, description="Threads that pass work to the engine.")
     io_threads: int = Field(default=4, ge=1, description="Threads that read and write the store.")
 
 
 class EngineConfig(Section):
-    """The engine for the heavy mathematics."""
+    """The engine for erasure coding and KZG."""
 
     name: str = Field(
-        default="auto", description='Engine for the heavy mathematics: "auto", "ckzg", "host" or "cuda".'
+        default="auto", description='Engine for erasure coding and KZG: "auto", "ckzg", "host" or "cuda".'
     )
     table: Literal["small", "medium", "large"] | None = Field(
         default=None,

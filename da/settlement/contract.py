@@ -1,13 +1,13 @@
-"""The settlement contract, as a program uses it: deploy for a committee, check, settle, veto.
+"""The settlement contract's Python interface: deploy for a committee, check, settle, veto.
 
 Flow:
 - `deploy` compiles the Vyper source, creates the contract, registers every member with its proof of
   possession and seals it; the contract recomputes the committee hash and refuses to seal for another
-- `check` and `settle` hand over certificates as they come from a node; the answer is a `SettlementStatus`,
-  never an exception, whatever the certificate holds
-- `veto` is the guardian's: after it nothing of that batch settles
+- `check` and `settle` pass certificates as a node serves them; the result is a `SettlementStatus`, never an
+  exception, whatever the certificate contains
+- `veto` is for the guardian: after it nothing of that batch settles
 
-Does not: decide whether data is available (see light_client), hold keys of real accounts, or speak to a
+Does not: decide whether data is available (see light_client), hold keys of real accounts, or connect to a
 real L1.
 """
 
@@ -21,7 +21,7 @@ from importlib.resources import files
 from da.settlement.encoding import g1_words, g2_words, signer_bits
 from da.settlement.evm import Chain, Function
 
-# Vyper sets the decimal context of whoever imports it; it gets one of its own.
+# Vyper changes the decimal context of the thread that imports it; here it changes a separate one.
 with decimal.localcontext():
     from vyper import compile_code
 
@@ -45,7 +45,7 @@ _SETTLED = Function("settled", ("bytes32", "bytes32"), ("bytes32",))
 
 
 class SettlementStatus(IntEnum):
-    """The contract's answers; the numbers are its ABI."""
+    """The contract's status codes; the numbers are part of its ABI."""
 
     OK = 0
     NOT_SEALED = 1
@@ -93,7 +93,7 @@ def bytecode() -> bytes:
 
 
 class SettlementContract:
-    """A deployed contract and the accounts that act on it."""
+    """A deployed contract and its accounts."""
 
     def __init__(self, chain: Chain, address: str, guardian: str | None, cost: DeploymentCost) -> None:
         self.chain = chain
@@ -108,7 +108,7 @@ class SettlementContract:
         """Deploy, register the whole committee, seal.
 
         Args:
-            guardian: the account that may veto; None for nobody.
+            guardian: the account that may veto; None for no guardian.
             sampling_delay_s: seconds after a batch was first handed to `settle` (which answers TOO_EARLY)
                 before anything of it settles.
 
@@ -138,7 +138,7 @@ class SettlementContract:
         return cls(chain, address, guardian, DeploymentCost(create, register, seal))
 
     def check(self, certificate: Certificate) -> SettlementStatus:
-        """What the contract says of a certificate; changes nothing."""
+        """The contract's status for a certificate; changes nothing."""
         return SettlementStatus(self.chain.call(self.address, _CHECK, *_arguments(certificate)))
 
     def settle(self, certificate: Certificate, payloads: PayloadList, index: int) -> Settlement:

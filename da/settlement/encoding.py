@@ -1,4 +1,4 @@
-"""Points and certificates as the settlement contract takes them.
+"""Points and certificates in the encoding of the settlement contract.
 
 BLS keys and signatures travel compressed (ZCash encoding, 48 and 96 bytes). The EIP-2537 precompiles take
 uncompressed points whose base-field elements are padded to 64 bytes, big-endian, and quadratic-extension
@@ -22,7 +22,7 @@ def g1_words(public_key: bytes) -> bytes:
     """A compressed public key (48 bytes) as an EIP-2537 G1 point (128 bytes).
 
     Raises:
-        DecodeError: the bytes are no point of the curve's prime-order subgroup.
+        DecodeError: the bytes are not a point of the curve's prime-order subgroup.
     """
     return _words(G1Point, public_key, "public_key")
 
@@ -31,7 +31,7 @@ def g2_words(signature: bytes) -> bytes:
     """A compressed signature (96 bytes) as an EIP-2537 G2 point (256 bytes).
 
     Raises:
-        DecodeError: the bytes are no point of the curve's prime-order subgroup.
+        DecodeError: the bytes are not a point of the curve's prime-order subgroup.
     """
     return _words(G2Point, signature, "signature")
 
@@ -41,9 +41,9 @@ def _words(group: Any, compressed: bytes, field: str) -> bytes:
         point = group.from_compressed_bytes(compressed)
     except (ValueError, TypeError) as error:
         raise DecodeError(field, str(error)) from error
-    # The library takes any bytes with the infinity flag for the identity; only one encoding is canonical.
+    # The library decodes any bytes with the infinity flag as the identity; only one encoding is canonical.
     if bytes(point.to_compressed_bytes()) != bytes(compressed):
-        raise DecodeError(field, "is not the canonical encoding of a point")
+        raise DecodeError(field, "must be the canonical encoding of a point")
     coordinates = bytes(point.to_xy_bytes_be())
     chunks = (coordinates[i : i + _FP_BYTES] for i in range(0, len(coordinates), _FP_BYTES))
     return b"".join(_PADDING + chunk for chunk in chunks)

@@ -1,10 +1,10 @@
 """An Ethereum chain inside this process, for demonstrations and tests.
 
-py-evm through eth-tester, at the Prague rules, so that the EIP-2537 and EIP-4844 precompiles are the real
-ones. Two of them are far slower in py-evm than on any node, for reasons that do not change a result, so a
-chain may be opened with substitutes that give the same bytes for the same gas (`fast_precompiles`): the
+py-evm through eth-tester, at the Prague rules, so that the EIP-2537 and EIP-4844 precompiles are real. Two
+of them are far slower in py-evm than on any node, so there are substitutes that give the same bytes for the
+same gas (`fast_precompiles`): the
 trusted setup is kept between calls of 0x0A, and the pairing of 0x0F runs in arkworks instead of pure
-Python. A test keeps the originals in use.
+Python. A test runs the originals too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from py_arkworks_bls12381 import GT, G1Point, G2Point
 
 from da.interpreter import recursion_limit_kept
 
-# The limit that py-evm raises is for contracts that call 1,024 deep; ours calls nothing but precompiles.
+# py-evm raises the limit for contracts that call 1,024 deep; this one calls only precompiles.
 with recursion_limit_kept():
     from eth.abc import ComputationAPI
     from eth.exceptions import VMError
@@ -41,7 +41,7 @@ class EvmError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What one transaction did: its return value before sending, the gas it used, and its hash."""
+    """The result of a transaction: its return value (from a call before sending), gas used and hash."""
 
     value: Any
     gas_used: int
@@ -75,15 +75,15 @@ class Chain:
         return int(self._tester.get_block_by_number("latest")["timestamp"])
 
     def set_time(self, timestamp_s: int) -> None:
-        """Mine a block at this time, so that calls and transactions from now on see it, or a later one."""
+        """Mine a block at this time, so that later calls and transactions see this time, or a later one."""
         # The tester's own time_travel compares with a pending block at the wall clock's time, and so does
-        # nothing when asked for that; the backend's mines a block one second before the time it is given.
+        # nothing for that time; the backend's mines a block one second before the time it is given.
         if timestamp_s > self.timestamp_s:
             self._tester.backend.time_travel(timestamp_s + 1)
 
     @contextmanager
     def rolled_back(self) -> Iterator[None]:
-        """Undo, at the end of this context, all that happens on the chain within it."""
+        """Undo all changes to the chain at the end of this context."""
         snapshot = self._tester.take_snapshot()
         try:
             yield
@@ -115,7 +115,7 @@ class Chain:
     def transact(self, address: str, function: Function, *values: Any, sender: str | None = None) -> Receipt:
         """Send a transaction and wait for its block.
 
-        A call just before reads the return value, and the reason when the contract reverts.
+        A call just before it gets the return value, or the reason when the contract reverts.
 
         Raises:
             EvmError: it reverted.
@@ -171,7 +171,7 @@ def _point(group: Any, words: bytes) -> Any:
 
 @contextmanager
 def fast_precompiles() -> Iterator[None]:
-    """Within it 0x0A keeps its trusted setup and 0x0F runs in arkworks: same results, same gas."""
+    """In this context 0x0A caches its trusted setup and 0x0F runs in arkworks: same results, same gas."""
     load, pairing = point_evaluation.load_trusted_setup, prague.PRAGUE_PRECOMPILES[_PAIRING]
     point_evaluation.load_trusted_setup = functools.lru_cache(maxsize=1)(load)
     prague.PRAGUE_PRECOMPILES[_PAIRING] = _arkworks_pairing

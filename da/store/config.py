@@ -8,11 +8,13 @@ from da.section import MIB, Section
 
 
 class StoreConfig(Section):
-    """Where batches live, and how much room is left."""
+    """Limits and layout of the store."""
 
     reserve_bytes: int = Field(
         default=256 * MIB, ge=0, description="Free disk bytes below which the node turns read-only."
     )
     bucket_s: int = Field(
-        default=86_400, ge=60, description="Seconds of batches that share a directory and expire together."
+        default=86_400,
+        ge=60,
+        description="Seconds of batches in one bucket, which share a directory and expire together.",
     )

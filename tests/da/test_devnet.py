@@ -87,7 +87,7 @@ def test_a_devnet_has_a_sane_size(tmp_path: Path) -> None:
 def test_a_directory_has_one_devnet_at_a_time(tmp_path: Path) -> None:
     with (
         Devnet(1, directory=tmp_path),
-        pytest.raises(DevnetError, match="another devnet runs"),
+        pytest.raises(DevnetError, match="another devnet is running"),
     ):
         Devnet(1, directory=tmp_path)
     with Devnet(1, directory=tmp_path) as again:
@@ -105,11 +105,11 @@ def test_a_node_that_dies_at_its_start_is_quoted(tmp_path: Path) -> None:
         net.nodes[0].files.config.write_text("nonsense = 1\n")
         net.check()
         net.start()
-        with pytest.raises(DevnetError, match=r'node-0 has ended \(exit code 1\)[\s\S]*setting "nonsense"'):
+        with pytest.raises(DevnetError, match=r'node-0 exited \(exit code 1\)[\s\S]*setting "nonsense"'):
             net.wait_ready()
         with pytest.raises(DevnetError, match="exit code 1"):
             net.check()
-        assert net.why_no_certificate() == "node-0 takes the payloads, and it is gone"
+        assert net.why_no_certificate() == "node-0, the disperser, is not running"
 
 
 @pytest.mark.parametrize(
@@ -251,17 +251,19 @@ def test_a_stop_is_clean(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_a_dead_node_is_told_and_too_few_end_the_devnet(tmp_path: Path) -> None:
+def test_a_dead_node_is_reported_and_too_few_stop_the_devnet(tmp_path: Path) -> None:
     """Three of four members make a certificate; two do not."""
     command = [sys.executable, "-m", "da", "devnet", "--nodes", "4", "--dir", str(tmp_path / "net"), "--json"]
-    told = tmp_path / "stderr"
-    with told.open("wb") as errors:
+    output = tmp_path / "stderr"
+    with output.open("wb") as errors:
         parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
     try:
         pids = [node["pid"] for node in json.loads(_document(parent))["nodes"]]
         os.kill(pids[3], signal.SIGKILL)
-        wait_until(lambda: "node-3 has ended (killed by SIGKILL)" in told.read_text(), "word of node-3")
-        assert f"{tmp_path / 'net' / 'node-3' / 'node.log'}" in told.read_text()
+        wait_until(
+            lambda: "node-3 exited (killed by SIGKILL)" in output.read_text(), "the report about node-3"
+        )
+        assert f"{tmp_path / 'net' / 'node-3' / 'node.log'}" in output.read_text()
         assert parent.poll() is None, "three go on"
         os.kill(pids[2], signal.SIGTERM)  # not by the devnet: to it, that is a death as well
         parent.communicate(timeout=PATIENCE_S)
@@ -269,10 +271,10 @@ def test_a_dead_node_is_told_and_too_few_end_the_devnet(tmp_path: Path) -> None:
         parent.kill()
         parent.communicate()
     assert parent.returncode == 1
-    assert "node-2 has ended (exit code 0)" in told.read_text()
-    assert "error: 2 of 4 nodes are left, too few for a certificate" in told.read_text()
-    assert told.read_text().count("has ended") == 2, (
-        "each is told once, and those that it stops itself are not"
+    assert "node-2 exited (exit code 0)" in output.read_text()
+    assert "error: only 2 of 4 nodes are running, too few for a certificate" in output.read_text()
+    assert output.read_text().count(" exited (") == 2, (
+        "each is reported once, except those that the command stops itself"
     )
     assert not any(alive(pid) for pid in pids)
 

@@ -269,7 +269,7 @@ def test_another_public_key_is_refused(path: Path):
     document = json.loads(path.read_text())
     document["pubkey"] = bls.public_key((7).to_bytes(32, "big")).hex()
     rewrite(path, document)
-    with pytest.raises(keystore.InvalidKeystore, match="another public key"):
+    with pytest.raises(keystore.InvalidKeystore, match="pubkey does not belong"):
         keystore.load(path, PASSWORD)
 
 

@@ -181,7 +181,7 @@ def test_a_damaged_report_is_an_error_of_the_state(
         log.put_verdict(bytes(32), 1, "available", "available", 0, damage, keep=1)  # type: ignore[arg-type]
     shown = light_client("show", "1", "--state", tmp_path)
     assert (shown.returncode, shown.stdout) == (2, "")
-    assert "the report of run 1 is damaged" in shown.stderr
+    assert "the stored report of run 1 is damaged" in shown.stderr
 
 
 def test_watch_once_reports_the_worst(

@@ -50,7 +50,7 @@ def test_damaged_coordinates_are_an_error_of_the_state(tmp_path: Path, damage: s
         with sqlite3.connect(tmp_path / "light-client.sqlite3") as database:
             database.execute("UPDATE plans SET cells = ?", (damage,))
         database.close()
-        with pytest.raises(StateError, match=r"damaged; name another state directory"):
+        with pytest.raises(StateError, match=r"damaged; use another state directory"):
             log.plan(HASH, 5, 26, random.Random(1), NOW_MS)
 
 
@@ -228,7 +228,7 @@ def test_a_directory_that_cannot_be_used_is_a_typed_error(tmp_path: Path) -> Non
     with sqlite3.connect(tmp_path / "newer" / "light-client.sqlite3") as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StateError, match="another version"):
+    with pytest.raises(StateError, match="schema version 99 is not supported"):
         HeaderLog(tmp_path / "newer")
 
 

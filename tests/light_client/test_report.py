@@ -68,7 +68,7 @@ def test_a_full_report_round_trips_and_prints(world: World, tmp_path: Path) -> N
     assert Report.model_validate_json(report.to_json()) == report
     text = _text(print_report, report)
     assert text.startswith("UNAVAILABLE")
-    for word in ("accused", "sha256", "slot margin", "x", "every member that holds them"):
+    for word in ("accused", "sha256", "slot margin", "x", "none of their holders"):
         assert word in text
     assert document["batch"]["header_hash"] in history
 
@@ -92,7 +92,7 @@ def test_text_of_members_is_never_markup() -> None:
 
 
 def test_long_lines_break_between_words_on_a_terminal_and_never_in_a_pipe() -> None:
-    report = _report(reason=" ".join(["every member that holds them answered without a valid cell"] * 3))
+    report = _report(reason=" ".join(["none of their holders answered without a valid cell"] * 3))
     broken, whole = io.StringIO(), io.StringIO()
     print_report(Console(file=broken, width=80, force_terminal=True, color_system=None), report)
     print_report(Console(file=whole, width=80, force_terminal=False), report)

@@ -36,18 +36,18 @@ def test_attestation_of_another_header_is_refused(party: Any, batch: Any):
     with pytest.raises(InvalidSignature, match="another header"):
         attestation.verify(party.committee, other)
     moved = dataclasses.replace(attestation, header_hash=other.hash)
-    with pytest.raises(InvalidSignature, match="not that of"):
+    with pytest.raises(InvalidSignature, match="is invalid"):
         moved.verify(party.committee, other)
 
 
 def test_attestation_of_a_stranger_is_refused(party: Any, batch: Any):
     stranger = (4242).to_bytes(32, "big")
-    with pytest.raises(InvalidSignature, match="no member"):
+    with pytest.raises(InvalidSignature, match="not a member"):
         Attestation.sign(stranger, batch.header).verify(party.committee, batch.header)
     claimed = dataclasses.replace(
         Attestation.sign(stranger, batch.header), member_id=party.committee.members[0].id
     )
-    with pytest.raises(InvalidSignature, match="not that of"):
+    with pytest.raises(InvalidSignature, match="is invalid"):
         claimed.verify(party.committee, batch.header)
 
 

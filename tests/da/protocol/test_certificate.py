@@ -80,7 +80,7 @@ def test_bits_past_the_committee_are_refused():
     certificate = Certificate(header=HEADER, committee_size=10, signers=(0,), signature=bytes(96))
     encoding = bytearray(certificate.encode())
     encoding[188 + 2 + 1] |= 0b100
-    with pytest.raises(DecodeError, match="past the committee"):
+    with pytest.raises(DecodeError, match="beyond the committee"):
         Certificate.decode(encoding)
 
 

@@ -23,13 +23,13 @@ def test_reading_past_the_end_names_the_field(method: str, size: int):
     with pytest.raises(DecodeError) as caught:
         getattr(Reader(bytes(size - 1)), method)("height")
     assert caught.value.field == "height"
-    assert f"needs {size} bytes, {size - 1} are left" in str(caught.value)
+    assert f"needs {size} bytes; only {size - 1} are left" in str(caught.value)
 
 
 def test_left_over_bytes_are_refused():
     reader = Reader(b"abc")
     reader.u8("first")
-    with pytest.raises(DecodeError, match="2 bytes too many"):
+    with pytest.raises(DecodeError, match="2 trailing bytes"):
         reader.finish("thing")
 
 

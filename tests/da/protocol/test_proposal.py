@@ -49,7 +49,7 @@ def test_another_list_is_refused(batch: Any):
 
 
 def test_a_disperser_cannot_bind_a_payload_id_to_other_rows(batch: Any):
-    """All roots agree, but an id is not that of its rows: nobody could trust ids if this passed."""
+    """All roots agree, but an id is is invalid its rows: nobody could trust ids if this passed."""
     commitments = batch.commitments.copy()
     commitments[-1, 0] ^= 1
     header = dataclasses.replace(batch.header, commitments_root=commitments_root(commitments))
@@ -78,7 +78,7 @@ def test_proposal_verifies(party: Any, batch: Any):
 def test_proposal_of_another_header_is_refused(party: Any, batch: Any):
     signature = sign_header(disperser_secret(party), batch.header)
     other = dataclasses.replace(batch.header, timestamp_ms=1)
-    with pytest.raises(InvalidProposal, match="not that of"):
+    with pytest.raises(InvalidProposal, match="is invalid"):
         check_proposer(party.committee, other, signature)
 
 
@@ -87,7 +87,7 @@ def test_proposal_of_another_header_is_refused(party: Any, batch: Any):
     [
         ({"chain_id": 8}, "chain id"),
         ({"committee_hash": b"x" * 32}, "another committee"),
-        ({"disperser_id": b"x" * 32}, "no disperser"),
+        ({"disperser_id": b"x" * 32}, "not a disperser"),
     ],
 )
 def test_foreign_proposals_are_refused(party: Any, batch: Any, changes: dict[str, Any], reason: str):
@@ -99,7 +99,7 @@ def test_foreign_proposals_are_refused(party: Any, batch: Any, changes: dict[str
 def test_a_member_that_is_no_disperser_may_not_propose(party: Any, batch: Any):
     index = next(i for i, member in enumerate(party.committee.members) if not member.disperser)
     header = dataclasses.replace(batch.header, disperser_id=party.committee.members[index].id)
-    with pytest.raises(InvalidProposal, match="no disperser"):
+    with pytest.raises(InvalidProposal, match="not a disperser"):
         check_proposer(party.committee, header, sign_header(party.secrets[index], header))
 
 

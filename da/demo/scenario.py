@@ -1,15 +1,15 @@
-"""A payload's whole road, walked twice: once with an honest committee, once with one that withholds.
+"""The demo: one payload end to end, first with an honest committee, then with one that withholds data.
 
 Flow:
 - a committee of node processes is started, and an L1 chain in this process with the settlement contract
-- a payload is posted over HTTP; the disperser's metrics tell what each step of its road took
-- the `light-client` program samples the batch, as anybody could, and its report gives the verdict
-- an available batch settles; for an unavailable one the guardian vetoes, and settling is tried and refused
-- the second time every node is restarted as one that signs and then withholds half of the columns and one
-  more: the fewest that make the data unrecoverable
+- a payload is posted over HTTP; the disperser's metrics give the duration of each step
+- the `light-client` program samples the batch, and its report gives the verdict
+- an available batch settles; for an unavailable one the guardian vetoes, and an attempt to settle is refused
+- for the second run every node is restarted to sign and then withhold 65 of the 128 columns: the fewest
+  that make the data unrecoverable
 
-The outcome counts as right only if each verdict, each settlement status and the payload read back between
-the two are what they should be.
+The outcome is right only if each verdict, each settlement status and the payload read back between the two
+runs are as expected.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ WITHHELD_COLUMNS = CELLS_PER_EXT_BLOB - CELLS_PER_BLOB + 1
 POST_TIMEOUT_S = 300.0
 WATCH_INTERVAL_S = 1.0
 _REPORT_BYTES_MAX = 16 * 2**20
-SETTLE_S = 0.2  # from a broken connection to the end of the process that broke it
+SETTLE_S = 0.2  # from a broken connection until the process that broke it has exited
 
 
 class DemoError(Exception):
-    """A step of the demonstration could not be taken; the message says which."""
+    """A step of the demo failed; the message says which."""
 
 
 @dataclass
-class Walk:
-    """What happened to one payload."""
+class Run:
+    """The results of one payload."""
 
     payload_id: str = ""
     length: int = 0
@@ -69,10 +69,10 @@ class Walk:
 
 @dataclass
 class Outcome:
-    """Both walks, and whether all went as it should."""
+    """Both runs, and whether they ended as expected."""
 
-    honest: Walk = field(default_factory=Walk)
-    attacked: Walk = field(default_factory=Walk)
+    honest: Run = field(default_factory=Run)
+    attacked: Run = field(default_factory=Run)
     read_back: bool = False
 
     @property
@@ -86,19 +86,19 @@ class Outcome:
 
 
 class Demo:
-    """One demonstration; `run` does it all and leaves no process behind."""
+    """One demo; `run` does it all and leaves no process behind."""
 
     def __init__(self, payload: bytes, *, nodes: int, narrator: Narrator) -> None:
         self._payload = payload
         self._nodes = nodes
-        self._tell = narrator
+        self._narrator = narrator
         self._outcome = Outcome()
 
     def run(self) -> Outcome:
-        """Both walks.
+        """Do both runs.
 
         Raises:
-            DemoError, DevnetError: a step could not be taken at all, or a node died.
+            DemoError, DevnetError: a step failed, or a node exited.
         """
         with (
             tempfile.TemporaryDirectory(prefix="cellar-demo-") as state,
@@ -108,24 +108,26 @@ class Demo:
             self._state = Path(state)
             try:
                 self._start(devnet)
-                self._tell.title("A payload's road, with an honest committee")
-                self._walk(devnet, self._payload, self._outcome.honest)
+                self._narrator.title("One payload end to end, with an honest committee")
+                self._run_payload(devnet, self._payload, self._outcome.honest)
                 self._attack(devnet)
             except (ClientError, httpx.HTTPError) as error:
-                devnet.check(settle_s=SETTLE_S)  # a node that died says why better than who missed it
+                devnet.check(
+                    settle_s=SETTLE_S
+                )  # a node that exited explains the failure better than its client
                 raise DemoError(str(error)) from error
         return self._outcome
 
     # -- the stage --------------------------------------------------------------------------------------
 
     def _start(self, devnet: Devnet) -> None:
-        self._tell.title(f"A committee of {self._nodes} nodes, each a process of its own")
-        with self._tell.step("nodes") as step:
+        self._narrator.title(f"A committee of {self._nodes} nodes, one process each")
+        with self._narrator.step("nodes") as step:
             devnet.start()
-            devnet.wait_ready(on_ready=lambda node: self._tell.note(f"{node.name} serves {node.url}"))
+            devnet.wait_ready(on_ready=lambda node: self._narrator.note(f"{node.name} serves {node.url}"))
             step.done(f"{self._nodes} nodes ready")
         committee = Committee.load(devnet.committee_file)
-        with self._tell.step("L1 contract") as step:
+        with self._narrator.step("L1 contract") as step:
             chain = Chain()
             self._contract = SettlementContract.deploy(chain, committee, guardian=chain.accounts[1])
             chain.set_time(int(time.time()))
@@ -136,148 +138,148 @@ class Demo:
             )
 
     def _attack(self, devnet: Devnet) -> None:
-        self._tell.title(f"An attack: {WITHHELD_COLUMNS} of 128 columns withheld after signing")
+        self._narrator.title(f"An attack: {WITHHELD_COLUMNS} of 128 columns withheld after signing")
         height = self._outcome.honest.height
         lies = ("--withhold", f"0-{WITHHELD_COLUMNS - 1}", "--from-height", str(height + 1))
-        with self._tell.step("restart") as step:
+        with self._narrator.step("restart") as step:
             devnet.stop()
             for node in range(self._nodes):
                 devnet.restart_node(node, adversary=lies, wait=False)
             devnet.wait_ready()
-            step.done(f"all {self._nodes} nodes sign as before, and then serve no cell of columns {lies[1]}")
-        with self._tell.step("read back") as step, self._client(devnet, devnet.nodes[-1].url) as client:
+            step.done(f"all {self._nodes} nodes sign as before, but serve no cell of columns {lies[1]}")
+        with self._narrator.step("read back") as step, self._client(devnet, devnet.nodes[-1].url) as client:
             self._outcome.read_back = (
                 client.payload(bytes.fromhex(self._outcome.honest.payload_id[2:])) == self._payload
             )
             step.done(
-                "the first payload survived the restart, byte for byte"
+                "the first payload is unchanged after the restart"
                 if self._outcome.read_back
-                else "WRONG: other bytes than posted",
+                else "WRONG: the bytes differ from those posted",
                 good=self._outcome.read_back,
             )
-        # The same bytes would be the same payload; its digest behind it makes the second one new.
+        # The same bytes would be the same payload; replacing the end with a digest makes a new one.
         second = self._payload[: -hashlib.sha256().digest_size] + hashlib.sha256(self._payload).digest()
-        self._walk(devnet, second, self._outcome.attacked)
+        self._run_payload(devnet, second, self._outcome.attacked)
 
     def _client(self, devnet: Devnet, url: str) -> CellarClient:
         return CellarClient(url, token=devnet.token, timeout_s=POST_TIMEOUT_S)
 
     # -- one payload ------------------------------------------------------------------------------------
 
-    def _walk(self, devnet: Devnet, payload: bytes, walk: Walk) -> None:
+    def _run_payload(self, devnet: Devnet, payload: bytes, run: Run) -> None:
         before = _metrics(devnet.disperser.url)
         with self._client(devnet, devnet.disperser.url) as client:
-            info = self._post(client, payload, walk)
-            batch = self._certify(client, devnet, info, before, walk)
+            info = self._post(client, payload, run)
+            batch = self._certify(client, devnet, info, before, run)
         assert batch.certificate is not None, "_certify has seen it"
-        self._sample(devnet, walk)
-        self._settle(batch.certificate, batch, bytes.fromhex(walk.payload_id[2:]), walk)
+        self._sample(devnet, run)
+        self._settle(batch.certificate, batch, bytes.fromhex(run.payload_id[2:]), run)
 
-    def _post(self, client: CellarClient, payload: bytes, walk: Walk) -> PayloadInfo:
-        with self._tell.step("posted") as step:
+    def _post(self, client: CellarClient, payload: bytes, run: Run) -> PayloadInfo:
+        with self._narrator.step("posted") as step:
             info = client.post(NAMESPACE, payload)
-            walk.payload_id, walk.length, walk.rows = "0x" + info.payload_id.hex(), info.length, info.rows
-            walk.seconds["post"] = step.elapsed_s
+            run.payload_id, run.length, run.rows = "0x" + info.payload_id.hex(), info.length, info.rows
+            run.seconds["post"] = step.elapsed_s
             step.done(f"{info.length:,} bytes, durable in the disperser's outbox")
-        self._tell.fact(
+        self._narrator.fact(
             "rows committed",
             f"{info.rows} rows of 4,096 field elements, {48 * info.rows} bytes of KZG commitments; "
-            f"payload {walk.payload_id[:18]}..",
+            f"payload {run.payload_id[:18]}..",
         )
         return info
 
     def _certify(
-        self, client: CellarClient, devnet: Devnet, info: PayloadInfo, before: dict[str, float], walk: Walk
+        self, client: CellarClient, devnet: Devnet, info: PayloadInfo, before: dict[str, float], run: Run
     ) -> BatchDocument:
-        with self._tell.step("certifying") as step:
+        with self._narrator.step("certifying") as step:
             final = wait_certified(client, devnet, info.payload_id)
             if final.batch_height is None:
-                raise DemoError(f"payload {walk.payload_id} is certified, but in no batch")
+                raise DemoError(f"payload {run.payload_id} is certified, but has no batch height")
             batch = client.batch(final.batch_height)
-            walk.seconds["certified"] = step.elapsed_s
+            run.seconds["certified"] = step.elapsed_s
             step.drop()
-        walk.height = final.batch_height
+        run.height = final.batch_height
         if batch.certificate is None:
-            raise DemoError(f"the batch at height {walk.height} has no certificate")
-        self._tell_dispersal(before, _metrics(devnet.disperser.url), batch, walk)
+            raise DemoError(f"the batch at height {run.height} has no certificate")
+        self._print_dispersal(before, _metrics(devnet.disperser.url), batch, run)
         return batch
 
-    def _tell_dispersal(
-        self, before: dict[str, float], after: dict[str, float], batch: BatchDocument, walk: Walk
+    def _print_dispersal(
+        self, before: dict[str, float], after: dict[str, float], batch: BatchDocument, run: Run
     ) -> None:
         took = {name: after.get(name, 0.0) - before.get(name, 0.0) for name in after}
         rows = batch.header.row_count
-        walk.seconds["encode"] = took.get("cellar_encode_seconds_sum", 0.0)
-        walk.seconds["certify"] = took.get("cellar_certify_seconds_sum", 0.0)
+        run.seconds["encode"] = took.get("cellar_encode_seconds_sum", 0.0)
+        run.seconds["certify"] = took.get("cellar_certify_seconds_sum", 0.0)
         certificate = batch.certificate
         assert certificate is not None, "checked when the batch was read"
-        walk.signers = len(certificate.signers)
-        self._tell.fact(
+        run.signers = len(certificate.signers)
+        self._narrator.fact(
             "matrix extended",
             f"{rows} x 128 cells with {rows * 128:,} KZG proofs, {rows * 128 * 2096:,} bytes; "
-            f"{rows} parity rows below it, never stored",
-            walk.seconds["encode"],
+            f"plus {rows} parity rows that are never stored",
+            run.seconds["encode"],
         )
-        self._tell.fact(
-            "columns dispersed", f"batch {walk.height} to {self._nodes} nodes, verified and fsynced there"
+        self._narrator.fact(
+            "columns dispersed", f"batch {run.height} to {self._nodes} nodes, verified and fsynced there"
         )
-        self._tell.fact(
+        self._narrator.fact(
             "signatures gathered",
-            f"{walk.signers} of {self._nodes} members were enough: stake and slot bound hold",
-            walk.seconds["certify"],
+            f"{run.signers} of {self._nodes} members were enough: stake and slot bound hold",
+            run.seconds["certify"],
         )
-        self._tell.fact(
+        self._narrator.fact(
             "certificate",
             f"{len(certificate.encode())} bytes, one aggregated BLS signature; payload to certificate:",
-            walk.seconds["post"] + walk.seconds["certified"],
+            run.seconds["post"] + run.seconds["certified"],
         )
 
-    def _sample(self, devnet: Devnet, walk: Walk) -> None:
-        """Run the light client as anybody would: it draws for the person, and records its verdict."""
+    def _sample(self, devnet: Devnet, run: Run) -> None:
+        """Run the `light-client` program: it prints for the user, and records its verdict."""
         program = Path(sys.executable).with_name("light-client")
         state = ("--state", str(self._state))
-        self._tell.note("")
+        self._narrator.note("")
         shown = subprocess.run(
-            [program, "sample", str(walk.height), "--committee", devnet.committee_file, *state],
-            stdout=self._tell.stream,
+            [program, "sample", str(run.height), "--committee", devnet.committee_file, *state],
+            stdout=self._narrator.stream,
             check=False,
         )
         last = subprocess.run(
             [program, "history", "--limit", "1", "--json", *state], check=True, capture_output=True, text=True
         )
         report = strict_json.loads(last.stdout, max_bytes=_REPORT_BYTES_MAX)
-        if report["exit_code"] != shown.returncode or report["batch"]["height"] != walk.height:
-            raise DemoError("the light client's record does not fit what it just said")
-        walk.verdict = report["verdict"]
-        walk.confidence = report["sampling"]["confidence"]
-        walk.samples, walk.withheld = report["sampling"]["samples"], report["sampling"]["withheld"]
+        if report["exit_code"] != shown.returncode or report["batch"]["height"] != run.height:
+            raise DemoError("the light client's recorded verdict differs from its exit code")
+        run.verdict = report["verdict"]
+        run.confidence = report["sampling"]["confidence"]
+        run.samples, run.withheld = report["sampling"]["samples"], report["sampling"]["withheld"]
         self._evidence = hashlib.sha256(json.dumps(report, sort_keys=True).encode()).digest()
 
-    def _settle(self, certificate: Certificate, batch: BatchDocument, payload_id: bytes, walk: Walk) -> None:
-        if walk.verdict != "available":
-            with self._tell.step("veto") as step:
+    def _settle(self, certificate: Certificate, batch: BatchDocument, payload_id: bytes, run: Run) -> None:
+        if run.verdict != "available":
+            with self._narrator.step("veto") as step:
                 gas = self._contract.veto(batch.header.hash, self._evidence)
-                step.done(f"the rollup's light client vetoes batch {walk.height}; {gas:,} gas")
+                step.done(f"the rollup's light client vetoes batch {run.height}; {gas:,} gas")
         payloads = batch.payload_list
         index = [entry.payload_id for entry in payloads.entries].index(payload_id)
-        with self._tell.step("settlement") as step:
-            # The chain's clock follows ours, as an L1's would.
+        with self._narrator.step("settlement") as step:
+            # The chain's clock follows this machine's, as an L1's would.
             self._contract.chain.set_time(int(time.time()))
             result: Settlement = self._contract.settle(certificate, payloads, index)
-            walk.settlement, walk.settlement_gas = result.status.name, result.gas_used
+            run.settlement, run.settlement_gas = result.status.name, result.gas_used
             recorded = self._contract.settled(*payloads.entries[index].key) is not None
             if recorded != (result.status is SettlementStatus.OK):
-                raise DemoError(f"the contract said {result.status.name}, but its record says otherwise")
+                raise DemoError(f"the contract answered {result.status.name}, but its record disagrees")
             step.done(
                 f"certificate verified on L1 and payload recorded; {result.gas_used:,} gas"
                 if recorded
                 else f"refused by the contract: {result.status.name}; nothing recorded",
-                good=recorded == (walk.verdict == "available"),
+                good=recorded == (run.verdict == "available"),
             )
 
 
 def wait_certified(client: CellarClient, devnet: Devnet, payload_id: bytes) -> PayloadInfo:
-    """The payload's status once it is certified. Raises ClientError, and DevnetError when a node dies."""
+    """The payload's status once it is certified. Raises ClientError, and DevnetError when a node exits."""
     until_s = time.monotonic() + POST_TIMEOUT_S
     while True:
         try:
