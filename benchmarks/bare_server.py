@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES
 
 _RECORD = bytes(RECORD_BYTES)
 

@@ -30,7 +30,7 @@ from da.protocol.attestation import ATTESTATION_BYTES
 from da.protocol.errors import ProtocolError
 from da.protocol.header import Header
 from da.protocol.payload_list import PayloadEntry, PayloadList
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES
 from da.store.errors import StoreError
 from da.transport import BatchPage, RemoteBatch
 from kzg.constants import BYTES_PER_COMMITMENT

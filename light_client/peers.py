@@ -25,8 +25,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from da.protocol.codec import HASH_BYTES
 from da.protocol.committee import Committee, Member
-from erasure.constants import BYTES_PER_CELL
-from kzg.constants import BYTES_PER_PROOF
+from da.protocol.push import RECORD_BYTES
 from light_client.batch import BatchDocument, parse_batch, parse_hex, parse_json
 from light_client.errors import (
     MalformedBatch,
@@ -36,8 +35,6 @@ from light_client.errors import (
     PeerUnreachable,
 )
 from sampling import Answer, Coordinates
-
-RECORD_BYTES = BYTES_PER_CELL + BYTES_PER_PROOF
 
 TransportFactory = Callable[[Member], httpx.AsyncBaseTransport]
 CellAnswer = bytes | Answer

@@ -27,13 +27,14 @@ from random import Random
 import numpy as np
 
 from da.protocol.custody import holders_of
+from da.protocol.push import RECORD_BYTES
 from erasure.constants import BYTES_PER_CELL
 from kzg.engine import Engine
 from kzg.errors import InvalidCell, InvalidPoint
 from kzg.verification import find_invalid, verify_matrix_cells
 from light_client.batch import VerifiedBatch
 from light_client.errors import PeerExpired, PeerMisbehaved, PeerUnknown, PeerUnreachable, UnverifiedBatch
-from light_client.peers import RECORD_BYTES, CellAnswer, Members
+from light_client.peers import CellAnswer, Members
 from light_client.settings import LightClientSettings
 from light_client.witness import Fault, Witness
 from sampling import Answer, Coordinates, Request, Sampler

@@ -27,7 +27,8 @@ from da.api.context import ApiContext, context_of
 from da.api.errors import InvalidParameter, Overloaded, TooManyFromAddress
 from da.api.schemas import BatchBody, BatchesBody, CellsQuery, NamespaceBody
 from da.errors import ColumnNotHeld, NotReconstructable
-from da.store.base import RECORD_BYTES, BatchRecord
+from da.protocol.push import RECORD_BYTES
+from da.store.base import BatchRecord
 from erasure.constants import CELLS_PER_EXT_BLOB, MAX_ROWS
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])

@@ -30,8 +30,7 @@ from da.protocol.attestation import Attestation
 from da.protocol.certificate import MAX_CERTIFICATE_BYTES
 from da.protocol.custody import columns_of
 from da.protocol.header import HEADER_BYTES, Header
-from da.protocol.push import MAX_PRELUDE_BYTES, ColumnPush
-from da.store.base import RECORD_BYTES
+from da.protocol.push import MAX_PRELUDE_BYTES, RECORD_BYTES, ColumnPush
 from erasure.constants import MAX_ROWS
 
 router = APIRouter(prefix="/v1/batches", tags=["members"])

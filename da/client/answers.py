@@ -17,7 +17,7 @@ from da.protocol.contents import check_contents
 from da.protocol.errors import ProtocolError
 from da.protocol.header import Header
 from da.protocol.payload_list import PayloadEntry, PayloadList
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES
 
 
 @dataclass(frozen=True)

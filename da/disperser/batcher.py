@@ -31,7 +31,7 @@ import numpy as np
 from da.disperser.outbox import OutboxError, State, UnknownPayload
 from da.member.verification import bad_columns
 from da.protocol.payload_list import PayloadEntry, PayloadList
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES
 from da.waiting import until_room
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
 from erasure.packing import pack

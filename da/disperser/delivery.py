@@ -24,8 +24,7 @@ from da.errors import ColumnNotHeld, DaError, Expired, PeerError, PeerMisbehaved
 from da.protocol import custody
 from da.protocol.attestation import Attestation
 from da.protocol.errors import ProtocolError
-from da.protocol.push import encode_prelude, push_bytes
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES, encode_prelude, push_bytes
 from da.store.errors import StoreError
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from da.errors import PeerError
 from da.member.hedge import first_answer
 from da.member.verification import bad_columns
 from da.protocol import custody
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,7 +27,7 @@ import numpy as np
 from da.errors import Expired, NotFound, ReadOnly
 from da.member.fetch import ColumnFetcher, Columns, RowRange
 from da.member.verification import bad_columns
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES
 from da.store.errors import CorruptBatch, CorruptRecord
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
 

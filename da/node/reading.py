@@ -24,7 +24,7 @@ import numpy as np
 from da.errors import NotReconstructable
 from da.member.fetch import ColumnFetcher, Columns, RowRange
 from da.protocol.payload import payload_id as make_payload_id
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES
 from da.store.errors import CorruptBatch, CorruptRecord
 from erasure.constants import BYTES_PER_BLOB, BYTES_PER_CELL, CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
 from erasure.errors import ErasureError

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from da.errors import InvalidRequest
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES
 from da.store.errors import CorruptRecord
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
 

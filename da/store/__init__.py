@@ -1,7 +1,6 @@
 """Where a node's batches live: the port, its errors, and the embedded store."""
 
 from da.store.base import (
-    RECORD_BYTES,
     BatchRecord,
     BatchStore,
     PayloadLocation,
@@ -27,7 +26,6 @@ from da.store.errors import (
 )
 
 __all__ = [
-    "RECORD_BYTES",
     "BatchRecord",
     "BatchStore",
     "CorruptBatch",

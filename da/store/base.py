@@ -25,10 +25,6 @@ import numpy.typing as npt
 
 from da.protocol.header import Header
 from da.protocol.payload_list import PayloadEntry, PayloadList
-from erasure.constants import BYTES_PER_CELL
-from kzg.constants import BYTES_PER_PROOF
-
-RECORD_BYTES = BYTES_PER_CELL + BYTES_PER_PROOF
 
 Bytes8 = npt.NDArray[np.uint8]
 ColumnStream = Iterable[tuple[int, Bytes8]]

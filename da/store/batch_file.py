@@ -22,7 +22,8 @@ from zlib import crc32
 
 import numpy as np
 
-from da.store.base import RECORD_BYTES, Bytes8
+from da.protocol.push import RECORD_BYTES
+from da.store.base import Bytes8
 from da.store.errors import CorruptBatch, CorruptRecord
 from erasure.constants import CELLS_PER_EXT_BLOB, MAX_ROWS
 from kzg.constants import BYTES_PER_COMMITMENT

@@ -22,7 +22,8 @@ import numpy as np
 
 from da.protocol.header import Header
 from da.protocol.payload_list import PayloadList
-from da.store.base import RECORD_BYTES, BatchRecord, Bytes8
+from da.protocol.push import RECORD_BYTES
+from da.store.base import BatchRecord, Bytes8
 from da.store.batch_file import CRC_BYTES, STORED_RECORD_BYTES, open_column
 from da.store.cache import HandleCache, LruCache, OpenFile
 from da.store.errors import (

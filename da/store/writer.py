@@ -25,7 +25,8 @@ import numpy as np
 
 from da.protocol.header import Header
 from da.protocol.payload_list import PayloadList
-from da.store.base import RECORD_BYTES, Bytes8, ColumnStream
+from da.protocol.push import RECORD_BYTES
+from da.store.base import Bytes8, ColumnStream
 from da.store.batch_file import SIGNATURE_BYTES, HeadParts, seal_column
 from da.store.bucket import bucket_at
 from da.store.cache import OpenFile

@@ -30,7 +30,7 @@ from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
 from da.protocol.payload import payload_id
 from da.protocol.payload_list import PayloadEntry, PayloadList
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES
 
 ID = bytes(range(32))
 INFO = {

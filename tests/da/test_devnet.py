@@ -22,8 +22,8 @@ from da.devnet.adversary import Lies, bent, columns_of_text
 from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee
 from da.protocol.custody import columns_of
+from da.protocol.push import RECORD_BYTES
 from da.settings import load
-from da.store.base import RECORD_BYTES
 from erasure.constants import BYTES_PER_CELL
 from kzg.verification import find_invalid
 

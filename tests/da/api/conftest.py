@@ -34,9 +34,9 @@ from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
 from da.protocol.payload import payload_id
 from da.protocol.payload_list import PayloadEntry, PayloadList
-from da.protocol.push import ColumnPush
+from da.protocol.push import RECORD_BYTES, ColumnPush
 from da.settings import Settings
-from da.store.base import RECORD_BYTES, BatchRecord
+from da.store.base import BatchRecord
 from kzg.openings import Opening
 
 NAMESPACE = b"rollup-a".ljust(32, b"\0")

@@ -10,7 +10,7 @@ import pytest
 
 from da.errors import NotFound
 from da.protocol.header import Header
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES
 
 pytestmark = pytest.mark.anyio
 

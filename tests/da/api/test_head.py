@@ -6,7 +6,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES
 
 pytestmark = pytest.mark.anyio
 

@@ -15,8 +15,7 @@ from da.api.members import push_bytes_max
 from da.errors import HeightGap, InvalidDisperserSignature, QueueFull
 from da.protocol.attestation import Attestation
 from da.protocol.certificate import MAX_CERTIFICATE_BYTES
-from da.protocol.push import ColumnPush, encode_prelude
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES, ColumnPush, encode_prelude
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ from da.errors import HeightGap, NotFound, NotReconstructable, PeerUnreachable, 
 from da.node import Status
 from da.protocol.attestation import Attestation
 from da.protocol.certificate import Certificate
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES
 from da.store.errors import StoreFull
 from erasure.packing import capacity
 from kzg.engine import Engine

@@ -15,8 +15,7 @@ from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
 from da.protocol.payload import payload_id
 from da.protocol.payload_list import PayloadEntry, PayloadList
-from da.protocol.push import ColumnPush
-from da.store.base import RECORD_BYTES
+from da.protocol.push import RECORD_BYTES, ColumnPush
 from erasure.constants import BYTES_PER_CELL
 from erasure.packing import pack
 from tests.simulation.world import NAMESPACE, START_MS, World

@@ -17,7 +17,8 @@ from statistics import median
 
 import numpy as np
 
-from da.store import RECORD_BYTES, EmbeddedStore
+from da.protocol.push import RECORD_BYTES
+from da.store import EmbeddedStore
 from da.store.base import Bytes8
 from tests.da.store.support import DISPERSER, Batch, make_batch
 

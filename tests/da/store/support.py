@@ -13,7 +13,8 @@ import numpy as np
 
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.payload_list import PayloadEntry, PayloadList
-from da.store.base import RECORD_BYTES, BatchRecord, Bytes8
+from da.protocol.push import RECORD_BYTES
+from da.store.base import BatchRecord, Bytes8
 from da.store.filesystem import Filesystem
 
 DISPERSER = b"\xd1" * 32

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from da.protocol.push import RECORD_BYTES
 from da.store import (
-    RECORD_BYTES,
     Equivocation,
     ExpiredBatch,
     InvalidBatch,
