@@ -53,7 +53,7 @@ DAY_S = 86_400
 DEFAULT_RESERVE_BYTES = 256 * 2**20
 DEFAULT_TOMBSTONE_S = 30 * DAY_S
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("cellar.store")
 
 
 def _system_now_ms() -> int:
@@ -73,7 +73,7 @@ class EmbeddedStore:
         now_ms: Callable[[], int] = _system_now_ms,
         filesystem: Filesystem | None = None,
     ) -> None:
-        """Opens the store, made when it is not there; what recovery found is in `findings`.
+        """Opens the store, made when it is not there; see `findings` for what recovery found.
 
         Args: reserve_bytes: free room below which the store takes no writes; bucket_s: length of a time
         bucket, the unit of expiry; tombstone_s: how long after its expiry a batch is still known to have
@@ -93,7 +93,7 @@ class EmbeddedStore:
             self._space = SpaceGuard(self._files.fs, root, reserve_bytes)
             with self._space.writing():
                 self._files.prepare()
-                self._index, self.findings = self._open_index()
+                self._index, self._findings = self._open_index()
                 self._space.restore_reserve()
         except BaseException:
             self._lock.release()
@@ -184,7 +184,7 @@ class EmbeddedStore:
                     fresh.close()
                 self._index.replace(lambda: recovery.swap_index(self._files, fresh_path))
             self._note(found)
-            self.findings += found
+            self._findings += found
             self._reader.clear()
 
     def close(self) -> None:
@@ -257,6 +257,11 @@ class EmbeddedStore:
                 self._reader.forget([finding.header_hash])
             yield finding
 
+    @property
+    def findings(self) -> Sequence[ScrubFinding]:
+        """See BatchStore.findings."""
+        return tuple(self._findings)
+
     def free_bytes(self) -> int:
         """See BatchStore.free_bytes."""
         return self._space.free_bytes()
@@ -281,7 +286,7 @@ class EmbeddedStore:
 
     def _note(self, findings: list[ScrubFinding]) -> None:
         for finding in findings:
-            _log.warning("store: %s: %s: %s", finding.kind, finding.path, finding.detail)
+            _log.warning("recovery: %s in %s: %s", finding.kind, finding.path, finding.detail)
 
     def _newest_tombstone_ms(self) -> int:
         return max((bucket.end_ms for bucket in self._files.tombstoned()), default=0)

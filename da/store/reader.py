@@ -44,7 +44,7 @@ from kzg.constants import BYTES_PER_COMMITMENT
 OPEN_FILES = 256
 CACHED_RECORDS = 256
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("cellar.store")
 
 
 class BatchReader:
@@ -111,7 +111,7 @@ class BatchReader:
         except ExpiredBatch as error:
             return error.record
         except (CorruptBatch, UnknownBatch) as error:
-            _log.warning("store: listed as missing: %s", error)
+            _log.warning("batch listed as missing: %s", error)
             return self.buried(row, missing=True)
 
     def buried(self, row: IndexRow, missing: bool = False) -> BatchRecord:

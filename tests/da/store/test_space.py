@@ -230,7 +230,7 @@ def test_an_io_error_makes_the_store_read_only_until_it_is_reopened(open_store: 
     first.check(store)
     store.close()
     store = open_store()
-    assert store.findings == []
+    assert store.findings == ()
     second.put(store)
     second.check(store)
 

@@ -64,7 +64,7 @@ class StoreMachine(RuleBasedStateMachine):
             tombstone_s=TOMBSTONE_S,
             now_ms=lambda: self.now_ms,
         )
-        assert self.store.findings == []
+        assert self.store.findings == ()
 
     def teardown(self) -> None:
         self.store.close()
@@ -147,7 +147,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def rebuild(self) -> None:
         self.store.rebuild_index()
-        assert self.store.findings == []
+        assert self.store.findings == ()
 
     @rule()
     def scrub(self) -> None:
