@@ -591,7 +591,7 @@ def test_a_prune_cut_off_anywhere_is_finished(
         prune(store, FaultyFilesystem())
         assert store.findings == ()
         assert store.at_height(DISPERSER, 1) is None
-        assert store._index.pruned_height(DISPERSER) == 1
+        assert store._catalogue.pruned_height(DISPERSER) == 1
         assert store.latest(DISPERSER).header.height == 2
         store.close()
 
@@ -599,8 +599,8 @@ def test_a_prune_cut_off_anywhere_is_finished(
 def test_a_commit_comes_after_everything_it_promises(open_store: Callable[..., Any]) -> None:
     fs = FaultyFilesystem()
     store = open_store(filesystem=fs)
-    commit = store._index.transaction
-    store._index.transaction = lambda: (fs.calls.append("commit"), commit())[1]
+    commit = store._catalogue.transaction
+    store._catalogue.transaction = lambda: (fs.calls.append("commit"), commit())[1]
     fs.calls.clear()
     make_batch(1).put(store)
     assert fs.calls == [

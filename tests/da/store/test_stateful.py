@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from da.store import EmbeddedStore, Equivocation, ExpiredBatch, PrunedHeight, UnknownBatch
+from da.store.objects import MemoryObjects, Objects
 from tests.da.store.support import DISPERSER, Batch, make_batch
 
 HOUR_MS = 3_600_000
@@ -49,9 +50,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     heights = Bundle("heights")
 
+    @staticmethod
+    def make_objects() -> Objects | None:
+        """What the store keeps batches in; None: its directory."""
+        return None
+
     @initialize()
     def open(self) -> None:
         self.temporary = tempfile.TemporaryDirectory()
+        self.objects = self.make_objects()
         self.now_ms = 1_795_305_600_000
         self.model = Model()
         self._open()
@@ -63,6 +70,7 @@ class StoreMachine(RuleBasedStateMachine):
             bucket_s=BUCKET_S,
             tombstone_s=TOMBSTONE_S,
             now_ms=lambda: self.now_ms,
+            objects=self.objects,
         )
         assert self.store.findings == ()
 
@@ -192,6 +200,18 @@ _LONG = settings(_QUICK, max_examples=100, stateful_step_count=50)
 
 
 class TestStore(StoreMachine.TestCase):  # type: ignore[name-defined, misc]
+    settings = _QUICK
+
+
+class InMemoryMachine(StoreMachine):
+    """The same over objects in memory."""
+
+    @staticmethod
+    def make_objects() -> Objects | None:
+        return MemoryObjects()
+
+
+class TestStoreInMemory(InMemoryMachine.TestCase):  # type: ignore[name-defined, misc]
     settings = _QUICK
 
 
