@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import da.store
 from da.store.filesystem import Filesystem
 from da.store.objects import (
     QUARANTINE,
@@ -313,3 +315,22 @@ def test_quarantine_keeps_the_bytes_aside(open_objects: Callable[[], Objects]) -
         names = sorted(after.list(QUARANTINE).objects)
         assert names == ["one.0", "one.1", "one.2"]
         assert [read_all(after, Key(QUARANTINE, name)) for name in names] == contents
+
+
+# -- what stands on the port
+
+
+def test_above_the_port_there_are_no_files() -> None:
+    """Only the local half of the store (catalogue, room, lock) and the directory know files."""
+    store = Path(da.store.__file__).parent
+    local = {"catalogue", "catalogue_file", "embedded", "errors", "filesystem", "lock", "space", "sqlite"}
+    local |= {"objects/directory"}
+    knows_files = re.compile(r"^\s*(import|from) (os|pathlib|shutil|da\.store\.filesystem)\b", re.MULTILINE)
+    modules = {str(path.relative_to(store).with_suffix("")): path.read_text() for path in store.rglob("*.py")}
+    assert {name for name, text in modules.items() if knows_files.search(text)} == local
+    descriptors = re.compile(r"^import os$", re.MULTILINE)
+    assert {name for name, text in modules.items() if descriptors.search(text)} == {
+        "filesystem",
+        "lock",
+        "objects/directory",
+    }
