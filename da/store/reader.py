@@ -23,7 +23,7 @@ from da.protocol.header import Header
 from da.protocol.payload_list import PayloadList
 from da.protocol.push import RECORD_BYTES
 from da.store.base import BatchRecord, Bytes8
-from da.store.batch_file import CRC_BYTES, STORED_RECORD_BYTES, open_column
+from da.store.batch_file import STORED_RECORD_BYTES, open_column, pack_crc
 from da.store.batch_object import decode_contents, read_head
 from da.store.cache import HandleCache, LruCache, OpenBatch
 from da.store.catalogue import Catalogue, CatalogueRow
@@ -240,7 +240,7 @@ def _read_records(batch: OpenBatch, pairs: Sequence[tuple[int, int]]) -> list[by
             continue
         stored = read(STORED_RECORD_BYTES, start + (position * row_count + row) * STORED_RECORD_BYTES)
         record = stored[:RECORD_BYTES]
-        if stored[RECORD_BYTES:] != crc32(record, seed ^ column << 16 ^ row).to_bytes(CRC_BYTES, "big"):
+        if stored[RECORD_BYTES:] != pack_crc(crc32(record, seed ^ column << 16 ^ row)):
             raise CorruptRecord(row, column)
         out.append(record)
     return out
