@@ -300,8 +300,6 @@ def run(
             raise StartupError(str(error)) from None
         store = open_store(settings)
         stack.callback(store.close)
-        for finding in store.findings:
-            logger.warning("store: %s %s: %s", finding.kind, finding.path, finding.detail)
         if "disperser" in settings.roles:
             check_log(store, identity)
         outbox = open_outbox(settings)

@@ -102,6 +102,14 @@ class StoreHealth:
 class BatchStore(Protocol):
     """See the module docstring for the invariants. Every method may raise StoreClosed."""
 
+    @property
+    def findings(self) -> Sequence[ScrubFinding]:
+        """What was wrong when the store was opened, then at each rebuild_index.
+
+        The implementation logs each finding once, as a warning of `cellar.store`; callers need not.
+        """
+        ...
+
     def put_batch(
         self,
         header: Header,

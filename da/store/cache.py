@@ -1,8 +1,8 @@
-"""Two bounded caches: decoded batches, and open batch files.
+"""Two bounded caches: decoded batches, and open ones.
 
-The idea: a hot read must cost no index query and no open(2), so the layout and descriptor of the batches read
-last stay at hand. A file in use is pinned: evicting it only takes it out of the cache, and the last user
-closes it.
+The idea: a hot read must cost no query of the catalogue and no opening of an object, so the layout and the
+reader of the batches read last are kept. A batch in use is pinned: evicting it only takes it out of the
+cache, and the last user closes it.
 
 Invariants: at most `capacity` entries are kept; what was loaded before an invalidation is never kept after
 it, so a reader that raced with a writer cannot leave a stale entry behind.
@@ -12,13 +12,13 @@ Does not: load anything; the loader is a parameter.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from da.store.batch_file import Layout
+from da.store.objects.port import ObjectReader
 
 V = TypeVar("V")
 
@@ -61,72 +61,72 @@ class LruCache(Generic[V]):
             self._values.clear()
 
 
-class OpenFile:
-    """An open batch file. Use between HandleCache.acquire and release."""
+class OpenBatch:
+    """An open batch. Use between HandleCache.acquire and release."""
 
-    __slots__ = ("cached", "fd", "layout", "pins")
+    __slots__ = ("cached", "layout", "pins", "reader")
 
-    def __init__(self, fd: int, layout: Layout) -> None:
-        self.fd = fd
+    def __init__(self, reader: ObjectReader, layout: Layout) -> None:
+        self.reader = reader
         self.layout = layout
         self.pins = 1
         self.cached = False
 
 
 class HandleCache:
-    """Open files by header hash, the ones used last. `opener` returns a new OpenFile."""
+    """Open batches by header hash, the ones used last. `opener` returns a new OpenBatch."""
 
-    def __init__(self, capacity: int, opener: Callable[[bytes], OpenFile]) -> None:
+    def __init__(self, capacity: int, opener: Callable[[bytes], OpenBatch]) -> None:
         self._capacity = capacity
         self._opener = opener
         self._lock = threading.Lock()
-        self._files: OrderedDict[bytes, OpenFile] = OrderedDict()
+        self._batches: OrderedDict[bytes, OpenBatch] = OrderedDict()
         self._epoch = 0
 
-    def acquire(self, header_hash: bytes) -> OpenFile:
-        """The open file, pinned. Raises what the opener raises."""
+    def acquire(self, header_hash: bytes) -> OpenBatch:
+        """The open batch, pinned. Raises what the opener raises."""
         with self._lock:
-            file = self._files.get(header_hash)
-            if file is not None:
-                self._files.move_to_end(header_hash)
-                file.pins += 1
-                return file
+            batch = self._batches.get(header_hash)
+            if batch is not None:
+                self._batches.move_to_end(header_hash)
+                batch.pins += 1
+                return batch
             epoch = self._epoch
-        file = self._opener(header_hash)
+        batch = self._opener(header_hash)
         with self._lock:
-            if epoch == self._epoch and header_hash not in self._files:
-                file.cached = True
-                self._files[header_hash] = file
-                if len(self._files) > self._capacity:
-                    self._evict(next(iter(self._files)))
-        return file
+            if epoch == self._epoch and header_hash not in self._batches:
+                batch.cached = True
+                self._batches[header_hash] = batch
+                if len(self._batches) > self._capacity:
+                    self._evict(next(iter(self._batches)))
+        return batch
 
-    def release(self, file: OpenFile) -> None:
-        """Unpins; closes a file that is no longer in the cache when its last user is done."""
+    def release(self, batch: OpenBatch) -> None:
+        """Unpins; closes a batch that is no longer in the cache when its last user is done."""
         with self._lock:
-            file.pins -= 1
-            if file.pins == 0 and not file.cached:
-                os.close(file.fd)
+            batch.pins -= 1
+            if batch.pins == 0 and not batch.cached:
+                batch.reader.close()
 
     def invalidate(self, header_hash: bytes) -> None:
-        """Takes a file out, and what is being opened just now."""
+        """Takes a batch out, and what is being opened just now."""
         with self._lock:
             self._epoch += 1
-            if header_hash in self._files:
+            if header_hash in self._batches:
                 self._evict(header_hash)
 
     def clear(self) -> None:
-        """Takes all files out."""
+        """Takes all batches out."""
         with self._lock:
             self._epoch += 1
-            for header_hash in list(self._files):
+            for header_hash in list(self._batches):
                 self._evict(header_hash)
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._batches)
 
     def _evict(self, header_hash: bytes) -> None:
-        file = self._files.pop(header_hash)
-        file.cached = False
-        if file.pins == 0:
-            os.close(file.fd)
+        batch = self._batches.pop(header_hash)
+        batch.cached = False
+        if batch.pins == 0:
+            batch.reader.close()

@@ -1,18 +1,20 @@
-"""The embedded store: one immutable file a batch on the node's own disk, and a SQLite index beside them.
+"""The embedded store: one immutable object a batch, and a catalogue of them in SQLite on the node's own disk.
 
-The idea: a batch file becomes durable in staging and is renamed into the directory of its time bucket; then a
-commit of the index makes it exist. Everything in the index can be read from the files again. A bucket leaves
-by the removal of one directory. Which module does what:
+The idea: a batch becomes a durable object and is published in its time bucket; then a commit of the catalogue
+makes it exist. Everything in the catalogue can be read from the objects again. A bucket is dropped at once.
+Two seams: the catalogue, which is always local, and the objects, which may lie elsewhere. Which module does
+what:
 
-    base, errors      the port                         files             the directory
-    batch_file, sidecar, tombstones, bucket            formats and names, pure
-    index, sqlite     the index                        reader, cache     reads
-    writer            puts and added columns           expiry            buckets leave
-    recovery          opening                          scrub             finding damage
-    space, lock, filesystem, keyed_locks               room, ownership, system calls
+    base, errors                the port                objects                     the port below
+    batch_file, sidecar, tombstones, bucket, keys       formats and names, pure
+    catalogue, catalogue_file, sqlite                   the catalogue and its file
+    inventory, batch_object     what objects hold       reader, cache               reads
+    writer                      puts, added columns     expiry                      buckets are dropped
+    recovery                    opening                 scrub                       finding damage
+    space, lock, filesystem, keyed_locks                room, ownership, system calls
 
-Invariants: those of the port (da.store.base). One lock orders all changes of files and index; a read takes
-it only to tell a batch that is being put from an index that lost one.
+Invariants: those of the port (da.store.base). One lock orders all changes of objects and catalogue; a read
+takes it only to distinguish a batch that is being put from a catalogue that lost one.
 
 Does not: verify what it stores (see da.member); choose when to expire or scrub; bound its size other than by
 room.
@@ -39,11 +41,15 @@ from da.store.base import (
     StoreHealth,
 )
 from da.store.bucket import bucket_at
+from da.store.catalogue import Catalogue
+from da.store.catalogue_file import INDEX_NAME, fresh_catalogue, open_catalogue, swap_catalogue
 from da.store.errors import InvalidBatch, StoreClosed
-from da.store.files import StoreFiles
 from da.store.filesystem import Filesystem
-from da.store.index import Index
+from da.store.inventory import live_buckets, tombstoned_buckets
+from da.store.keys import BUCKETS, TOMBSTONES, certificate_key
 from da.store.lock import DirectoryLock
+from da.store.objects.directory import DirectoryObjects
+from da.store.objects.port import Objects
 from da.store.reader import BatchReader
 from da.store.sidecar import MAX_CERTIFICATE_BYTES, encode_sidecar
 from da.store.space import SpaceGuard
@@ -71,13 +77,15 @@ class EmbeddedStore:
         bucket_s: int = DAY_S,
         tombstone_s: int = DEFAULT_TOMBSTONE_S,
         now_ms: Callable[[], int] = _system_now_ms,
+        objects: Objects | None = None,
         filesystem: Filesystem | None = None,
     ) -> None:
-        """Opens the store, made when it is not there; what recovery found is in `findings`.
+        """Opens the store, made when it is not there; see `findings` for what recovery found.
 
         Args: reserve_bytes: free room below which the store takes no writes; bucket_s: length of a time
         bucket, the unit of expiry; tombstone_s: how long after its expiry a batch is still known to have
-        been.
+        been; objects: where batches, certificates and tombstones lie, when that is not `directory` (for this
+        store alone: nothing but the lock of `directory` keeps another one out).
 
         Raises: StoreLocked; StoreFull or StoreReadOnly when the directory cannot be written; OSError.
         """
@@ -85,22 +93,25 @@ class EmbeddedStore:
         root.mkdir(parents=True, exist_ok=True)
         self._tombstone_ms = tombstone_s * 1000
         self._bucket_s = bucket_s
-        self._files = StoreFiles(filesystem or Filesystem(), root)
+        self._root = root
+        self._fs = filesystem or Filesystem()
         self._write_lock = threading.RLock()  # a reader in doubt takes it too, also within a write
         self._closed = False
         self._lock = DirectoryLock(root)
         try:
-            self._space = SpaceGuard(self._files.fs, root, reserve_bytes)
+            self._space = SpaceGuard(self._fs, root, reserve_bytes)
             with self._space.writing():
-                self._files.prepare()
-                self._index, self.findings = self._open_index()
+                if objects is None:
+                    objects = DirectoryObjects(self._fs, root, (BUCKETS, TOMBSTONES))
+                self._objects = objects
+                self._catalogue, self._findings = self._open_catalogue()
                 self._space.restore_reserve()
         except BaseException:
             self._lock.release()
             raise
-        self._reader = BatchReader(self._files, self._index, self._write_lock)
+        self._reader = BatchReader(self._objects, self._catalogue, self._write_lock)
         self._writer = BatchWriter(
-            self._files, self._index, self._space, self._reader, self._write_lock, bucket_s, now_ms
+            self._objects, self._catalogue, self._space, self._reader, self._write_lock, bucket_s, now_ms
         )
         self._writer.not_before_ms = self._newest_tombstone_ms()
 
@@ -131,41 +142,39 @@ class EmbeddedStore:
             row = self._reader.live_row(header_hash)
             self._space.require(len(data))
             with self._space.writing():
-                self._files.write(self._files.certificate_path(row.bucket, header_hash), data)
+                self._objects.put(certificate_key(row.bucket, header_hash), [data])
                 if not row.certified:
-                    with self._index.transaction():
-                        self._index.certify(row)
+                    with self._catalogue.transaction():
+                        self._catalogue.certify(row)
             self._reader.forget([header_hash])
 
     def expire(self, now_ms: int, retention_ms: int, keep: Collection[bytes] = ()) -> int:
         """See BatchStore.expire."""
         limit_ms = now_ms - retention_ms
         dropped = 0
-        doomed: list[Path] = []
         self._check_open()
         try:
             with self._write_lock:
                 self._check_open()
-                due = [bucket for bucket in self._files.buckets() if bucket.end_ms <= limit_ms]
+                due = [bucket for bucket in live_buckets(self._objects) if bucket.end_ms <= limit_ms]
                 if due:
                     self._space.release_reserve()
                 present = bucket_at(max(now_ms, self._writer.not_before_ms), self._bucket_s)
                 for header_hash in keep:
                     expiry.carry(
-                        self._files, self._index, self._space, present, self._reader.forget, header_hash
+                        self._objects, self._catalogue, self._space, present, self._reader.forget, header_hash
                     )
                 try:
                     for bucket in due:
                         dropped += expiry.expire_bucket(
-                            self._files, self._index, self._space, bucket, self._reader.forget, doomed
+                            self._objects, self._catalogue, self._space, bucket, self._reader.forget
                         )
-                    expiry.prune(self._files, self._index, self._space, limit_ms - self._tombstone_ms)
+                    expiry.prune(self._objects, self._catalogue, self._space, limit_ms - self._tombstone_ms)
                 finally:
                     self._writer.not_before_ms = self._newest_tombstone_ms()
         finally:
             with self._space.writing():  # not under the lock: a day of files takes its time
-                for path in doomed:
-                    self._files.fs.remove_tree(path)
+                self._objects.reclaim()
                 if not self._closed:
                     self._space.restore_reserve()
         return dropped
@@ -175,16 +184,15 @@ class EmbeddedStore:
         with self._write_lock:
             self._check_open()
             with self._space.writing():
-                fresh_path = self._files.staging_path()
-                fresh = Index(fresh_path)
+                fresh = fresh_catalogue(self._fs, self._root)
                 try:
-                    found = recovery.reconcile(self._files, fresh, rebuilding=True)
-                    recovery.keep_missing(self._index, fresh)
+                    found = recovery.reconcile(self._objects, fresh, rebuilding=True)
+                    recovery.keep_missing(self._catalogue, fresh)
                 finally:
                     fresh.close()
-                self._index.replace(lambda: recovery.swap_index(self._files, fresh_path))
-            self._note(found)
-            self.findings += found
+                self._catalogue.replace(lambda: swap_catalogue(self._fs, self._root))
+            self._log(found)
+            self._findings += found
             self._reader.clear()
 
     def close(self) -> None:
@@ -193,7 +201,7 @@ class EmbeddedStore:
             if not self._closed:
                 self._closed = self._writer.closed = True
                 self._reader.close()
-                self._index.close()
+                self._catalogue.close()
                 self._lock.release()
 
     # -- reads
@@ -204,24 +212,24 @@ class EmbeddedStore:
 
     def state(self, header_hash: bytes) -> BatchState | None:
         """See BatchStore.state."""
-        row = self._index.get(header_hash)
+        row = self._catalogue.get(header_hash)
         return None if row is None else row.state
 
     def at_height(self, disperser_id: bytes, height: int) -> bytes | None:
         """See BatchStore.at_height."""
-        row = self._index.at_height(disperser_id, height)
+        row = self._catalogue.at_height(disperser_id, height)
         return None if row is None else row.header_hash
 
     def latest(self, disperser_id: bytes, certified: bool = False) -> BatchRecord | None:
         """See BatchStore.latest."""
-        row = self._index.latest(disperser_id, certified)
+        row = self._catalogue.latest(disperser_id, certified)
         return None if row is None else self._reader.listed(row)
 
     def batches(
         self, disperser_id: bytes, from_height: int, limit: int, certified_only: bool = False
     ) -> list[BatchRecord]:
         """See BatchStore.batches."""
-        rows = self._index.page(disperser_id, from_height, limit, certified_only)
+        rows = self._catalogue.page(disperser_id, from_height, limit, certified_only)
         return [self._reader.listed(row) for row in rows]
 
     def read_records(self, header_hash: bytes, pairs: Sequence[tuple[int, int]]) -> list[bytes | None]:
@@ -234,7 +242,7 @@ class EmbeddedStore:
 
     def find_payload(self, payload_id: bytes) -> list[PayloadLocation]:
         """See BatchStore.find_payload."""
-        found = self._index.locations(payload_id)
+        found = self._catalogue.locations(payload_id)
         return [
             PayloadLocation(
                 row.header_hash, entry, Header.decode(row.header), certified=row.certified, state=row.state
@@ -246,9 +254,9 @@ class EmbeddedStore:
         """See BatchStore.scrub. Raises UnknownBatch, ExpiredBatch for one batch."""
         self._check_open()
         if header_hash is None:
-            return self._uncached(scrub.scrub_store(self._files, self._index, self._write_lock))
+            return self._uncached(scrub.scrub_store(self._objects, self._catalogue, self._write_lock))
         row = self._reader.live_row(header_hash)
-        return self._uncached(scrub.scrub_batch(self._files, self._index, row))
+        return self._uncached(scrub.scrub_batch(self._objects, self._catalogue, row))
 
     def _uncached(self, findings: Iterator[ScrubFinding]) -> Iterator[ScrubFinding]:
         # What is damaged is read from the disk from here on, so that reads tell it and puts make it anew.
@@ -256,6 +264,11 @@ class EmbeddedStore:
             if finding.header_hash is not None:
                 self._reader.forget([finding.header_hash])
             yield finding
+
+    @property
+    def findings(self) -> Sequence[ScrubFinding]:
+        """See BatchStore.findings."""
+        return tuple(self._findings)
 
     def free_bytes(self) -> int:
         """See BatchStore.free_bytes."""
@@ -268,23 +281,23 @@ class EmbeddedStore:
 
     # -- opening
 
-    def _open_index(self) -> tuple[Index, list[ScrubFinding]]:
-        existed = self._files.index.exists()
-        index, found = recovery.open_index(self._files)
+    def _open_catalogue(self) -> tuple[Catalogue, list[ScrubFinding]]:
+        existed = (self._root / INDEX_NAME).exists()
+        catalogue, found = open_catalogue(self._fs, self._root)
         try:
-            found += recovery.reconcile(self._files, index, rebuilding=bool(found) or not existed)
+            found += recovery.reconcile(self._objects, catalogue, rebuilding=bool(found) or not existed)
         except BaseException:
-            index.close()
+            catalogue.close()
             raise
-        self._note(found)
-        return index, found
+        self._log(found)
+        return catalogue, found
 
-    def _note(self, findings: list[ScrubFinding]) -> None:
+    def _log(self, findings: list[ScrubFinding]) -> None:
         for finding in findings:
-            _log.warning("store: %s: %s: %s", finding.kind, finding.path, finding.detail)
+            _log.warning("recovery: %s in %s: %s", finding.kind, finding.path, finding.detail)
 
     def _newest_tombstone_ms(self) -> int:
-        return max((bucket.end_ms for bucket in self._files.tombstoned()), default=0)
+        return max((bucket.end_ms for bucket in tombstoned_buckets(self._objects)), default=0)
 
     def _check_open(self) -> None:
         if self._closed:

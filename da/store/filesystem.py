@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from itertools import count
 from pathlib import Path
 
 if sys.platform == "darwin":
@@ -109,3 +110,12 @@ def write_durably(fs: Filesystem, staging: Path, target: Path, data: bytes) -> N
         fs.unlink(staging)
         raise
     fs.sync_directory(target.parent)
+
+
+def set_aside(fs: Filesystem, path: Path, directory: Path) -> None:
+    """Moves a file into a directory, durably, under the first free name: its own and a number."""
+    names = (f"{path.name}.{number}" for number in count())
+    target = next(directory / name for name in names if not (directory / name).exists())
+    fs.rename(path, target)
+    fs.sync_directory(directory)
+    fs.sync_directory(path.parent)

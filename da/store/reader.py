@@ -1,8 +1,8 @@
-"""Reading batches: from the index to a file, from the file to checked bytes.
+"""Reading batches: from the catalogue to an object, from the object to checked bytes.
 
-The idea: the index says whether a batch lives and in which bucket; its file says everything else. Descriptors
-with their layout, and decoded records, are cached, so that a cell of a batch in use costs one pread and one
-CRC.
+The idea: the catalogue says whether a batch is live and in which bucket; its object says everything else.
+Readers with their layout, and decoded batches, are cached, so that a cell of a batch in use costs one range
+and one CRC.
 
 Invariants: nothing is returned unchecked; a batch that leaves while it is looked up is reported as what it
 became.
@@ -13,7 +13,6 @@ Does not: change anything.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from zlib import crc32
@@ -24,8 +23,10 @@ from da.protocol.header import Header
 from da.protocol.payload_list import PayloadList
 from da.protocol.push import RECORD_BYTES
 from da.store.base import BatchRecord, Bytes8
-from da.store.batch_file import CRC_BYTES, STORED_RECORD_BYTES, open_column
-from da.store.cache import HandleCache, LruCache, OpenFile
+from da.store.batch_file import STORED_RECORD_BYTES, open_column, pack_crc
+from da.store.batch_object import decode_contents, read_head
+from da.store.cache import HandleCache, LruCache, OpenBatch
+from da.store.catalogue import Catalogue, CatalogueRow
 from da.store.errors import (
     CorruptBatch,
     CorruptIndex,
@@ -35,8 +36,9 @@ from da.store.errors import (
     StoreClosed,
     UnknownBatch,
 )
-from da.store.files import StoreFiles, decode_contents, read_head
-from da.store.index import Index, IndexRow
+from da.store.inventory import has_batch, read_certificate
+from da.store.keys import batch_key
+from da.store.objects.port import ObjectMissing, Objects
 from erasure.constants import CELLS_PER_EXT_BLOB
 from kzg.constants import BYTES_PER_COMMITMENT
 
@@ -48,11 +50,13 @@ _log = logging.getLogger("cellar.store")
 
 
 class BatchReader:
-    """Reads what `index` and `files` hold. `write_lock` is the store's: held while they change."""
+    """Reads what `catalogue` and `objects` hold. `write_lock` is the store's: held while they change."""
 
-    def __init__(self, files: StoreFiles, index: Index, write_lock: AbstractContextManager[object]) -> None:
-        self._files = files
-        self._index = index
+    def __init__(
+        self, objects: Objects, catalogue: Catalogue, write_lock: AbstractContextManager[object]
+    ) -> None:
+        self._objects = objects
+        self._catalogue = catalogue
         self._write_lock = write_lock
         self._records: LruCache[BatchRecord] = LruCache(CACHED_RECORDS)
         self._handles = HandleCache(OPEN_FILES, self._open)
@@ -77,15 +81,15 @@ class BatchReader:
 
     # -- batches
 
-    def live_row(self, header_hash: bytes) -> IndexRow:
+    def live_row(self, header_hash: bytes) -> CatalogueRow:
         """The row of a batch whose file is there. Raises UnknownBatch, ExpiredBatch, CorruptIndex."""
-        row = self._index.get(header_hash)
-        if row is None and self._files.find_batch(header_hash) is not None:
+        row = self._catalogue.get(header_hash)
+        if row is None and has_batch(self._objects, header_hash):
             # A damaged index may have lost the row; its key is the one thing that no checksum covers. But a
             # batch being put has its file a moment before its row.
             with self._write_lock:
-                row = self._index.get(header_hash)
-                if row is None and self._files.find_batch(header_hash) is not None:
+                row = self._catalogue.get(header_hash)
+                if row is None and has_batch(self._objects, header_hash):
                     raise CorruptIndex(
                         f"it does not know the batch 0x{header_hash.hex()}, whose file is there"
                     )
@@ -102,7 +106,7 @@ class BatchReader:
         self._check_open()
         return self._records.get(header_hash, self._load)
 
-    def listed(self, row: IndexRow) -> BatchRecord:
+    def listed(self, row: CatalogueRow) -> BatchRecord:
         """A row's record, whatever state it is in; "missing" when its file cannot be read."""
         if row.state != "live":
             return self.buried(row)
@@ -111,15 +115,15 @@ class BatchReader:
         except ExpiredBatch as error:
             return error.record
         except (CorruptBatch, UnknownBatch) as error:
-            _log.warning("store: listed as missing: %s", error)
+            _log.warning("batch listed as missing: %s", error)
             return self.buried(row, missing=True)
 
-    def buried(self, row: IndexRow, missing: bool = False) -> BatchRecord:
+    def buried(self, row: CatalogueRow, missing: bool = False) -> BatchRecord:
         """The record of a row without a file, from the index alone."""
         return BatchRecord(
             header=Header.decode(row.header),
             disperser_signature=b"",
-            payload_list=PayloadList(tuple(self._index.entries(row.header_hash))),
+            payload_list=PayloadList(tuple(self._catalogue.entries(row.header_hash))),
             commitments=np.empty((0, BYTES_PER_COMMITMENT), np.uint8),
             columns=(),
             certificate=row.certificate,
@@ -130,33 +134,37 @@ class BatchReader:
     # -- records
 
     @contextmanager
-    def open(self, header_hash: bytes) -> Iterator[OpenFile]:
-        """The batch's file, open for the block. Raises UnknownBatch, ExpiredBatch, CorruptBatch."""
+    def open(self, header_hash: bytes) -> Iterator[OpenBatch]:
+        """The batch, open for the block. Raises UnknownBatch, ExpiredBatch, CorruptBatch."""
         self._check_open()
-        file = self._handles.acquire(header_hash)
+        batch = self._handles.acquire(header_hash)
         try:
-            yield file
+            yield batch
+        except ObjectMissing:
+            raise self._gone(header_hash) from None
         finally:
-            self._handles.release(file)
+            self._handles.release(batch)
 
     def read_records(self, header_hash: bytes, pairs: Sequence[tuple[int, int]]) -> list[bytes | None]:
         """See BatchStore.read_records."""
         self._check_open()
-        file = self._handles.acquire(header_hash)  # not `open`: a generator costs as much as a record
+        batch = self._handles.acquire(header_hash)  # not `open`: a generator costs as much as a record
         try:
-            return _read_records(file, pairs)
+            return _read_records(batch, pairs)
+        except ObjectMissing:
+            raise self._gone(header_hash) from None
         finally:
-            self._handles.release(file)
+            self._handles.release(batch)
 
     def read_column(self, header_hash: bytes, column: int) -> Bytes8 | None:
         """See BatchStore.read_column."""
-        with self.open(header_hash) as file:
-            layout = file.layout
+        with self.open(header_hash) as batch:
+            layout = batch.layout
             if not 0 <= column < CELLS_PER_EXT_BLOB:
                 raise OutOfRange(0, column, layout.row_count)
             if layout.positions[column] < 0:
                 return None
-            return open_column(layout.seed, column, layout.row_count, stored_column(file, column))
+            return open_column(layout.seed, column, layout.row_count, stored_column(batch, column))
 
     # -- loading
 
@@ -164,27 +172,32 @@ class BatchReader:
         if self._closed:
             raise StoreClosed
 
-    def _open(self, header_hash: bytes) -> OpenFile:
+    def _open(self, header_hash: bytes) -> OpenBatch:
         row = self.live_row(header_hash)
         try:
-            fd = os.open(self._files.batch_path(row.bucket, header_hash), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            self.live_row(header_hash)  # one that expired a moment ago says so
-            raise CorruptBatch("file", "it is gone", header_hash) from None
+            reader = self._objects.open(batch_key(row.bucket, header_hash))
+        except ObjectMissing:
+            raise self._gone(header_hash) from None
         try:
-            head = read_head(fd)
+            head = read_head(reader)
             decode_contents(head, header_hash)
         except BaseException:
-            os.close(fd)
+            reader.close()
             raise
-        return OpenFile(fd, head.layout)
+        return OpenBatch(reader, head.layout)
+
+    def _gone(self, header_hash: bytes) -> CorruptBatch:
+        """The error of a batch whose object is gone; raises ExpiredBatch for one that expired meanwhile."""
+        self.forget([header_hash])
+        self.live_row(header_hash)
+        return CorruptBatch("file", "it is gone", header_hash)
 
     def _load(self, header_hash: bytes) -> BatchRecord:
         row = self.live_row(header_hash)
-        with self.open(header_hash) as file:
-            head = read_head(file.fd)
+        with self.open(header_hash) as batch:
+            head = read_head(batch.reader)
         header, payload_list = decode_contents(head, header_hash)
-        certificate = self._files.read_certificate(row.bucket, header_hash) if row.certified else None
+        certificate = read_certificate(self._objects, row.bucket, header_hash) if row.certified else None
         return BatchRecord(
             header=header,
             disperser_signature=head.parts.disperser_signature,
@@ -196,26 +209,26 @@ class BatchReader:
         )
 
 
-def stored_column(file: OpenFile, column: int) -> bytes:
+def stored_column(batch: OpenBatch, column: int) -> bytes:
     """A held column as stored, checksums and all."""
-    return os.pread(file.fd, file.layout.column_bytes, file.layout.column_offset(column))
+    return batch.reader.read(batch.layout.column_bytes, batch.layout.column_offset(column))
 
 
-def holds(file: OpenFile, column: int, records: Bytes8) -> bool:
-    """Whether the file holds exactly these records, undamaged."""
-    layout = file.layout
+def holds(batch: OpenBatch, column: int, records: Bytes8) -> bool:
+    """Whether the batch holds exactly these records, undamaged."""
+    layout = batch.layout
     if layout.positions[column] < 0:
         return False
     try:
-        held = open_column(layout.seed, column, layout.row_count, stored_column(file, column))
+        held = open_column(layout.seed, column, layout.row_count, stored_column(batch, column))
     except CorruptRecord:
         return False
     return bool(np.array_equal(held, records))
 
 
-def _read_records(file: OpenFile, pairs: Sequence[tuple[int, int]]) -> list[bytes | None]:
+def _read_records(batch: OpenBatch, pairs: Sequence[tuple[int, int]]) -> list[bytes | None]:
     # The hot path: Layout.column_offset and batch_file.open_record, in place.
-    layout, fd, pread = file.layout, file.fd, os.pread
+    layout, read = batch.layout, batch.reader.read
     positions, row_count, start, seed = layout.positions, layout.row_count, layout.data_offset, layout.seed
     out: list[bytes | None] = []
     for row, column in pairs:
@@ -225,9 +238,9 @@ def _read_records(file: OpenFile, pairs: Sequence[tuple[int, int]]) -> list[byte
         if position < 0:
             out.append(None)
             continue
-        stored = pread(fd, STORED_RECORD_BYTES, start + (position * row_count + row) * STORED_RECORD_BYTES)
+        stored = read(STORED_RECORD_BYTES, start + (position * row_count + row) * STORED_RECORD_BYTES)
         record = stored[:RECORD_BYTES]
-        if stored[RECORD_BYTES:] != crc32(record, seed ^ column << 16 ^ row).to_bytes(CRC_BYTES, "big"):
+        if stored[RECORD_BYTES:] != pack_crc(crc32(record, seed ^ column << 16 ^ row)):
             raise CorruptRecord(row, column)
         out.append(record)
     return out

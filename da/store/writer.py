@@ -1,12 +1,12 @@
-"""Writing batches: a new file, or a file with more columns in place of the old one.
+"""Writing batches: a new object, or an object with more columns in place of the old one.
 
 Flow of a put:
-- look whether the height is free and there is room;
-- stream the columns into a file in staging, write its head, make it durable;
-- under the write lock: look at the height again, rename into the bucket, sync that, commit the index row.
+- check that the height is free and that there is room;
+- stream the columns into an upload, seal it with the head: it is durable now, and not visible;
+- under the write lock: check the height again, publish the object in its bucket, commit the catalogue row.
 
-The commit is the point at which the batch exists. Before it, a failure removes the file; a crash leaves a
-whole file that the next opening indexes.
+The commit is the point at which the batch exists. Before it, a failure removes the object; a crash leaves a
+whole object that the next opening indexes.
 
 Invariants: the write lock is not held while columns are streamed, so a slow sender delays nobody; writes of
 one batch follow one another; one column is in memory at a time. Errors of the column stream pass through,
@@ -28,12 +28,15 @@ from da.protocol.payload_list import PayloadList
 from da.protocol.push import RECORD_BYTES
 from da.store.base import Bytes8, ColumnStream
 from da.store.batch_file import SIGNATURE_BYTES, HeadParts, seal_column
+from da.store.batch_object import BatchUpload, read_head
 from da.store.bucket import bucket_at
-from da.store.cache import OpenFile
+from da.store.cache import OpenBatch
+from da.store.catalogue import Catalogue, CatalogueRow
 from da.store.errors import CorruptBatch, Equivocation, ExpiredBatch, InvalidBatch, PrunedHeight, StoreClosed
-from da.store.files import StagedBatch, StoreFiles, read_head
-from da.store.index import Index, IndexRow
+from da.store.inventory import read_certificate
 from da.store.keyed_locks import KeyedLocks
+from da.store.keys import batch_key
+from da.store.objects.port import Objects
 from da.store.reader import BatchReader, holds, stored_column
 from da.store.space import SpaceGuard
 from erasure.constants import CELLS_PER_EXT_BLOB
@@ -41,20 +44,20 @@ from kzg.constants import BYTES_PER_COMMITMENT
 
 
 class BatchWriter:
-    """Writes batches into `files` and `index`. `write_lock` is the store's: held while they change."""
+    """Writes batches into `objects` and `catalogue`. `write_lock` is the store's: held while they change."""
 
     def __init__(
         self,
-        files: StoreFiles,
-        index: Index,
+        objects: Objects,
+        catalogue: Catalogue,
         space: SpaceGuard,
         reader: BatchReader,
         write_lock: AbstractContextManager[object],
         bucket_s: int,
         now_ms: Callable[[], int],
     ) -> None:
-        self._files = files
-        self._index = index
+        self._objects = objects
+        self._catalogue = catalogue
         self._space = space
         self._reader = reader
         self._write_lock = write_lock
@@ -81,11 +84,11 @@ class BatchWriter:
             if row is not None and row.state == "live":
                 with ExitStack() as stack:
                     try:
-                        file = stack.enter_context(self._reader.open(parts.header_hash))
+                        batch = stack.enter_context(self._reader.open(parts.header_hash))
                     except CorruptBatch:
-                        file = None  # a file that nobody can read is written anew, from these columns
-                    if file is not None:
-                        self._merge(row, file, columns, skip_held=True)
+                        batch = None  # an object that cannot be read is written again, from these columns
+                    if batch is not None:
+                        self._merge(row, batch, columns, skip_held=True)
                         return
             self._put_new(header, parts, payload_list, columns)
 
@@ -94,18 +97,18 @@ class BatchWriter:
         with self._hash_locks.hold(header_hash):
             row = self._reader.live_row(header_hash)
             self._space.require()
-            with self._reader.open(header_hash) as file:
-                self._merge(row, file, columns, skip_held=False)
+            with self._reader.open(header_hash) as batch:
+                self._merge(row, batch, columns, skip_held=False)
 
     # -- a new file
 
-    def _claim(self, header: Header, header_hash: bytes) -> IndexRow | None:
+    def _claim(self, header: Header, header_hash: bytes) -> CatalogueRow | None:
         # The row of this very batch, or None where the height is free.
         if self.closed:
             raise StoreClosed
-        row = self._index.at_height(header.disperser_id, header.height)
+        row = self._catalogue.at_height(header.disperser_id, header.height)
         if row is None:
-            pruned_height = self._index.pruned_height(header.disperser_id)
+            pruned_height = self._catalogue.pruned_height(header.disperser_id)
             if header.height <= pruned_height:
                 raise PrunedHeight(header.height, pruned_height)
             return None
@@ -119,39 +122,39 @@ class BatchWriter:
         self, header: Header, parts: HeadParts, payload_list: PayloadList, columns: ColumnStream
     ) -> None:
         with self._space.writing():
-            staged = StagedBatch(self._files, parts)
+            upload = BatchUpload(self._objects, parts)
         seed = crc32(parts.header_hash)
         try:
             for column, records in _checked_columns(columns, parts.row_count):
-                self._append(staged, column, seal_column(seed, column, records).data)
+                self._append(upload, column, seal_column(seed, column, records).data)
             known = self._claim(header, parts.header_hash)
             now_ms = max(self._now_ms(), self.not_before_ms)
             received_ms = now_ms if known is None else known.received_ms
             with self._space.writing():
-                staged.finish(received_ms)
+                upload.seal(received_ms)
             with self._write_lock:
-                self._commit(header, parts, payload_list, staged, received_ms)
+                self._commit(header, parts, payload_list, upload, received_ms)
         finally:
-            staged.abort()
+            upload.discard()
 
-    def _append(self, staged: StagedBatch, column: int, stored: bytes | memoryview) -> None:
+    def _append(self, upload: BatchUpload, column: int, stored: bytes | memoryview) -> None:
         self._space.require(memoryview(stored).nbytes)
         with self._space.writing():
-            staged.write(column, stored)
+            upload.append(column, stored)
 
     def _commit(
         self,
         header: Header,
         parts: HeadParts,
         payload_list: PayloadList,
-        staged: StagedBatch,
+        upload: BatchUpload,
         received_ms: int,
     ) -> None:
         known = self._claim(header, parts.header_hash)
         # By a clock that is behind, the bucket would be an old one, and due as soon as the clock is right.
         kept_from_ms = max(received_ms, header.timestamp_ms)
         bucket = bucket_at(kept_from_ms, self._bucket_s).name if known is None else known.bucket
-        row = IndexRow(
+        row = CatalogueRow(
             header_hash=parts.header_hash,
             disperser_id=header.disperser_id,
             height=header.height,
@@ -162,62 +165,61 @@ class BatchWriter:
             header=parts.header,
         )
         with self._space.writing():
-            self._files.make_bucket(bucket)
             try:
-                self._files.place_batch(staged.path, bucket, parts.header_hash)
-                with self._index.transaction():
-                    self._index.put(row, payload_list.entries)
+                upload.publish(bucket)
+                with self._catalogue.transaction():
+                    self._catalogue.put(row, payload_list.entries)
             except BaseException:
                 if known is None:  # not visible now, and not to the next opening
-                    self._files.fs.unlink(self._files.batch_path(bucket, parts.header_hash))
+                    self._objects.delete(batch_key(bucket, parts.header_hash))
                 raise
         self._reader.forget([parts.header_hash])
 
-    def _has_certificate(self, row: IndexRow) -> bool:
+    def _has_certificate(self, row: CatalogueRow) -> bool:
         try:
-            self._files.read_certificate(row.bucket, row.header_hash)
+            read_certificate(self._objects, row.bucket, row.header_hash)
         except CorruptBatch:
             return False
         return True
 
     # -- the old file and more columns
 
-    def _merge(self, row: IndexRow, file: OpenFile, columns: ColumnStream, skip_held: bool) -> None:
+    def _merge(self, row: CatalogueRow, batch: OpenBatch, columns: ColumnStream, skip_held: bool) -> None:
         # Nothing is written before the first column that is not held as given; then the columns before it are
         # copied, damaged records and all, and the two ascending streams are merged.
-        layout = file.layout
-        staged: StagedBatch | None = None
+        layout = batch.layout
+        upload: BatchUpload | None = None
         left = list(layout.columns)
         try:
             for column, records in _checked_columns(columns, layout.row_count):
-                if staged is None:
-                    if skip_held and holds(file, column, records):
+                if upload is None:
+                    if skip_held and holds(batch, column, records):
                         continue
                     with self._space.writing():
-                        staged = StagedBatch(self._files, read_head(file.fd).parts)
+                        upload = BatchUpload(self._objects, read_head(batch.reader).parts)
                 while left and left[0] < column:
-                    self._append(staged, left[0], stored_column(file, left.pop(0)))
+                    self._append(upload, left[0], stored_column(batch, left.pop(0)))
                 if left and left[0] == column:
                     left.pop(0)
-                self._append(staged, column, seal_column(layout.seed, column, records).data)
-            if staged is not None:
+                self._append(upload, column, seal_column(layout.seed, column, records).data)
+            if upload is not None:
                 for column in left:
-                    self._append(staged, column, stored_column(file, column))
-                self._replace(row, staged)
+                    self._append(upload, column, stored_column(batch, column))
+                self._replace(row, upload)
         finally:
-            if staged is not None:
-                staged.abort()
+            if upload is not None:
+                upload.discard()
 
-    def _replace(self, row: IndexRow, staged: StagedBatch) -> None:
+    def _replace(self, row: CatalogueRow, upload: BatchUpload) -> None:
         with self._space.writing():
-            staged.finish(row.received_ms)
+            upload.seal(row.received_ms)
         with self._write_lock:
             if self.closed:
                 raise StoreClosed
             bucket = self._reader.live_row(row.header_hash).bucket  # it may have expired, or moved, meanwhile
             try:
                 with self._space.writing():
-                    self._files.place_batch(staged.path, bucket, row.header_hash)
+                    upload.publish(bucket)
             finally:
                 self._reader.forget([row.header_hash])
 

@@ -179,6 +179,25 @@ def test_a_data_directory_has_one_owner(settings_of: Callable[..., Settings]) ->
     open_store(settings).close()
 
 
+def test_a_recovery_finding_is_logged_once_at_a_start(
+    settings_of: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def stop_at_once(*_: object) -> None:
+        return
+
+    monkeypatch.setattr(bootstrap, "_serve", stop_at_once)
+    settings = settings_of(port=0, engine="ckzg", engine_workers=1)
+    open_store(settings).close()
+    (settings.data_dir / "store" / "buckets" / "notes.txt").write_text("foreign")
+    for _ in range(2):
+        caplog.clear()
+        bootstrap.run(settings, "password")
+        lines = [record for record in caplog.records if "notes.txt" in record.getMessage()]
+        assert [(record.name, record.levelname) for record in lines] == [("cellar.store", "WARNING")]
+
+
 def test_a_data_directory_that_is_a_file_is_refused(
     settings_of: Callable[..., Settings], tmp_path: Path
 ) -> None:

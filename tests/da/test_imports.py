@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pkgutil
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import da
 from da import disperser, member, node
@@ -29,3 +31,16 @@ def test_each_module_of_a_node_can_be_imported_first() -> None:
         [sys.executable, "-c", IMPORT_EACH_FIRST, *names], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_size_of_a_record_is_defined_in_one_place() -> None:
+    root = Path(__file__).parents[2]
+    packages = ("da", "light_client", "sampling", "benchmarks")
+    sources = {path: path.read_text() for package in packages for path in (root / package).rglob("*.py")}
+    assert len(sources) > 100
+    definition = re.compile(r"^RECORD_BYTES\b.*=", re.MULTILINE)
+    detour = re.compile(r"^from (?!da\.protocol\b)\S+ import .*\bRECORD_BYTES\b", re.MULTILINE)
+    homes = [str(path.relative_to(root)) for path, text in sources.items() if definition.search(text)]
+    detours = [str(path.relative_to(root)) for path, text in sources.items() if detour.search(text)]
+    assert homes == ["da/protocol/push.py"]
+    assert detours == [], "imported from a module that only imports it"

@@ -1,4 +1,4 @@
-"""Stores in temporary directories. What takes `open_store` runs on each implementation of the port."""
+"""Stores in temporary directories. A module runs on other objects by a fixture `objects` of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from da.store.embedded import EmbeddedStore
+from da.store.objects import Objects
 
 
 class Clock:
@@ -29,17 +30,20 @@ def clock() -> Clock:
     return Clock()
 
 
-def _embedded(directory: Path, **options: Any) -> EmbeddedStore:
-    return EmbeddedStore(directory, **{"reserve_bytes": 0, **options})
+@pytest.fixture
+def objects() -> Objects | None:
+    """Where `open_store` puts batches; None: into files in its directory."""
+    return None
 
 
-@pytest.fixture(params=[_embedded], ids=["embedded"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Any]]:
+@pytest.fixture
+def open_store(tmp_path: Path, clock: Clock, objects: Objects | None) -> Iterator[Callable[..., Any]]:
     """A function that opens the store of this test, each time the same; open ones are closed at the end."""
-    opened: list[Any] = []
+    opened: list[EmbeddedStore] = []
 
-    def open_one(**options: Any) -> Any:
-        store = request.param(tmp_path / "store", **{"now_ms": clock, **options})
+    def open_one(**options: Any) -> EmbeddedStore:
+        defaults = {"reserve_bytes": 0, "now_ms": clock, "objects": objects}
+        store = EmbeddedStore(tmp_path / "store", **{**defaults, **options})
         opened.append(store)
         return store
 

@@ -87,7 +87,7 @@ def measure_opening(directory: Path, batches: int) -> None:
         opened.append(EmbeddedStore(directory, reserve_bytes=0))
 
     elapsed = _timed(open_it)
-    assert opened[0].findings == []
+    assert opened[0].findings == ()
     rebuilding = _timed(opened[0].rebuild_index)
     opened[0].close()
     print(f"{batches} batches: opened in {elapsed * 1e3:.0f} ms, index rebuilt in {rebuilding * 1e3:.0f} ms")

@@ -11,7 +11,8 @@ import pytest
 
 from da.store import reader
 from da.store.batch_file import Layout
-from da.store.cache import HandleCache, LruCache, OpenFile
+from da.store.cache import HandleCache, LruCache, OpenBatch
+from da.store.objects.directory import FileReader
 from tests.da.store.conftest import Clock
 from tests.da.store.support import make_batch
 
@@ -62,12 +63,11 @@ def test_what_was_loaded_before_an_invalidation_is_not_kept() -> None:
 class _Opener:
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.opened: list[int] = []
+        self.opened = 0
 
-    def __call__(self, header_hash: bytes) -> OpenFile:
-        fd = os.open(self.path, os.O_RDONLY)
-        self.opened.append(fd)
-        return OpenFile(fd, _LAYOUT)
+    def __call__(self, header_hash: bytes) -> OpenBatch:
+        self.opened += 1
+        return OpenBatch(FileReader(os.open(self.path, os.O_RDONLY)), _LAYOUT)
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def opener(tmp_path: Path) -> _Opener:
     return _Opener(path)
 
 
-def _is_open(fd: int) -> bool:
+def _is_open(batch: OpenBatch) -> bool:
     try:
-        os.fstat(fd)
+        batch.reader.size()
     except OSError:
         return False
     return True
@@ -89,7 +89,7 @@ def test_no_more_files_than_the_capacity_stay_open(opener: _Opener) -> None:
     cache = HandleCache(2, opener)
     for key in (b"a", b"b", b"c", b"a"):
         cache.release(cache.acquire(key))
-    assert len(opener.opened) == 4
+    assert opener.opened == 4
     assert len(cache) == 2
     assert str(opener.path) in _descriptors()
     cache.clear()
@@ -109,14 +109,14 @@ def test_a_file_in_use_is_closed_by_its_last_reader(opener: _Opener, how: str) -
     else:
         cache.release(cache.acquire(b"b"))
     cache.release(first)
-    assert os.pread(second.fd, 1, 0) == b"x"
+    assert second.reader.read(1, 0) == b"x"
     cache.release(second)
-    assert not _is_open(first.fd)
+    assert not _is_open(first)
     cache.clear()
 
 
 def test_a_file_opened_before_an_invalidation_is_not_kept(opener: _Opener) -> None:
-    def open_and_lose(header_hash: bytes) -> OpenFile:
+    def open_and_lose(header_hash: bytes) -> OpenBatch:
         file = opener(header_hash)
         cache.invalidate(header_hash)
         return file
@@ -125,24 +125,25 @@ def test_a_file_opened_before_an_invalidation_is_not_kept(opener: _Opener) -> No
     file = cache.acquire(b"a")
     assert len(cache) == 0
     cache.release(file)
-    assert not _is_open(file.fd)
+    assert not _is_open(file)
 
 
 def test_two_openings_at_once_leave_one(opener: _Opener) -> None:
-    def open_twice(header_hash: bytes) -> OpenFile:
-        if not opener.opened:
-            opener.opened.append(-1)
+    def open_twice(header_hash: bytes) -> OpenBatch:
+        if not nesting:
+            nesting.append(True)
             nested.append(cache.acquire(header_hash))
         return opener(header_hash)
 
-    nested: list[OpenFile] = []
+    nested: list[OpenBatch] = []
+    nesting: list[bool] = []
     cache = HandleCache(2, open_twice)
     outer = cache.acquire(b"a")
     assert outer is not nested[0]
     cache.release(outer)
-    assert not _is_open(outer.fd)
+    assert not _is_open(outer)
     cache.release(nested[0])
-    assert _is_open(nested[0].fd)
+    assert _is_open(nested[0])
     cache.clear()
 
 

@@ -21,11 +21,18 @@ from da.store import (
     StoreClosed,
     UnknownBatch,
 )
+from da.store.objects import MemoryObjects, Objects
 from tests.da.store.conftest import Clock
 from tests.da.store.support import DISPERSER, Batch, assert_same_record, certificate_of, make_batch
 
 DAY_S = 86_400
 HELD = (0, 5, 127)
+
+
+@pytest.fixture(params=["directory", "memory"])
+def objects(request: pytest.FixtureRequest) -> Objects | None:
+    """What the store keeps batches in; the catalogue is the same."""
+    return MemoryObjects() if request.param == "memory" else None
 
 
 # -- putting and reading

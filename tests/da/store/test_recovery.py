@@ -90,7 +90,7 @@ def test_a_store_in_order_opens_without_findings(
 ) -> None:
     before = dump_index(directory)
     store = open_store()
-    assert store.findings == []
+    assert store.findings == ()
     assert list(store.scrub()) == []
     _check_filled(store, filled)
     store.close()
@@ -103,7 +103,7 @@ def test_a_lost_index_is_made_anew_and_equal(
     before = dump_index(directory)
     _remove_index(directory)
     store = open_store()
-    assert store.findings == []
+    assert store.findings == ()
     _check_filled(store, filled)
     store.close()
     assert dump_index(directory) == before
@@ -115,7 +115,7 @@ def test_a_rebuilt_index_equals_the_original(
     before = dump_index(directory)
     store = open_store()
     store.rebuild_index()
-    assert store.findings == []
+    assert store.findings == ()
     _check_filled(store, filled)
     store.close()
     assert dump_index(directory) == before
@@ -135,7 +135,7 @@ def test_a_lost_index_does_not_free_forgotten_heights(
     assert len(before["pruned"]) == 1
     _remove_index(directory)
     store = open_store()
-    assert store.findings == []
+    assert store.findings == ()
     with pytest.raises(PrunedHeight):
         make_batch(1, seed=99).put(store)
     store.close()
@@ -178,7 +178,7 @@ def test_an_index_from_before_an_expiry_learns_of_it(
     _remove_index(directory)
     shutil.move(old, directory / "index.db")
     store = open_store()
-    assert store.findings == []
+    assert store.findings == ()
     with pytest.raises(ExpiredBatch):
         store.batch(filled[1].hash)
     store.close()
@@ -287,7 +287,7 @@ def test_a_lost_file_is_told_and_its_height_stays_taken(
         make_batch(4, seed=99).put(store)
     store.close()
     store = open_store()
-    assert store.findings == [], "told once"
+    assert store.findings == (), "told once"
     batch.put(store)
     _check_filled(store, filled)
 
@@ -397,7 +397,7 @@ def test_staging_is_emptied(open_store: Callable[..., Any], filled: list[Batch],
     (directory / "staging" / "bucket").mkdir()
     (directory / "staging" / "bucket" / "file").write_bytes(b"half removed")
     store = open_store()
-    assert store.findings == []
+    assert store.findings == ()
     assert list((directory / "staging").iterdir()) == []
 
 
@@ -484,7 +484,7 @@ def test_added_columns_cut_off_anywhere_are_whole_or_absent(
         held = store.batch(batch.hash).columns
         assert held in ((0, 5, 127), (0, 1, 5, 64, 127))
         batch.check(store, held)
-        assert store.findings == []
+        assert store.findings == ()
         add(store, FaultyFilesystem())
         batch.check(store, (0, 1, 5, 64, 127))
         store.close()
@@ -522,7 +522,7 @@ def test_an_expiry_cut_off_anywhere_is_finished(
         with pytest.raises(ExpiredBatch) as caught:
             store.batch(batches[0].hash)
         assert caught.value.record.certificate == certificate_of(batches[0])
-        assert store.findings == []
+        assert store.findings == ()
         assert not any((directory / "buckets").iterdir())
         assert not any((directory / "staging").iterdir())
         store.close()
@@ -589,9 +589,9 @@ def test_a_prune_cut_off_anywhere_is_finished(
         _crash(open_store, point, True, prune)
         store = open_store()
         prune(store, FaultyFilesystem())
-        assert store.findings == []
+        assert store.findings == ()
         assert store.at_height(DISPERSER, 1) is None
-        assert store._index.pruned_height(DISPERSER) == 1
+        assert store._catalogue.pruned_height(DISPERSER) == 1
         assert store.latest(DISPERSER).header.height == 2
         store.close()
 
@@ -599,8 +599,8 @@ def test_a_prune_cut_off_anywhere_is_finished(
 def test_a_commit_comes_after_everything_it_promises(open_store: Callable[..., Any]) -> None:
     fs = FaultyFilesystem()
     store = open_store(filesystem=fs)
-    commit = store._index.transaction
-    store._index.transaction = lambda: (fs.calls.append("commit"), commit())[1]
+    commit = store._catalogue.transaction
+    store._catalogue.transaction = lambda: (fs.calls.append("commit"), commit())[1]
     fs.calls.clear()
     make_batch(1).put(store)
     assert fs.calls == [

@@ -126,7 +126,7 @@ def test_a_bad_head_is_repaired_by_putting_again(
     assert store.batch(batch.hash).certificate == certificate_of(batch)
     store.close()
     store = open_store()
-    assert store.findings == []
+    assert store.findings == ()
     batch.check(store, HELD)
 
 

@@ -231,7 +231,7 @@ def test_an_io_error_makes_the_store_read_only_until_it_is_reopened(open_store: 
     first.check(store)
     store.close()
     store = open_store()
-    assert store.findings == []
+    assert store.findings == ()
     second.put(store)
     second.check(store)
 
@@ -242,7 +242,7 @@ def test_an_io_error_makes_the_store_read_only_until_it_is_reopened(open_store: 
 def test_no_room_in_the_index_leaves_nothing(open_store: Callable[..., Any], directory: Path) -> None:
     store = open_store()
     make_batch(1).put(store)
-    writer = store._index._writer
+    writer = store._catalogue._writer
     pages = writer.execute("PRAGMA page_count").fetchone()[0]
     writer.execute(f"PRAGMA max_page_count = {pages}")  # what SQLite meets on a full disk: SQLITE_FULL
     large = make_batch(2, rows=256)

@@ -14,6 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from da.store import Equivocation, ExpiredBatch, PrunedHeight, UnknownBatch
 from da.store.embedded import EmbeddedStore
+from da.store.objects import MemoryObjects, Objects
 from tests.da.store.support import DISPERSER, Batch, make_batch
 
 HOUR_MS = 3_600_000
@@ -50,9 +51,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     heights = Bundle("heights")
 
+    @staticmethod
+    def make_objects() -> Objects | None:
+        """What the store keeps batches in; None: its directory."""
+        return None
+
     @initialize()
     def open(self) -> None:
         self.temporary = tempfile.TemporaryDirectory()
+        self.objects = self.make_objects()
         self.now_ms = 1_795_305_600_000
         self.model = Model()
         self._open()
@@ -64,8 +71,9 @@ class StoreMachine(RuleBasedStateMachine):
             bucket_s=BUCKET_S,
             tombstone_s=TOMBSTONE_S,
             now_ms=lambda: self.now_ms,
+            objects=self.objects,
         )
-        assert self.store.findings == []
+        assert self.store.findings == ()
 
     def teardown(self) -> None:
         self.store.close()
@@ -148,7 +156,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def rebuild(self) -> None:
         self.store.rebuild_index()
-        assert self.store.findings == []
+        assert self.store.findings == ()
 
     @rule()
     def scrub(self) -> None:
@@ -193,6 +201,18 @@ _LONG = settings(_QUICK, max_examples=100, stateful_step_count=50)
 
 
 class TestStore(StoreMachine.TestCase):  # type: ignore[name-defined, misc]
+    settings = _QUICK
+
+
+class InMemoryMachine(StoreMachine):
+    """The same over objects in memory."""
+
+    @staticmethod
+    def make_objects() -> Objects | None:
+        return MemoryObjects()
+
+
+class TestStoreInMemory(InMemoryMachine.TestCase):  # type: ignore[name-defined, misc]
     settings = _QUICK
 
 

@@ -60,7 +60,7 @@ def test_a_batch_that_expires_during_the_fsync_stays_expired(
     with pytest.raises(ExpiredBatch):
         store.add_columns(batch.hash, batch.columns((9,)))
     store.close()
-    assert open_store().findings == []
+    assert open_store().findings == ()
 
 
 def test_columns_are_taken_one_at_a_time(open_store: Callable[..., Any]) -> None:

@@ -1,14 +1,14 @@
-"""The index: which batches there are, at which heights, and which payloads they carry. A SQLite database.
+"""The catalogue: which batches there are, at which heights, and which payloads they carry. A SQLite database.
 
-The idea: a row's commit (WAL, synchronous=FULL) is the moment at which a batch exists. The index repeats what
-the files say and can be made anew from them, so it holds nothing about cells: which columns a file holds, the
-file itself knows. Heights are u64, stored as 8 big-endian bytes, which sort like the numbers.
+The idea: a row's commit (WAL, synchronous=FULL) is the point at which a batch exists. The catalogue repeats
+what the objects say and can be made again from them, so it holds nothing about cells: which columns a batch
+holds, its object says. Heights are u64, stored as 8 big-endian bytes, which sort like the numbers.
 
 Invariants: every row carries a CRC-32 of all its fields, checked whenever it is read, for SQLite does not
 notice a flipped bit; (disperser_id, height) is unique. Writes come from one thread at a time (the store's
 lock) through one connection; reads go through another, and never wait for a write's fsync.
 
-Does not: know files or directories; map disk-full errors (see da.store.space).
+Does not: know objects; map disk-full errors (see da.store.space).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _MAX_PAGE = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class IndexRow:
+class CatalogueRow:
     """A batch in the index. `certificate` is kept here only once the batch's file is gone."""
 
     header_hash: bytes
@@ -68,7 +68,7 @@ class IndexRow:
     certificate: bytes | None = None
 
 
-class Index:
+class Catalogue:
     """An open index. Methods may raise sqlite3.Error; reads raise CorruptIndex when the file was changed."""
 
     def __init__(self, path: Path) -> None:
@@ -109,22 +109,22 @@ class Index:
 
     # -- reads
 
-    def get(self, header_hash: bytes) -> IndexRow | None:
+    def get(self, header_hash: bytes) -> CatalogueRow | None:
         """The row of a batch."""
         return self._one("header_hash = ?", (header_hash,))
 
-    def at_height(self, disperser_id: bytes, height: int) -> IndexRow | None:
+    def at_height(self, disperser_id: bytes, height: int) -> CatalogueRow | None:
         """The row at a height; None for a number that is no u64."""
         if not 0 <= height <= _MAX_HEIGHT:
             return None
         return self._one("disperser_id = ? AND height = ?", (disperser_id, _height_bytes(height)))
 
-    def latest(self, disperser_id: bytes, certified: bool) -> IndexRow | None:
+    def latest(self, disperser_id: bytes, certified: bool) -> CatalogueRow | None:
         """The row of the greatest height, among certified ones when asked."""
         where = "disperser_id = ? AND certified >= ? ORDER BY height DESC LIMIT 1"
         return self._one(where, (disperser_id, int(certified)))
 
-    def page(self, disperser_id: bytes, from_height: int, limit: int, certified: bool) -> list[IndexRow]:
+    def page(self, disperser_id: bytes, from_height: int, limit: int, certified: bool) -> list[CatalogueRow]:
         """Rows from a height on, ascending."""
         if from_height > _MAX_HEIGHT or limit <= 0:
             return []
@@ -132,7 +132,7 @@ class Index:
         where = "disperser_id = ? AND height >= ? AND certified >= ? ORDER BY height LIMIT ?"
         return self._many(where, (disperser_id, start, int(certified), min(limit, _MAX_PAGE)))
 
-    def in_bucket(self, bucket: str) -> list[IndexRow]:
+    def in_bucket(self, bucket: str) -> list[CatalogueRow]:
         """All rows of a bucket."""
         return self._many("bucket = ?", (bucket,))
 
@@ -144,18 +144,18 @@ class Index:
         """The names of all buckets that have a row, ascending."""
         return [values[0] for values in self._query("SELECT DISTINCT bucket FROM batches ORDER BY bucket")]
 
-    def rows(self) -> Iterator[IndexRow]:
+    def rows(self) -> Iterator[CatalogueRow]:
         """All rows by hash, read in pages so that no reader is kept waiting."""
         after = b""
         while page := self._many("header_hash > ? ORDER BY header_hash LIMIT 1000", (after,)):
             yield from page
             after = page[-1].header_hash
 
-    def missing(self) -> list[tuple[IndexRow, list[PayloadEntry]]]:
+    def missing(self) -> list[tuple[CatalogueRow, list[PayloadEntry]]]:
         """The rows whose files were lost, with their payload lists: what no file tells."""
         return [(row, self.entries(row.header_hash)) for row in self._many("state = ?", ("missing",))]
 
-    def locations(self, payload_id: bytes) -> list[tuple[IndexRow, PayloadEntry]]:
+    def locations(self, payload_id: bytes) -> list[tuple[CatalogueRow, PayloadEntry]]:
         """Batches that carry the payload, the one stored last first."""
         found = self._query(_SELECT_PAYLOADS + "payload_id = ?", (payload_id,))
         entries = [sqlite.checked("payloads", values) for values in found]
@@ -189,7 +189,7 @@ class Index:
         with sqlite.transaction(self._writer):
             yield
 
-    def put(self, row: IndexRow, entries: Iterable[PayloadEntry] | None = None) -> None:
+    def put(self, row: CatalogueRow, entries: Iterable[PayloadEntry] | None = None) -> None:
         """Writes a row over the one of the same hash; with `entries`, the batch's payload list too.
 
         Raises sqlite3.IntegrityError when another hash has the height; callers look first.
@@ -203,11 +203,11 @@ class Index:
         for position, entry in enumerate(entries):
             self._insert("payloads", (entry.payload_id, row.header_hash, position, entry.encode()))
 
-    def certify(self, row: IndexRow) -> None:
+    def certify(self, row: CatalogueRow) -> None:
         """Notes that a row's certificate has come."""
         self.put(replace(row, certified=True))
 
-    def bury(self, row: IndexRow, certificate: bytes | None) -> None:
+    def bury(self, row: CatalogueRow, certificate: bytes | None) -> None:
         """Marks a row expired; its tombstone keeps the certificate."""
         certified = certificate is not None
         self.put(replace(row, state="expired", certified=certified, certificate=certificate))
@@ -238,11 +238,11 @@ class Index:
         sql = f"INSERT INTO {table} VALUES ({marks})"  # noqa: S608  # table names are this module's own
         self._writer.execute(sql, (*values, sqlite.row_crc(table, values)))
 
-    def _one(self, where: str, arguments: Sequence[Any]) -> IndexRow | None:
+    def _one(self, where: str, arguments: Sequence[Any]) -> CatalogueRow | None:
         found = self._many(where, arguments)
         return found[0] if found else None
 
-    def _many(self, where: str, arguments: Sequence[Any]) -> list[IndexRow]:
+    def _many(self, where: str, arguments: Sequence[Any]) -> list[CatalogueRow]:
         return [
             _row(sqlite.checked("batches", values))
             for values in self._query(_SELECT_BATCHES + where, arguments)
@@ -264,7 +264,7 @@ def _height_bytes(height: int) -> bytes:
     return height.to_bytes(_HEIGHT_BYTES, "big")
 
 
-def _batch_values(row: IndexRow) -> tuple[Any, ...]:
+def _batch_values(row: CatalogueRow) -> tuple[Any, ...]:
     return (
         row.header_hash,
         row.disperser_id,
@@ -278,9 +278,9 @@ def _batch_values(row: IndexRow) -> tuple[Any, ...]:
     )
 
 
-def _row(values: Sequence[Any]) -> IndexRow:
+def _row(values: Sequence[Any]) -> CatalogueRow:
     height = int.from_bytes(values[2], "big")
-    return IndexRow(
+    return CatalogueRow(
         header_hash=values[0],
         disperser_id=values[1],
         height=height,
