@@ -42,6 +42,14 @@ def python(path: Path, name: str, version: tuple[int, int], missing: str = "") -
     fake(path, name, f'exec {sys.executable} -c "{before}" "$2"')
 
 
+def environment(path: Path) -> dict[str, str]:
+    """Ours with `path` before all others, without what an outer `make` (of `make test PYTHON=...`) hands down."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "GNUMAKE"))}
+    for name in ("PYTHON", "VENV"):
+        ours.pop(name, None)
+    return {**ours, "PATH": f"{path}:{os.environ['PATH']}"}
+
+
 def find(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["/bin/sh", str(SCRIPT), *arguments],
@@ -136,7 +144,7 @@ def test_make_builds_with_the_one_that_was_found(path: Path, tmp_path: Path, arg
     venv = tmp_path / "venv"
     made = subprocess.run(
         ["make", "-C", str(ROOT), f"VENV={venv}", f"{venv}/.installed", *arguments],
-        env={**os.environ, "PATH": f"{path}:{os.environ['PATH']}"},
+        env=environment(path),
         text=True,
         capture_output=True,
         check=False,
@@ -154,7 +162,7 @@ def test_make_says_what_it_installs_and_pip_its_progress_in_a_terminal(path: Pat
     def make(venv: Path, output: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             ["make", "-C", str(ROOT), f"VENV={venv}", f"{venv}/.installed"],
-            env={**os.environ, "PATH": f"{path}:{os.environ['PATH']}"},
+            env=environment(path),
             stdout=output,
         )
 
@@ -179,6 +187,7 @@ def test_make_says_what_it_installs_and_pip_its_progress_in_a_terminal(path: Pat
 def test_make_says_why_it_does_not_take_the_one_that_is_named(path: Path, tmp_path: Path):
     made = subprocess.run(
         ["make", "-C", str(ROOT), f"VENV={tmp_path}", f"{tmp_path}/.installed", f"PYTHON={path}/none"],
+        env=environment(path),
         text=True,
         capture_output=True,
         check=False,
