@@ -43,10 +43,9 @@ def python(path: Path, name: str, version: tuple[int, int], missing: str = "") -
 
 
 def environment(path: Path) -> dict[str, str]:
-    """Ours with `path` before all others, without what an outer `make` (of `make test PYTHON=...`) hands down."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "GNUMAKE"))}
-    for name in ("PYTHON", "VENV"):
-        ours.pop(name, None)
+    """Ours with `path` first, without what an outer `make test PYTHON=...` hands down."""
+    from_make = ("MAKE", "MFLAGS", "GNUMAKE", "PYTHON", "VENV")
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(from_make)}
     return {**ours, "PATH": f"{path}:{os.environ['PATH']}"}
 
 
