@@ -87,9 +87,9 @@ def solve(rows: int, equations: Iterable[Sequence[int]]) -> Solution | None:
 class _Elimination:
     """The equations taken, in echelon form: E = T V, where V are their weights and E has a pivot in each row.
 
-    U are the pivots' columns of E, an upper triangle with ones, and its inverse is kept: so each step is a few
-    products of a vector with a matrix, whose sums are reduced once. Entries are Python's integers in numpy
-    arrays, multiplied and added in C.
+    U are the pivots' columns of E, an upper triangle with ones, and its inverse is kept: so each step is a
+    few products of a vector with a matrix, whose sums are reduced once. Entries are Python's integers in
+    numpy arrays, multiplied and added in C.
     """
 
     def __init__(self, rows: int) -> None:
