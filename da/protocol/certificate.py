@@ -16,13 +16,14 @@ from dataclasses import dataclass
 
 from da import bls
 from da.protocol.attestation import attestation_message
-from da.protocol.codec import Reader, u16
-from da.protocol.committee import MAX_MEMBERS, Committee
+from da.protocol.codec import Reader
+from da.protocol.committee import Committee
 from da.protocol.custody import Finality, finality
-from da.protocol.errors import DecodeError, InvalidCertificate
+from da.protocol.errors import InvalidCertificate
 from da.protocol.header import HEADER_BYTES, Header
+from da.protocol.signers import MAX_SIGNERS_BYTES, bitmap_of, check_signers, encode_signers, read_signers
 
-MAX_CERTIFICATE_BYTES = HEADER_BYTES + 2 + MAX_MEMBERS // 8 + bls.SIGNATURE_BYTES
+MAX_CERTIFICATE_BYTES = HEADER_BYTES + MAX_SIGNERS_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +40,7 @@ class Certificate:
     signature: bytes
 
     def __post_init__(self) -> None:
-        if not 1 <= self.committee_size <= MAX_MEMBERS:
-            raise DecodeError("committee_size", f"must be in 1..{MAX_MEMBERS}; got {self.committee_size}")
-        if list(self.signers) != sorted(set(self.signers)):
-            raise DecodeError("signers", "must be ascending")
-        if self.signers and not 0 <= self.signers[0] <= self.signers[-1] < self.committee_size:
-            raise DecodeError("signers", f"must be in 0..{self.committee_size - 1}")
-        if len(self.signature) != bls.SIGNATURE_BYTES:
-            raise DecodeError("signature", f"must be {bls.SIGNATURE_BYTES} bytes; got {len(self.signature)}")
+        check_signers(self.committee_size, self.signers, self.signature)
 
     @classmethod
     def gather(cls, header: Header, committee: Committee, signatures: Mapping[int, bytes]) -> Certificate:
@@ -66,28 +60,18 @@ class Certificate:
     @property
     def bitmap(self) -> bytes:
         """A bit for each member: member i is bit i mod 8, least significant first, of byte i div 8."""
-        bits = bytearray((self.committee_size + 7) // 8)
-        for index in self.signers:
-            bits[index // 8] |= 1 << (index % 8)
-        return bytes(bits)
+        return bitmap_of(self.committee_size, self.signers)
 
     def encode(self) -> bytes:
         """header 188 | committee_size u16 | bitmap | signature 96."""
-        return self.header.encode() + u16(self.committee_size) + self.bitmap + self.signature
+        return self.header.encode() + encode_signers(self.committee_size, self.signers, self.signature)
 
     @classmethod
     def decode(cls, certificate_bytes: bytes | bytearray | memoryview) -> Certificate:
         """The certificate; nothing is verified. Raises DecodeError or InvalidHeader."""
         reader = Reader(certificate_bytes)
         header = Header.read(reader)
-        size = reader.u16("committee_size")
-        if not 1 <= size <= MAX_MEMBERS:
-            raise DecodeError("committee_size", f"must be in 1..{MAX_MEMBERS}; got {size}")
-        bits = int.from_bytes(reader.take((size + 7) // 8, "bitmap"), "little")
-        if bits >> size:
-            raise DecodeError("bitmap", "has bits beyond the committee's members")
-        signers = tuple(index for index in range(size) if bits >> index & 1)
-        signature = reader.fixed(bls.SIGNATURE_BYTES, "signature")
+        size, signers, signature = read_signers(reader)
         reader.finish("certificate")
         return cls(header=header, committee_size=size, signers=signers, signature=signature)
 

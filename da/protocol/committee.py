@@ -37,6 +37,7 @@ DEFAULT_RETENTION_S = 15 * 86400
 
 _MEMBER_DOMAIN = b"cellar/member/v1"
 _COMMITTEE_DOMAIN = b"cellar/committee/v1"
+_ADDRESSES_DOMAIN = b"cellar/addresses/v1"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _URL_CHARS = re.compile(r"[!-~]+", re.ASCII)
 
@@ -137,6 +138,15 @@ class Committee:
         return sha256(b"".join(parts)).digest()
 
     @cached_property
+    def addresses_hash(self) -> bytes:
+        """sha256 over what `hash` leaves out: names and URLs, in the members' order; bytes[32]."""
+        parts = [_ADDRESSES_DOMAIN, self.hash]
+        for member in self.members:
+            for text in (member.name, member.url):
+                parts += [u16(len(text)), text.encode("ascii")]
+        return sha256(b"".join(parts)).digest()
+
+    @cached_property
     def stakes(self) -> tuple[int, ...]:
         """Stake of each member, in the members' order."""
         return tuple(member.stake for member in self.members)
@@ -164,13 +174,38 @@ class Committee:
         index = self.member_index(id_bytes)
         return None if index is None else self.members[index]
 
+    def reaches_threshold(self, indices: Iterable[int]) -> bool:
+        """Whether the members at these indices have the signing threshold's share of all stake."""
+        signed = sum(self.stakes[index] for index in set(indices))
+        return signed * self.threshold_denominator >= self.total_stake * self.threshold_numerator
+
     @classmethod
     def from_json(cls, text: bytes | str) -> Committee:
         """Read a committee from JSON; everything is checked, including proofs of possession.
 
         Raises InvalidCommittee, with the field as a path like members[3].stake.
         """
-        fields = parse_object(text, MAX_COMMITTEE_JSON_BYTES, InvalidCommittee)
+        committee = cls.parse(text)
+        committee.check_possession()
+        return committee
+
+    @classmethod
+    def parse(cls, text: bytes | str) -> Committee:
+        """The committee of a JSON document, its proofs of possession unchecked. Raises InvalidCommittee."""
+        return cls._read(parse_object(text, MAX_COMMITTEE_JSON_BYTES, InvalidCommittee))
+
+    @classmethod
+    def from_value(cls, value: object) -> Committee:
+        """The committee of a decoded JSON object, its proofs of possession unchecked.
+
+        Raises InvalidCommittee.
+        """
+        if not isinstance(value, dict):
+            raise InvalidCommittee("committee", "must be an object")
+        return cls._read(Fields(value, "", InvalidCommittee))
+
+    @classmethod
+    def _read(cls, fields: Fields) -> Committee:
         threshold = fields.object("threshold", {"numerator": 2, "denominator": 3})
         rows = fields.objects("members", MAX_MEMBERS)
         committee = cls(
@@ -184,7 +219,20 @@ class Committee:
         )
         threshold.finish()
         fields.finish()
-        for member in committee.members:
+        return committee
+
+    def check_possession(self, proven: Committee | None = None) -> None:
+        """Check that every key is a point whose owner knows its secret; two pairings a member.
+
+        Args:
+            proven: a committee that was checked; its keys, with the same proofs, are not checked again.
+        Raises:
+            InvalidCommittee.
+        """
+        known = {(each.public_key, each.proof_of_possession) for each in (proven.members if proven else ())}
+        for member in self.members:
+            if (member.public_key, member.proof_of_possession) in known:
+                continue
             if not bls.is_public_key(member.public_key):
                 raise InvalidCommittee(
                     f"member {member.name}", "public_key must be a point of G1 other than the identity"
@@ -193,34 +241,34 @@ class Committee:
                 raise InvalidCommittee(
                     f"member {member.name}", "proof_of_possession does not match public_key"
                 )
-        return committee
+
+    def to_value(self) -> dict[str, object]:
+        """The committee as a JSON-ready object, members in order."""
+        return {
+            "chain_id": self.chain_id,
+            "epoch": self.epoch,
+            "replication": self.replication,
+            "threshold": {
+                "numerator": self.threshold_numerator,
+                "denominator": self.threshold_denominator,
+            },
+            "retention_s": self.retention_s,
+            "members": [
+                {
+                    "name": member.name,
+                    "url": member.url,
+                    "public_key": "0x" + member.public_key.hex(),
+                    "proof_of_possession": "0x" + member.proof_of_possession.hex(),
+                    "stake": member.stake,
+                    "disperser": member.disperser,
+                }
+                for member in self.members
+            ],
+        }
 
     def to_json(self) -> str:
-        """The JSON document that from_json reads, members in order, indented."""
-        return json.dumps(
-            {
-                "chain_id": self.chain_id,
-                "epoch": self.epoch,
-                "replication": self.replication,
-                "threshold": {
-                    "numerator": self.threshold_numerator,
-                    "denominator": self.threshold_denominator,
-                },
-                "retention_s": self.retention_s,
-                "members": [
-                    {
-                        "name": member.name,
-                        "url": member.url,
-                        "public_key": "0x" + member.public_key.hex(),
-                        "proof_of_possession": "0x" + member.proof_of_possession.hex(),
-                        "stake": member.stake,
-                        "disperser": member.disperser,
-                    }
-                    for member in self.members
-                ],
-            },
-            indent=2,
-        )
+        """The JSON document that from_json reads, indented."""
+        return json.dumps(self.to_value(), indent=2)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Committee:

@@ -12,6 +12,9 @@
       InvalidSignature       an attestation's invalid signature or signer: reason
       InvalidCertificate     a certificate that fails a check: check, reason
       InvalidPush            a column push with an invalid shape: field, reason
+      InvalidHandover        a handover between two committees that fails a check: check, reason
+      UnknownCommittee       a header of a committee that a chain of committees does not have: committee_hash
+      CommitteeEnded         a header dated after its committee's certificates ended: epoch, valid_until_s
 
 Does not: choose HTTP status codes (see da.api).
 """
@@ -104,3 +107,33 @@ class InvalidCertificate(ProtocolError):
 
 class InvalidPush(_FieldError):
     """A column push with an invalid shape: columns out of order, or a body of the wrong length."""
+
+
+class InvalidHandover(ProtocolError):
+    """A handover that fails a check.
+
+    `check` is one of: chain, epoch, committee, next, addresses, length, size, signers, stake, signature,
+    possession.
+    """
+
+    def __init__(self, check: str, reason: str) -> None:
+        super().__init__(f"{check}: {reason}")
+        self.check = check
+        self.reason = reason
+
+
+class UnknownCommittee(ProtocolError):
+    """The chain of committees has no committee with this hash; a later link may bring it."""
+
+    def __init__(self, committee_hash: bytes) -> None:
+        super().__init__(f"no known committee has the hash 0x{committee_hash.hex()}")
+        self.committee_hash = committee_hash
+
+
+class CommitteeEnded(ProtocolError):
+    """The header is dated after the time until which its committee's certificates are valid."""
+
+    def __init__(self, epoch: int, valid_until_s: int) -> None:
+        super().__init__(f"certificates of epoch {epoch} are valid for headers up to second {valid_until_s}")
+        self.epoch = epoch
+        self.valid_until_s = valid_until_s

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from da import bls
 from da.protocol import Committee, InvalidCommittee, Member, ProtocolError, member_id
 from da.protocol.committee import MAX_COMMITTEE_JSON_BYTES
+from tests.da.protocol.conftest import build_party
 
 
 @pytest.fixture
@@ -369,3 +371,16 @@ def test_the_largest_committee_fits_the_size_limit(make_committee: Callable[...,
     ]
     text = Committee(chain_id=1, epoch=1, members=tuple(longest)).to_json()
     assert len(text) < MAX_COMMITTEE_JSON_BYTES
+
+
+def test_the_addresses_hash_binds_names_and_urls_and_the_committee() -> None:
+    committee = build_party([1, 1]).committee
+    seen = {committee.addresses_hash}
+    first, second = committee.members
+    for changed in (
+        replace(committee, members=(replace(first, name="other"), second)),
+        replace(committee, members=(first, replace(second, url="http://other.test"))),
+        replace(committee, epoch=2),
+    ):
+        assert changed.addresses_hash not in seen
+        seen.add(changed.addresses_hash)
