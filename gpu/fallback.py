@@ -75,6 +75,12 @@ class _Fallback(Closing, Generic[V]):
             lambda engine: engine.verify_matrix_cells(commitments, row_indices, cell_indices, cells, proofs)
         )
 
+    def fold_columns(self, cells: Bytes, proofs: Bytes, scalars: Bytes) -> tuple[Bytes, Bytes]:
+        return self._run(lambda engine: engine.fold_columns(cells, proofs, scalars))
+
+    def fold_commitments(self, commitments: Bytes, scalars: Bytes) -> Bytes:
+        return self._run(lambda engine: engine.fold_commitments(commitments, scalars))
+
     def close(self) -> None:
         if self._process != os.getpid():
             return  # a fork's copy: the engines are not its own, and the lock may be held permanently

@@ -19,7 +19,7 @@ from erasure.constants import (
     MAX_ROWS,
 )
 from erasure.field import first_invalid
-from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_G1, BYTES_PER_PROOF
+from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_G1, BYTES_PER_PROOF, FOLD_SCALAR_BYTES
 from kzg.errors import (
     InvalidArray,
     InvalidBlob,
@@ -231,6 +231,34 @@ def check_matrix_verification(
         if length != len(columns):
             raise LengthMismatch(name, length, len(columns))
     return commitments, rows, columns, cells, proofs
+
+
+def check_fold_columns(cells: Bytes, proofs: Bytes, scalars: Bytes) -> tuple[Bytes, Bytes, Bytes]:
+    """The arguments of `fold_columns`, except for elements and points.
+
+    Raises:
+        InvalidArray, LengthMismatch.
+    """
+    cells = check_bytes("cells", cells, (None, None, BYTES_PER_CELL))
+    rows = cells.shape[1]
+    if rows > MAX_ROWS:
+        raise InvalidArray("cells", f"u8[n, R <= {MAX_ROWS}, {BYTES_PER_CELL}]", f"u8{list(cells.shape)}")
+    proofs = check_bytes("proofs", proofs, (None, rows, BYTES_PER_PROOF))
+    scalars = check_bytes("scalars", scalars, (None, rows, FOLD_SCALAR_BYTES))
+    for name, array in (("proofs", proofs), ("scalars", scalars)):
+        if len(array) != len(cells):
+            raise LengthMismatch(name, len(array), len(cells))
+    return cells, proofs, scalars
+
+
+def check_fold_commitments(commitments: Bytes, scalars: Bytes) -> tuple[Bytes, Bytes]:
+    """The arguments of `fold_commitments`; that the commitments are points is not checked.
+
+    Raises:
+        InvalidArray.
+    """
+    commitments = check_points("commitments", commitments)
+    return commitments, check_bytes("scalars", scalars, (None, len(commitments), FOLD_SCALAR_BYTES))
 
 
 def _check_height(name: str, array: Bytes) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 
 from erasure.constants import FIELD_ELEMENTS_PER_EXT_BLOB
 from erasure.rows import recover_rows
-from kzg import parity, recovery, verification
+from kzg import folds, parity, recovery, verification
 from kzg.arrays import empty_cells, empty_proofs
 from kzg.checks import check_blobs, check_cells, check_recovery, check_verification
 from kzg.ckzg_worker import COMMIT, EXTEND, PROVE, RECOVER, VERIFY
@@ -132,6 +132,14 @@ class CkzgVerifier(Closing):
     ) -> bool:
         self._check_open()
         return verification.verify_matrix_cells(None, commitments, row_indices, cell_indices, cells, proofs)
+
+    def fold_columns(self, cells: Bytes, proofs: Bytes, scalars: Bytes) -> tuple[Bytes, Bytes]:
+        self._check_open()
+        return folds.fold_columns(cells, proofs, scalars)
+
+    def fold_commitments(self, commitments: Bytes, scalars: Bytes) -> Bytes:
+        self._check_open()
+        return folds.fold_commitments(commitments, scalars)
 
     def close(self) -> None:
         self._pool.close()

@@ -42,3 +42,8 @@ G1_POINT_AT_INFINITY: Final = b"\xc0" + bytes(BYTES_PER_G1 - 1)
 assert len(FIAT_SHAMIR_PROTOCOL_DOMAIN) == len(RANDOM_CHALLENGE_KZG_CELL_BATCH_DOMAIN) == 16
 assert BYTES_PER_POINT_EVALUATION == 192
 assert BYTES_PER_CELL * CELLS_PER_EXT_BLOB == 2 * BYTES_PER_BLOB
+
+FOLD_SEED_BYTES: Final = 32
+"""A seed from which the scalars of a fold are derived (kzg/folds.py)."""
+FOLD_SCALAR_BYTES: Final = 16
+"""A scalar of a fold: 128 bits, big-endian."""

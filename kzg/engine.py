@@ -151,6 +151,40 @@ class Verifier(Opened, Protocol):
                 commitments may go unchecked.
         """
 
+    def fold_columns(self, cells: Bytes, proofs: Bytes, scalars: Bytes) -> tuple[Bytes, Bytes]:
+        """Folds of columns: the cells, and the proofs, of each summed with scalars of its own.
+
+        Neither cells nor proofs are verified. A fold of right ones is a right cell of the row whose
+        commitment is the fold of the commitments (see `kzg.folds`).
+
+        Args:
+            cells: u8[m, R, 2048], the data cells of m columns; R <= 256.
+            proofs: u8[m, R, 48].
+            scalars: u8[m, R, 16], big-endian.
+
+        Returns:
+            u8[m, 2048] and u8[m, 48].
+
+        Raises:
+            InvalidArray, LengthMismatch, InvalidCell, InvalidPoint: its position counts the cells, or proofs,
+                of all folds, one fold after the other.
+        """
+
+    def fold_commitments(self, commitments: Bytes, scalars: Bytes) -> Bytes:
+        """Folds of the commitments of a batch.
+
+        Args:
+            commitments: u8[R, 48] of the data rows; R <= 256.
+            scalars: u8[m, R, 16], big-endian.
+
+        Returns:
+            u8[m, 48].
+
+        Raises:
+            InvalidArray, InvalidPoint: a commitment is no point of the group; its position is the row.
+                Without scalars, commitments may go unchecked.
+        """
+
 
 @runtime_checkable
 class Prover(Opened, Protocol):

@@ -32,6 +32,8 @@ from kzg.arrays import empty_cells, empty_proofs
 from kzg.checks import (
     check_cells,
     check_columns,
+    check_fold_columns,
+    check_fold_commitments,
     check_matrix_verification,
     check_parity_rows,
     check_points,
@@ -42,6 +44,7 @@ from kzg.checks import (
 from kzg.constants import BYTES_PER_PROOF
 from kzg.engine import Closing
 from kzg.errors import EngineClosed, EngineFailed, InvalidPoint
+from kzg.folds import fold_cells, scalar_integers
 from kzg.memory import fails_without_memory
 from kzg.recovery import column_weights
 from kzg.types import Bytes, IndexArray, Indices
@@ -173,6 +176,25 @@ class KernelVerifier(Closing):
         if bad is not None:
             raise InvalidPoint("proof", bad)
         return derived
+
+    def fold_columns(self, cells: Bytes, proofs: Bytes, scalars: Bytes) -> tuple[Bytes, Bytes]:
+        cells, proofs, scalars = check_fold_columns(cells, proofs, scalars)
+        self._check_open()
+        folded = fold_cells(cells, scalars)
+        sums = np.empty((len(proofs), BYTES_PER_PROOF), dtype=np.uint8)
+        for fold, weights in enumerate(scalar_integers(scalars)):
+            bad = self._combine(proofs[fold], [weights], sums[fold : fold + 1])
+            if bad is not None:
+                raise InvalidPoint("proof", fold * proofs.shape[1] + bad)
+        return folded, sums
+
+    def fold_commitments(self, commitments: Bytes, scalars: Bytes) -> Bytes:
+        commitments, scalars = check_fold_commitments(commitments, scalars)
+        sums = np.empty((len(scalars), BYTES_PER_PROOF), dtype=np.uint8)
+        bad = self._combine(commitments, scalar_integers(scalars), sums)
+        if bad is not None:
+            raise InvalidPoint("commitment", bad)
+        return sums
 
     def _combine(self, points: Bytes, weights: Sequence[Sequence[int]], sums: Bytes) -> int | None:
         """Fills u8[m, 48] with weighted sums of u8[k, 48]; returns the first malformed point's position."""

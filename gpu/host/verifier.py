@@ -35,6 +35,8 @@ from kzg.arrays import empty_cells
 from kzg.checks import (
     check_cells,
     check_columns,
+    check_fold_columns,
+    check_fold_commitments,
     check_matrix_verification,
     check_parity_rows,
     check_points,
@@ -45,6 +47,7 @@ from kzg.checks import (
 from kzg.constants import BYTES_PER_PROOF
 from kzg.engine import Closing
 from kzg.errors import EngineClosed, EngineFailed, EngineUnavailable, InvalidPoint
+from kzg.folds import fold_cells
 from kzg.memory import fails_without_memory
 from kzg.recovery import column_weights
 from kzg.types import Bytes, IndexArray, Indices
@@ -258,6 +261,26 @@ class HostVerifier(Closing):
             raise InvalidPoint("proof", position)
         return sums
 
+    def fold_columns(self, cells: Bytes, proofs: Bytes, scalars: Bytes) -> tuple[Bytes, Bytes]:
+        cells, proofs, scalars = check_fold_columns(cells, proofs, scalars)
+        with self._call():
+            pass  # a closed engine answers nothing
+        folded = fold_cells(cells, scalars)
+        sums = np.empty((len(proofs), BYTES_PER_PROOF), dtype=np.uint8)
+        for fold, of_column in enumerate(proofs):
+            position = self._combine(of_column, widened(scalars[fold]), sums[fold : fold + 1])
+            if position is not None:
+                raise InvalidPoint("proof", fold * proofs.shape[1] + position)
+        return folded, sums
+
+    def fold_commitments(self, commitments: Bytes, scalars: Bytes) -> Bytes:
+        commitments, scalars = check_fold_commitments(commitments, scalars)
+        sums = np.empty((len(scalars), BYTES_PER_PROOF), dtype=np.uint8)
+        position = self._combine(commitments, widened(scalars.reshape(-1, scalars.shape[-1])), sums)
+        if position is not None:
+            raise InvalidPoint("commitment", position)
+        return sums
+
     def _combine(self, points: Bytes, weights: Bytes, sums: Bytes) -> int | None:
         """Fills u8[m, 48] with weighted sums of u8[k, 48]; the position of the first malformed point, if any.
 
@@ -336,6 +359,13 @@ def scalar_bytes(values: list[int]) -> Bytes:
     """u8[n, 32], big-endian."""
     joined = b"".join(value.to_bytes(BYTES_PER_FIELD_ELEMENT, "big") for value in values)
     return np.frombuffer(joined, dtype=np.uint8).reshape(-1, BYTES_PER_FIELD_ELEMENT).copy()
+
+
+def widened(scalars: Bytes) -> Bytes:
+    """u8[n, 32] from big-endian u8[n, k]."""
+    wide = np.zeros((len(scalars), BYTES_PER_FIELD_ELEMENT), dtype=np.uint8)
+    wide[:, BYTES_PER_FIELD_ELEMENT - scalars.shape[1] :] = scalars
+    return wide
 
 
 def _noise(*counts: int) -> bytes:

@@ -18,6 +18,7 @@ from benchmarks.chaos import wait_for_custody
 from benchmarks.observe import Metrics
 from da.client import CellarClient, StillWaiting
 from da.devnet import Devnet, NodeProcess
+from light_client.witness import EVIDENCE_PER_MEMBER_MAX
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 
@@ -96,6 +97,9 @@ def test_a_lying_member_is_named_and_the_verdict_stands(devnet: Devnet, tmp_path
     assert accused == {devnet.nodes[LIAR].name}
     for accusation in report["accusations"]:
         assert accusation["sent_bytes"] > 0
+    kept = [accusation for accusation in report["accusations"] if accusation["evidence"] is not None]
+    assert len(kept) == min(len(report["accusations"]), EVIDENCE_PER_MEMBER_MAX)
+    for accusation in kept:
         assert Path(accusation["evidence"]).stat().st_size == accusation["sent_bytes"]
     # Nor does the lie reach anybody who reads the payload from a node that needs the liar's columns.
     with CellarClient(devnet.nodes[1].url, timeout_s=WAIT_S) as reader:
