@@ -39,8 +39,9 @@ from da.disperser.outbox import Outbox, OutboxError
 from da.interpreter import UnsafeRecursionLimit, check_recursion_limit
 from da.node import Node
 from da.protocol.committee import Committee, Member, member_id
+from da.protocol.committee_chain import CommitteeChain
 from da.protocol.custody import columns_of
-from da.protocol.errors import InvalidCommittee
+from da.protocol.errors import InvalidCommittee, ProtocolError
 from da.runtime.signer import LocalSigner
 from da.runtime.workers import Workers
 from da.settings import Settings
@@ -69,6 +70,7 @@ class Identity:
 
     secret: bytes = field(repr=False)  # on its way to the signer
     committee: Committee
+    chain: CommitteeChain
     member: Member
 
     @property
@@ -113,7 +115,39 @@ def identify(settings: Settings, password: str) -> Identity:
             f'roles has "disperser", but {settings.committee_file} does not name {member.name} as one; '
             "members would refuse its batches: change either"
         )
-    return Identity(secret, committee, member)
+    return Identity(secret, committee, open_chain(settings, committee), member)
+
+
+def open_chain(settings: Settings, committee: Committee) -> CommitteeChain:
+    """The chain of committees that the settings name; of the committee alone when they name none.
+
+    Raises:
+        StartupError: the file cannot be used, or does not have the committee.
+    """
+    if settings.chain_file is None:
+        return CommitteeChain(committee)
+    try:
+        chain = CommitteeChain.load(settings.chain_file)
+    except OSError as error:
+        raise StartupError(
+            f"chain file {settings.chain_file}: {error.strerror}; make one with `da committee rotate`"
+        ) from None
+    except ProtocolError as error:
+        raise StartupError(f"chain file {settings.chain_file}: {error}") from None
+    if chain.by_hash(committee.hash) is None:
+        raise StartupError(
+            f"chain file {settings.chain_file} ends at epoch {chain.latest.epoch} and does not have the "
+            f"committee of {settings.committee_file}, epoch {committee.epoch}, hash 0x{committee.hash.hex()}"
+        )
+    if chain.latest.hash != committee.hash:
+        logger.warning(
+            "%s goes on to epoch %d; this node runs with epoch %d of %s",
+            settings.chain_file,
+            chain.latest.epoch,
+            committee.epoch,
+            settings.committee_file,
+        )
+    return chain
 
 
 def check_surroundings(settings: Settings, identity: Identity, now_ms: int) -> None:
@@ -338,6 +372,7 @@ async def _serve(
             workers,
             prover=prover,
             clock=system_clock,
+            chain=identity.chain,
             name=identity.member.name,
         )
         if isinstance(verifier, FallbackEngine | FallbackVerifier):

@@ -74,6 +74,11 @@ class Settings(BaseSettings):
     committee_file: Path = Field(
         description="Committee JSON (see `da committee`); every member has the same one."
     )
+    chain_file: Path | None = Field(
+        default=None,
+        description="Chain of committees JSON (`da committee rotate`), which has the committee of "
+        "committee_file and the ones before it; unset: that committee alone.",
+    )
     keystore_file: Path = Field(
         description="EIP-2335 keystore with the node's BLS secret key (`da key new`)."
     )
@@ -178,7 +183,7 @@ MOVED = {
 
 MAX_CONFIG_BYTES = MIB
 MAX_CONFIG_DEPTH = 8  # the deepest setting, a namespace of a token, is at 4
-_PATHS = ("data_dir", "committee_file", "keystore_file", "password_file")
+_PATHS = ("data_dir", "committee_file", "chain_file", "keystore_file", "password_file")
 
 
 def load(config: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
-from da.api import answers, bodies
+from da.api import answers, bodies, parameters
 from da.api.context import context_of
 from da.api.schemas import HealthBody, ReadinessBody
+from da.wire.committees import LINKS_PER_PAGE, encode_page
 from da.wire.hexadecimal import json_ready
 
 router = APIRouter(tags=["operations"])
@@ -31,6 +34,25 @@ async def get_committee(request: Request) -> Response:
     return answers.not_modified(request, headers) or Response(
         committee.to_json(), media_type=bodies.JSON, headers=headers
     )
+
+
+@router.get("/v1/committees", response_class=JSONResponse)
+async def get_committees(
+    request: Request,
+    from_epoch: Annotated[
+        str, Query(alias="from", description="Epoch of the first committee whose handover is wanted.")
+    ] = "0",
+) -> Response:
+    """Links of the chain of committees, from an epoch on: each handover, and the committee it leads to."""
+    chain = context_of(request).node.chain
+    start = parameters.integer(from_epoch, "from")
+    headers = answers.revalidated(f"{chain.latest.hash.hex()}-{start}")
+    if (unchanged := answers.not_modified(request, headers)) is not None:
+        return unchanged
+    links = chain.links_from(start, LINKS_PER_PAGE)
+    end = links[-1].committee.epoch if links else chain.latest.epoch
+    page = encode_page(links, end if end < chain.latest.epoch else None)
+    return answers.document(page, headers=headers)
 
 
 @router.get("/healthz", response_model=HealthBody, responses={503: {"model": HealthBody}})

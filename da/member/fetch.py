@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from da.errors import PeerError
 from da.member.hedge import first_answer
-from da.protocol import custody
 from da.protocol.committee import Member
 from da.protocol.push import RECORD_BYTES
 from da.runtime.context import NodeContext
@@ -89,12 +88,11 @@ class ColumnFetcher:
 
     def _candidates(self, record: BatchRecord, column: int, excluded: set[bytes]) -> list[Member]:
         context = self._context
-        members = context.committee.members
-        holders = [members[i] for i in custody.holders_of(context.committee, column)]
+        holders = context.holders_of(record.header, column)
         context.rng.shuffle(holders)
-        disperser = context.committee.member(record.header.disperser_id)
-        if disperser is not None and disperser not in holders:
-            holders.append(disperser)
+        for disperser in context.dispersers:
+            if disperser.id == record.header.disperser_id and disperser not in holders:
+                holders.append(disperser)
         return [m for m in holders if m.id not in excluded and m.id != context.member.id]
 
     async def _ask(

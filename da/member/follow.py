@@ -53,6 +53,7 @@ class LogFollower:
         self._certified: dict[bytes, int] = {}  # a certificate of this height was verified
         self._resume_at: dict[bytes, int] = {}  # where a reading of it that took too long continues
         self._troubles: dict[tuple[bytes, bytes], tuple[str, float]] = {}  # by source too: what, since when
+        self._ended: set[bytes] = set()  # logs of dispersers that left, read to their ends
         self._own_log_served = False  # whether enough peers have served this node's own log
         self._wanted = asyncio.Event()
         self._round: asyncio.Task[bool] | None = None
@@ -65,7 +66,7 @@ class LogFollower:
         batch is known.
         """
         disperser_id = certificate.header.disperser_id
-        if any(disperser.id == disperser_id for disperser in self._context.committee.dispersers):
+        if any(disperser.id == disperser_id for disperser in self._context.dispersers):
             self._shown.setdefault(disperser_id, certificate)
             self._wanted.set()
 
@@ -92,7 +93,7 @@ class LogFollower:
             await asyncio.wait([before])
         self._round, self._next_round = asyncio.current_task(), None
         # In parallel: a slow disperser delays its own log alone.
-        dispersers = self._context.committee.dispersers
+        dispersers = self._context.dispersers
         results = await asyncio.gather(*(self.sync(disperser) for disperser in dispersers))
         return all(results)
 
@@ -108,10 +109,21 @@ class LogFollower:
         context = self._context
         if disperser.id == context.member.id:
             return await self.knows_own_log() or await self.ask_for_own_log()
+        if context.committee.member(disperser.id) is None:
+            return await self._read_ended_log(disperser)
         if await self._read_log(disperser, disperser) and await self._is_whole(disperser):
             return True
         await asyncio.gather(*(self._read_log(member, disperser) for member in self._others(disperser)))
         return False
+
+    async def _read_ended_log(self, disperser: Member) -> bool:
+        """Read the log of a disperser of an earlier committee, which left; whether its end is certain.
+
+        Its batches were certified before the change, so once enough peers have served it nothing is added.
+        """
+        if disperser.id not in self._ended and await self.ask_peers(disperser):
+            self._ended.add(disperser.id)
+        return disperser.id in self._ended
 
     async def knows_own_log(self) -> bool:
         """Whether this node can serve its own log; with an empty store the log may have been lost."""
@@ -259,7 +271,7 @@ class LogFollower:
         if certificate is None or certificate.header.height < missing:
             return
         try:
-            await self._context.workers.compute(check_certificate, self._context.committee, certificate)
+            await self._context.workers.compute(check_certificate, self._context.chain, certificate)
         except RejectedCertificate as error:
             log.debug("received certificate is invalid: %s", error)
             return
@@ -293,13 +305,13 @@ class LogFollower:
         header, header_hash = batch.header, batch.header.hash
         if header.disperser_id != disperser.id:
             raise RejectedCertificate("the batch belongs to another log than the one asked for")
-        if header.committee_hash != context.committee.hash:
-            return  # of another epoch: this committee cannot vouch for it
+        if context.chain.by_hash(header.committee_hash) is None:
+            return  # of a committee before or after those that are known here
         if batch.certificate is None:
             raise RejectedCertificate("the batch has no certificate")
         if await self._is_certified(header_hash):
             return
-        await context.workers.compute(check_batch, context.committee, batch)
+        await context.workers.compute(check_batch, context.chain, batch)
         async with context.log_lock(disperser.id):
             known = await context.store.at_height(disperser.id, header.height)
             new = known is None or (known == header_hash and not await self._readable(header_hash))

@@ -251,7 +251,7 @@ class Ingest:
         async with self._certificates.hold():
             if await self._has_certificate(certificate):
                 return
-            await context.workers.compute(check_certificate, context.committee, certificate)
+            await context.workers.compute(check_certificate, context.chain, certificate)
             await context.store.put_certificate(header_hash, certificate_bytes)
         context.changed.announce()
 

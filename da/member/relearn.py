@@ -40,11 +40,11 @@ class Relearning:
     async def relearn(self, header: Header) -> bool:
         """Whether the batch is served again, perhaps with columns missing.
 
-        Raises NotFound (of another epoch, or forgotten), Expired, ReadOnly, SignerUnavailable.
+        Raises NotFound (of an unknown committee, or forgotten), Expired, ReadOnly, SignerUnavailable.
         """
         context = self._context
         page = await context.store.batches(header.disperser_id, header.height, 1)
-        if not page or page[0].header != header or header.committee_hash != context.committee.hash:
+        if not page or page[0].header != header or context.chain.by_hash(header.committee_hash) is None:
             raise NotFound("batch", "0x" + header.hash.hex())
         if page[0].state == "expired":
             raise Expired("batch", "0x" + header.hash.hex())
@@ -84,7 +84,7 @@ class Relearning:
             )
             for batch in page.batches:
                 if isinstance(batch, LiveBatch) and batch.header == header:
-                    await context.workers.compute(check_batch, context.committee, batch)
+                    await context.workers.compute(check_batch, context.chain, batch)
                     return batch
         except PeerError as error:
             log.info("batch %s not served: %s", header.hash.hex(), error)

@@ -123,9 +123,10 @@ class Repair:
         """How long a push may still bring what is missing of the batch; not above 0 when none will."""
         context, config = self._context, self._context.config
         record = await context.store.batch(header_hash)
-        if record.header.disperser_id == context.member.id or set(context.custody) <= set(record.columns):
+        custody = context.custody_of(record.header)
+        if record.header.disperser_id == context.member.id or set(custody) <= set(record.columns):
             return 0.0
-        size = record.header.row_count * len(context.custody) * RECORD_BYTES
+        size = record.header.row_count * len(custody) * RECORD_BYTES
         span_s = config.disperser.push_timeout_s + size / config.disperser.push_bytes_per_s_min
         age_s = (context.clock() - min(record.header.timestamp_ms, record.received_ms)) / 1000
         return span_s - age_s if age_s >= 0 else 0.0
@@ -134,7 +135,7 @@ class Repair:
         """Columns that are this node's to hold: all of its own batches, its custody of others'."""
         context = self._context
         own = record.header.disperser_id == context.member.id
-        return range(CELLS_PER_EXT_BLOB) if own else context.custody
+        return range(CELLS_PER_EXT_BLOB) if own else context.custody_of(record.header)
 
     async def repair(self, header_hash: bytes, damaged: Collection[int] = ()) -> bool:
         """Whether the batch is whole now. Raises NotFound, Expired, ReadOnly, CorruptBatch."""

@@ -2,7 +2,8 @@
 
 What is dropped is gone, so a clock that jumped must not decide it: expiry goes by a time that is past for
 this node and for the committee (see da.runtime.committee_time). A batch that waits for its certificate is
-kept: its height can be given to no other, and the promise to serve it begins with the certificate.
+kept: its height can be given to no other, and the promise to serve it begins with the certificate. Batches of
+earlier committees are kept for the longest retention of the chain: a bucket may have those of two.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Retention:
             dropped = await context.store.call(
                 context.store.sync.expire,
                 expiry_ms,
-                context.committee.retention_s * 1000,
+                max(committee.retention_s for committee in context.chain.committees) * 1000,
                 await self._uncertified(),
             )
         except ReadOnly as error:
@@ -56,5 +57,5 @@ class Retention:
     async def _uncertified(self) -> frozenset[bytes]:
         """The batches that are the last of their logs and have no certificate yet."""
         context = self._context
-        tops = [await context.store.latest(disperser.id) for disperser in context.committee.dispersers]
+        tops = [await context.store.latest(disperser.id) for disperser in context.dispersers]
         return frozenset(top.header.hash for top in tops if top is not None and top.certificate is None)

@@ -86,7 +86,7 @@ class Scrub:
     async def sweep(self, *, read_all: bool) -> int:
         """Visit every live batch; the number of batches handed to the repair."""
         context, handed = self._context, 0
-        for disperser in context.committee.dispersers:
+        for disperser in context.dispersers:
             height = 1
             while page := await context.store.batches(
                 disperser.id, height, context.config.member.follow_page

@@ -96,11 +96,11 @@ class LogReader:
 
     def _log_of(self, disperser_id: bytes | None) -> bytes:
         """The disperser whose log is meant. Raises InvalidRequest."""
-        dispersers = self._context.committee.dispersers
         if disperser_id is None:
+            dispersers = self._context.committee.dispersers
             if len(dispersers) != 1:
                 raise InvalidRequest(f"the committee has {len(dispersers)} dispersers: give the id of one")
             return dispersers[0].id
-        if all(member.id != disperser_id for member in dispersers):
+        if all(member.id != disperser_id for member in self._context.dispersers):
             raise InvalidRequest(f"0x{disperser_id.hex()} is not a disperser of the committee")
         return disperser_id

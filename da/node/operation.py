@@ -76,7 +76,7 @@ class Operation:
         """For GET /v1/node: JSON-ready, bytes as 0x-hex."""
         context = self._context
         heights: dict[str, object] = {}
-        for member in context.committee.dispersers:
+        for member in context.dispersers:
             top = await context.store.latest(member.id)
             certified = await context.store.latest(member.id, certified=True)
             heights["0x" + member.id.hex()] = {

@@ -53,6 +53,7 @@ from da.node.types import (
 from da.protocol import custody
 from da.protocol.attestation import Attestation
 from da.protocol.committee import Committee, member_id
+from da.protocol.committee_chain import CommitteeChain
 from da.protocol.header import Header
 from da.protocol.push import ColumnPush, push_bytes_max
 from da.runtime.admission import Budget, FairShares, Room
@@ -88,18 +89,21 @@ class Node:
         workers: Workers,
         *,
         clock: Clock,
+        chain: CommitteeChain | None = None,
         prover: Prover | None = None,
         name: str = "",
         seed: int | None = None,
     ) -> None:
         """`signer` signs for a member; `workers` are the node's from here on, and `stop` ends them; `seed`
         fixes jitter and peer order (tests). A disperser needs a prover, which may be the same engine as the
-        verifier.
+        verifier. `chain` has the committee in office; None is a chain of it alone.
 
         Raises InvalidRequest when the key is no member's, or the disperser role is on and not its.
         """
         self.config = config
         self.committee = committee
+        self.chain = chain or CommitteeChain(committee)
+        assert self.chain.by_hash(committee.hash) is not None, "the chain has the committee in office"
         self.member_id = member_id(signer.public_key)
         self.metrics = NodeMetrics(member.name for member in committee.members)
         index = committee.member_index(self.member_id)
@@ -117,6 +121,7 @@ class Node:
         context = self._context = NodeContext(
             config=config,
             committee=committee,
+            chain=self.chain,
             index=index,
             signer=signer,
             verifier=verifier,

@@ -16,6 +16,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
+from pathlib import Path
 
 from da.protocol.committee import Committee, Member
 from da.protocol.errors import (
@@ -129,6 +131,12 @@ class CommitteeChain:
         return json.dumps(
             {"first": self.first.to_value(), "links": [link.to_value() for link in self.links]}, indent=2
         )
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> CommitteeChain:
+        """Read a chain file. Raises OSError, and as `from_json`."""
+        with Path(path).open("rb") as file:
+            return cls.from_json(file.read(MAX_CHAIN_JSON_BYTES + 1))
 
     @classmethod
     def from_json(cls, text: bytes | str) -> CommitteeChain:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from da.clock import Clock
 from da.protocol import custody
 from da.protocol.committee import Committee, Member
+from da.protocol.committee_chain import CommitteeChain
+from da.protocol.header import Header
 from da.runtime.async_store import AsyncStore
 from da.runtime.broadcast import Broadcast
 from da.runtime.config import NodeConfig
@@ -27,7 +29,8 @@ class NodeContext:
     """The node's identity and its ports."""
 
     config: NodeConfig
-    committee: Committee
+    committee: Committee  # in office: it takes and signs new batches
+    chain: CommitteeChain  # which has it, and the earlier ones, whose batches are served until they expire
     index: int  # of this node in committee.members
     signer: Signer
     verifier: Verifier
@@ -50,6 +53,23 @@ class NodeContext:
     def custody(self) -> tuple[int, ...]:
         """The columns this node must hold, ascending."""
         return custody.columns_of(self.committee, self.index)
+
+    def custody_of(self, header: Header) -> tuple[int, ...]:
+        """The columns this node must hold of a batch, under that batch's own committee; ascending."""
+        committee = self.chain.by_hash(header.committee_hash)
+        index = None if committee is None else committee.member_index(self.member.id)
+        return () if committee is None or index is None else custody.columns_of(committee, index)
+
+    def holders_of(self, header: Header, column: int) -> list[Member]:
+        """Who must hold a column of a batch, under that batch's own committee, where they are now."""
+        committee = self.chain.by_hash(header.committee_hash) or self.committee
+        members = [committee.members[index] for index in custody.holders_of(committee, column)]
+        return [self.committee.member(member.id) or member for member in members]
+
+    @property
+    def dispersers(self) -> tuple[Member, ...]:
+        """Everybody whose log is served: dispersers in office and earlier ones, where they are now."""
+        return tuple(self.committee.member(member.id) or member for member in self.chain.dispersers)
 
     @property
     def peers(self) -> tuple[Member, ...]:

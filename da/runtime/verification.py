@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from da.errors import InvalidDisperserSignature, RejectedCertificate, UnknownDisperser
 from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee
+from da.protocol.committee_chain import CommitteeChain
 from da.protocol.errors import InvalidProposal, ProtocolError
 from da.protocol.header import Header
 from da.protocol.proposal import VerifiedProposal, check_proposer
@@ -51,15 +52,15 @@ def decode_certificate(header_hash: bytes, certificate_bytes: bytes) -> Certific
     return certificate
 
 
-def check_certificate(committee: Committee, certificate: Certificate) -> None:
-    """That the certificate convinces. Raises RejectedCertificate."""
+def check_certificate(chain: CommitteeChain, certificate: Certificate) -> None:
+    """That the certificate convinces, under its own committee. Raises RejectedCertificate."""
     try:
-        certificate.verify(committee)
+        certificate.verify(chain.committee_of(certificate.header))
     except ProtocolError as error:
         raise RejectedCertificate(str(error)) from error
 
 
-def check_batch(committee: Committee, batch: LiveBatch) -> VerifiedProposal:
+def check_batch(chain: CommitteeChain, batch: LiveBatch) -> VerifiedProposal:
     """The proposal of a batch that a peer sent, once it is certified and proposed by its disperser.
 
     Raises RejectedCertificate, UnknownDisperser, InvalidDisperserSignature, InvalidProposal.
@@ -68,7 +69,9 @@ def check_batch(committee: Committee, batch: LiveBatch) -> VerifiedProposal:
         raise RejectedCertificate("the batch has no certificate")
     if batch.certificate.header != batch.header:
         raise RejectedCertificate("the certificate is for another header")
-    check_certificate(committee, batch.certificate)
+    check_certificate(chain, batch.certificate)
+    committee = chain.by_hash(batch.header.committee_hash)
+    assert committee is not None, "its certificate was verified"
     check_signature(committee, batch.header, batch.proposal.disperser_signature)
     return batch.proposal.verify_contents()
 

@@ -7,6 +7,7 @@ import logging
 import resource
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from da.bootstrap import (
 )
 from da.console.logs import JsonFormatter
 from da.protocol.committee import Committee, Member
+from da.protocol.committee_chain import CommitteeChain, Link
+from da.protocol.handover import Handover, HandoverTerms
 from da.settings import Settings
 from gpu import EngineOptions, FallbackVerifier
 from kzg.engine import Prover
@@ -97,6 +100,29 @@ def test_what_cannot_work_is_refused_with_advice(
     with pytest.raises(StartupError, match=told) as caught:
         identify(settings, "password")
     assert SECRET.hex() not in str(caught.value)
+
+
+def test_the_chain_has_the_committee_in_office(
+    settings_of: Callable[..., Settings], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, following = committee(), replace(committee(), epoch=2)
+    path = tmp_path / "committees.json"
+    settings = settings_of(chain_file=path)
+    with pytest.raises(StartupError, match="da committee rotate"):
+        identify(settings, "password")
+    path.write_text("{}")
+    with pytest.raises(StartupError, match="is missing"):
+        identify(settings, "password")
+    path.write_text(CommitteeChain(following).to_json())
+    with pytest.raises(StartupError, match="does not have the committee"):
+        identify(settings, "password")
+    terms = HandoverTerms.between(old, following, valid_until_s=1)
+    handover = Handover.gather(terms, old, {0: terms.sign(SECRET).signature})
+    path.write_text(CommitteeChain(old).extended(Link(handover, following)).to_json())
+    identity = identify(settings, "password")
+    assert identity.chain.committees == (old, following)
+    assert "goes on to epoch 2" in caplog.text
+    assert identify(settings_of(), "password").chain.committees == (old,)
 
 
 def test_a_wrong_password_is_told(settings_of: Callable[..., Settings]) -> None:

@@ -11,7 +11,7 @@ import json
 import random
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +22,10 @@ from da.errors import DaError, PeerMisbehaved, PeerRejected, PeerUnreachable
 from da.node import Node, NodeConfig
 from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee, Member
+from da.protocol.committee_chain import CommitteeChain
+from da.protocol.committee_chain import Link as ChainLink
 from da.protocol.errors import ProtocolError
+from da.protocol.handover import Handover, HandoverTerms
 from da.protocol.push import ColumnPush
 from da.runtime.signer import LocalSigner, Signer
 from da.runtime.workers import Workers
@@ -284,6 +287,8 @@ class Seat:
             LocalTransport(self.world.network, self.name),
             workers,
             clock=self.clock,
+            # A committee that a test put there without a handover stands alone.
+            chain=self.world.chain if self.world.chain.by_hash(self.world.committee.hash) else None,
             prover=self.world.engine if config.disperses else None,
             seed=self.world.rng.getrandbits(32),
         )
@@ -313,6 +318,17 @@ class Seat:
         """Everything the stopped node stored is gone."""
         assert self.node is None
         shutil.rmtree(self.directory)
+
+
+def make_member(name: str, secret: bytes, stake: int, disperser: bool) -> Member:
+    return Member(
+        name=name,
+        url=f"http://{name}.test",
+        public_key=bls.public_key(secret),
+        proof_of_possession=bls.prove_possession(secret),
+        stake=stake,
+        disperser=disperser,
+    )
 
 
 class World:
@@ -346,17 +362,11 @@ class World:
             retention_s=retention_s,
             replication=replication,
             members=tuple(
-                Member(
-                    name=name,
-                    url=f"http://{name}.test",
-                    public_key=bls.public_key(secret),
-                    proof_of_possession=bls.prove_possession(secret),
-                    stake=stakes[i],
-                    disperser=i < dispersers,
-                )
+                make_member(name, secret, stakes[i], i < dispersers)
                 for i, (name, secret) in enumerate(secrets.items())
             ),
         )
+        self.chain = CommitteeChain(self.committee)
         self.ids = {member.name: member.id for member in self.committee.members}
         self.seats = [Seat(self, name, secret) for name, secret in secrets.items()]
 
@@ -371,6 +381,27 @@ class World:
     @property
     def members(self) -> list[Seat]:
         return self.seats[1:]
+
+    def rotate(self, names: Sequence[str], disperser: str) -> None:
+        """The members of these names (known or new ones) are the next committee; all old members sign."""
+        secrets = {seat.name: seat.secret for seat in self.seats}
+        for name in names:
+            if name not in secrets:
+                secrets[name] = (10_000 + len(secrets)).to_bytes(32, "big")
+                self.seats.append(Seat(self, name, secrets[name]))
+        old = self.committee
+        self.committee = replace(
+            old,
+            epoch=old.epoch + 1,
+            members=tuple(make_member(name, secrets[name], 100, name == disperser) for name in names),
+        )
+        self.ids |= {member.name: member.id for member in self.committee.members}
+        valid_until_s = START_MS // 1000 + 10**6
+        terms = HandoverTerms.between(old, self.committee, valid_until_s=valid_until_s)
+        signatures = {
+            index: terms.sign(secrets[member.name]).signature for index, member in enumerate(old.members)
+        }
+        self.chain = self.chain.extended(ChainLink(Handover.gather(terms, old, signatures), self.committee))
 
     def config_of(self, member: Member) -> NodeConfig:
         return NodeConfig(disperses=member.disperser, **nested(**self.limits))
@@ -435,7 +466,7 @@ class World:
         for seat in self.seats:
             if seat.store is None:
                 continue
-            for disperser in self.committee.dispersers:
+            for disperser in self.chain.dispersers:
                 parent = None
                 for record in seat.store.batches(disperser.id, 1, 1000):
                     header = record.header
@@ -445,5 +476,5 @@ class World:
                     parent = header
                     if record.certificate is not None:
                         certificate = Certificate.decode(record.certificate)
-                        assert certificate.verify(self.committee).final
+                        assert certificate.verify(self.chain.committee_of(header)).final
                         assert certificate.header.hash == header.hash

@@ -30,6 +30,7 @@ from da.node import (
 )
 from da.protocol.attestation import Attestation
 from da.protocol.committee import Committee, Member
+from da.protocol.committee_chain import CommitteeChain
 from da.protocol.custody import columns_of
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
@@ -109,6 +110,7 @@ class FakeNode:
 
     committee: Committee
     member_id: bytes
+    chain: CommitteeChain | None = None
     metrics: NodeMetrics = field(default_factory=lambda: NodeMetrics(["node-0"]))
     failure: Exception | None = None
     posted: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -282,7 +284,7 @@ def committee(secrets: list[bytes]) -> Committee:
 @pytest.fixture
 def node(committee: Committee) -> FakeNode:
     """A fake node, the first member, with a log of three batches."""
-    fake = FakeNode(committee, committee.dispersers[0].id)
+    fake = FakeNode(committee, committee.dispersers[0].id, CommitteeChain(committee))
     fake.log = [make_record(committee, height) for height in (1, 2, 3)]
     fake.cells[0, 0] = Record(b"\x07" * RECORD_BYTES)
     fake.payloads[bytes(32)] = b"abc"

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import httpx
 import pytest
 
 from da.node import Readiness
 from da.protocol.committee import Committee
+from da.protocol.committee_chain import CommitteeChain
+from da.wire.committees import LINKS_PER_PAGE, decode_page
+from tests.da.protocol.conftest import build_party
+from tests.da.protocol.test_committee_chain import link
 
 pytestmark = pytest.mark.anyio
 
@@ -21,6 +27,28 @@ async def test_the_committee_can_be_loaded_from_the_answer(node, client: httpx.A
     answer = await client.get("/v1/committee")
     assert Committee.from_json(answer.content).hash == node.committee.hash
     known = await client.get("/v1/committee", headers={"if-none-match": answer.headers["etag"]})
+    assert known.status_code == 304
+
+
+async def test_the_chain_of_committees_is_served_in_pages(node, client: httpx.AsyncClient) -> None:
+    parties = [build_party([1], epoch=epoch) for epoch in range(1, 8)]
+    chain = CommitteeChain(parties[0].committee)
+    for old, following in itertools.pairwise(parties):
+        chain = chain.extended(link(old, following.committee, signers=1))
+    node.chain = chain
+    links, start = [], 0
+    while start is not None:
+        answer = await client.get(f"/v1/committees?from={start}")
+        page = decode_page(answer.content, from_epoch=start)
+        assert len(page.links) <= LINKS_PER_PAGE
+        links += page.links
+        start = page.next_epoch
+    assert tuple(links) == chain.links
+    assert (await client.get("/v1/committees?from=7")).json() == {"links": [], "next": None}
+    assert (await client.get("/v1/committees?from=x")).status_code == 400
+    known = await client.get("/v1/committees", headers={"if-none-match": answer.headers["etag"]})
+    assert known.status_code == 200
+    known = await client.get("/v1/committees?from=5", headers={"if-none-match": answer.headers["etag"]})
     assert known.status_code == 304
 
 

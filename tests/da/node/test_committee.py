@@ -27,7 +27,7 @@ def check(world: World) -> None:
     seat = world.disperser
     store = EmbeddedStore(seat.directory / "store")
     try:
-        check_log(store, Identity(seat.secret, world.committee, seat.member))
+        check_log(store, Identity(seat.secret, world.committee, world.chain, seat.member))
     finally:
         store.close()
 

@@ -34,6 +34,7 @@ NAMES_THE_KEY = {
     "da.devnet.files",
     "da.keystore",
     "da.protocol.attestation",
+    "da.protocol.handover",
     "da.protocol.proposal",
     "da.protocol.push_signature",
     "da.runtime.signer",
@@ -109,7 +110,7 @@ def test_nothing_shows_the_key(tmp_path: Path, engine: Engine) -> None:
             holders = [
                 LocalSigner(seat.secret, Workers(1, 1)),
                 world.node(0)._context,
-                Identity(seat.secret, world.committee, seat.member),
+                Identity(seat.secret, world.committee, world.chain, seat.member),
             ]
             for shown in (form(holder) for holder in holders for form in (repr, str)):
                 assert seat.secret.hex() not in shown
