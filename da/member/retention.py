@@ -39,12 +39,8 @@ class Retention:
         if expiry_ms is None:
             return 0
         try:
-            dropped = await context.store.call(
-                context.store.sync.expire,
-                expiry_ms,
-                max(committee.retention_s for committee in context.chain.committees) * 1000,
-                await self._uncertified(),
-            )
+            retention_s = max(committee.retention_s for committee in context.chain.committees)
+            dropped = await context.store.expire(expiry_ms, retention_s * 1000, await self._uncertified())
         except ReadOnly as error:
             log.warning("batches not expired, retrying at the next interval: %s", error)
             return 0

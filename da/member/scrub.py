@@ -59,9 +59,7 @@ class Scrub:
         while True:
             await self._index_suspected.wait()
             log.error("the index is damaged: rebuilding it from the files")
-            await retry_while_full(
-                "the index", rest_s, lambda: context.store.call(context.store.sync.rebuild_index)
-            )
+            await retry_while_full("the index", rest_s, context.store.rebuild_index)
             self._index_suspected.clear()
             log.warning("the index is rebuilt")
             self._suspected.set()
@@ -125,8 +123,7 @@ class Scrub:
         return True
 
     async def _findings(self, record: BatchRecord) -> list[ScrubFinding]:
-        store, header_hash = self._context.store, record.header.hash
         try:
-            return await store.call(lambda: list(store.sync.scrub(header_hash)))
+            return await self._context.store.scrub(record.header.hash)
         except (NotFound, Expired):
             return []  # it has left since the page was read, or its loss is in the next one

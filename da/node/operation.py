@@ -65,7 +65,7 @@ class Operation:
         )
         loop = asyncio.get_running_loop()
         while True:
-            context.metrics.store_free_bytes.set(await context.store.call(context.store.sync.free_bytes))
+            context.metrics.store_free_bytes.set(await context.store.free_bytes())
             context.metrics.outbox_bytes.set(await context.workers.io(lambda: self._outbox.total_bytes))
             for _ in range(_SLOW_EVERY):
                 due = loop.time() + _LAG_INTERVAL_S

@@ -25,7 +25,6 @@ from da.node.types import Receipt, Status
 from da.protocol.namespace import NAMESPACE_BYTES
 from da.protocol.payload import payload_id
 from da.runtime.context import NodeContext
-from da.store.base import StoreHealth
 from da.store.errors import StoreReadOnly
 from erasure.packing import capacity, pack, rows_for
 from kzg.engine import Prover
@@ -124,13 +123,10 @@ class Posting:
     async def _check_room(self, retry_after_s: int) -> None:
         context = self._context
 
-        def look() -> tuple[int, StoreHealth, StoreHealth]:
-            return self._outbox.total_bytes, context.store.sync.health(), self._outbox.health()
-
-        used, *healths = await context.workers.io(look)
+        used, outbox = await context.workers.io(lambda: (self._outbox.total_bytes, self._outbox.health()))
         if used + self._reserved_bytes > context.config.disperser.outbox_bytes_max:
             raise QueueFull(retry_after_s, "the outbox is full")
-        for health in healths:
+        for health in (await context.store.health(), outbox):
             if not health.writable:
                 raise ReadOnly(health.reason or "the disk accepts no writes")
 

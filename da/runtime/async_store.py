@@ -1,4 +1,6 @@
-"""The batch store as the event loop sees it: every call in an I/O thread, errors in the node's terms.
+"""The batch store as the event loop sees it: every call in a thread, errors in the node's terms.
+
+What the catalogue alone answers runs in the `io` threads, what reads or writes objects in those of `objects`.
 
     UnknownBatch -> NotFound      ExpiredBatch -> Expired       Equivocation, PrunedHeight -> HeaderConflict
     StoreReadOnly, StoreFull -> ReadOnly
@@ -10,7 +12,8 @@ CorruptRecord and CorruptBatch pass as they are; all three are reported to the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -20,7 +23,7 @@ from da.errors import ColumnNotHeld, Expired, HeaderConflict, NotFound, NotRecon
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.payload_list import PayloadList
 from da.runtime.workers import Workers
-from da.store.base import BatchRecord, BatchState, BatchStore, PayloadLocation, StoreHealth
+from da.store.base import BatchRecord, BatchState, BatchStore, PayloadLocation, ScrubFinding, StoreHealth
 from da.store.errors import (
     CorruptBatch,
     CorruptIndex,
@@ -50,16 +53,23 @@ class AsyncStore:
         """`on_corrupt` gets (header hash, row, column) of every record that fails its checksum, `on_lost` the
         hash of every batch that as a whole cannot be read any more; `on_corrupt_index` is called when the
         index cannot be trusted."""
-        self.sync = store
+        self._store = store
         self._workers = workers
         self._on_corrupt = on_corrupt
         self._on_lost = on_lost
         self._on_corrupt_index = on_corrupt_index
 
-    async def call(self, method: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run one method of the store (`self.sync`) with the errors mapped."""
+    async def _catalogue(self, call: Callable[[], T]) -> T:
+        """Run what the catalogue alone answers, with the errors mapped."""
+        return await self._mapped(self._workers.io, call)
+
+    async def _objects(self, call: Callable[[], T]) -> T:
+        """Run what reads or writes objects, with the errors mapped."""
+        return await self._mapped(self._workers.objects, call)
+
+    async def _mapped(self, run: Callable[[Callable[[], T]], Awaitable[T]], call: Callable[[], T]) -> T:
         try:
-            return await self._workers.io(method, *args, **kwargs)
+            return await run(call)
         except UnknownBatch as error:
             raise NotFound("batch", "0x" + error.header_hash.hex()) from error
         except ExpiredBatch as error:
@@ -81,9 +91,9 @@ class AsyncStore:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """`call` about one batch; when it cannot be read, its hash is reported."""
+        """A call about one batch's objects; when it cannot be read, its hash is reported."""
         try:
-            return await self.call(method, header_hash, *args, **kwargs)
+            return await self._objects(partial(method, header_hash, *args, **kwargs))
         except CorruptBatch:
             self._on_lost(header_hash)
             raise
@@ -97,26 +107,29 @@ class AsyncStore:
         columns: Iterable[tuple[int, NDArray[np.uint8]]] = (),
     ) -> None:
         """Durable on return. Raises HeaderConflict, Expired, ReadOnly."""
-        await self.call(self.sync.put_batch, header, disperser_signature, payload_list, commitments, columns)
+        store = self._store
+        await self._objects(
+            lambda: store.put_batch(header, disperser_signature, payload_list, commitments, columns)
+        )
 
     async def put_certificate(self, header_hash: bytes, certificate: bytes) -> None:
         """Durable on return. Raises NotFound, Expired, ReadOnly."""
-        await self.call(self.sync.put_certificate, header_hash, certificate)
+        await self._objects(lambda: self._store.put_certificate(header_hash, certificate))
 
     async def add_columns(self, header_hash: bytes, columns: Iterable[tuple[int, NDArray[np.uint8]]]) -> None:
         """Durable on return. Raises NotFound, Expired, ReadOnly, CorruptBatch."""
-        await self._read(self.sync.add_columns, header_hash, columns)
+        await self._read(self._store.add_columns, header_hash, columns)
 
     async def batch(self, header_hash: bytes) -> BatchRecord:
         """Raises NotFound (here), Expired, CorruptBatch."""
-        return await self._read(self.sync.batch, header_hash)
+        return await self._read(self._store.batch, header_hash)
 
     async def any_batch(self, header_hash: bytes) -> BatchRecord:
         """As `batch`, but an expired one is returned too: its `state` says so."""
 
         def expired_too(header_hash: bytes) -> BatchRecord:
             try:
-                return self.sync.batch(header_hash)
+                return self._store.batch(header_hash)
             except ExpiredBatch as error:
                 return error.record
 
@@ -124,20 +137,20 @@ class AsyncStore:
 
     async def state(self, header_hash: bytes) -> BatchState | None:
         """What has become of a batch; None when it is unknown here."""
-        return await self.call(self.sync.state, header_hash)
+        return await self._catalogue(lambda: self._store.state(header_hash))
 
     async def at_height(self, disperser_id: bytes, height: int) -> bytes | None:
         """The header hash at a height of a log, expired ones too."""
-        return await self.call(self.sync.at_height, disperser_id, height)
+        return await self._catalogue(lambda: self._store.at_height(disperser_id, height))
 
     async def latest(self, disperser_id: bytes, *, certified: bool = False) -> BatchRecord | None:
         """The top of a log."""
-        return await self.call(self.sync.latest, disperser_id, certified)
+        return await self._objects(lambda: self._store.latest(disperser_id, certified))
 
     async def top_and_at(self, disperser_id: bytes, height: int) -> tuple[BatchRecord | None, bytes | None]:
         """The top of a log, and after that the header hash at a height of it, in one call."""
-        return await self.call(
-            lambda: (self.sync.latest(disperser_id, False), self.sync.at_height(disperser_id, height))
+        return await self._objects(
+            lambda: (self._store.latest(disperser_id, False), self._store.at_height(disperser_id, height))
         )
 
     async def batch_at(self, disperser_id: bytes, height: int) -> BatchRecord | None:
@@ -146,11 +159,11 @@ class AsyncStore:
 
         def read() -> BatchRecord | None:
             nonlocal header_hash
-            header_hash = self.sync.at_height(disperser_id, height)
-            return None if header_hash is None else self.sync.batch(header_hash)
+            header_hash = self._store.at_height(disperser_id, height)
+            return None if header_hash is None else self._store.batch(header_hash)
 
         try:
-            return await self.call(read)
+            return await self._objects(read)
         except CorruptBatch:
             assert header_hash is not None, "a batch was read"
             self._on_lost(header_hash)
@@ -160,12 +173,14 @@ class AsyncStore:
         self, disperser_id: bytes, from_height: int, limit: int, *, certified_only: bool = False
     ) -> list[BatchRecord]:
         """A page of a log, expired ones too."""
-        return await self.call(self.sync.batches, disperser_id, from_height, limit, certified_only)
+        return await self._objects(
+            lambda: self._store.batches(disperser_id, from_height, limit, certified_only)
+        )
 
     async def read_records(self, header_hash: bytes, pairs: Sequence[tuple[int, int]]) -> list[bytes | None]:
         """Raises NotFound, Expired, CorruptRecord, CorruptBatch."""
         try:
-            return await self._read(self.sync.read_records, header_hash, pairs)
+            return await self._read(self._store.read_records, header_hash, pairs)
         except CorruptRecord as error:
             self._on_corrupt(header_hash, error.row, error.column)
             raise
@@ -173,7 +188,7 @@ class AsyncStore:
     async def read_column(self, header_hash: bytes, column: int) -> NDArray[np.uint8] | None:
         """u8[R,2096] or None. Raises as read_records."""
         try:
-            return await self._read(self.sync.read_column, header_hash, column)
+            return await self._read(self._store.read_column, header_hash, column)
         except CorruptRecord as error:
             self._on_corrupt(header_hash, error.row, error.column)
             raise
@@ -184,7 +199,7 @@ class AsyncStore:
         def read(header_hash: bytes) -> bytes:
             parts = []
             for column in columns:
-                records = self.sync.read_column(header_hash, column)
+                records = self._store.read_column(header_hash, column)
                 if records is None:
                     raise ColumnNotHeld(column)
                 parts.append(records.data)
@@ -198,8 +213,24 @@ class AsyncStore:
 
     async def find_payload(self, payload_id: bytes) -> list[PayloadLocation]:
         """Batches that carry a payload, newest first, expired ones too."""
-        return await self.call(self.sync.find_payload, payload_id)
+        return await self._catalogue(lambda: self._store.find_payload(payload_id))
 
     async def health(self) -> StoreHealth:
         """Whether writes are taken."""
-        return await self.call(self.sync.health)
+        return await self._catalogue(self._store.health)
+
+    async def free_bytes(self) -> int:
+        """Bytes that may still be stored before the store turns read-only."""
+        return await self._catalogue(self._store.free_bytes)
+
+    async def expire(self, now_ms: int, retention_ms: int, keep: Collection[bytes]) -> int:
+        """Drop time buckets that are too old, but for the batches to keep; how many went. Raises ReadOnly."""
+        return await self._objects(lambda: self._store.expire(now_ms, retention_ms, keep))
+
+    async def scrub(self, header_hash: bytes) -> list[ScrubFinding]:
+        """What is wrong with a batch on disk, every byte read. Raises NotFound, Expired."""
+        return await self._objects(lambda: list(self._store.scrub(header_hash)))
+
+    async def rebuild_index(self) -> None:
+        """Make the index again from the objects. Raises ReadOnly."""
+        await self._objects(self._store.rebuild_index)

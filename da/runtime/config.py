@@ -140,7 +140,12 @@ class ThreadsConfig(Section):
     """Threads of the node."""
 
     compute_threads: int = Field(default=6, ge=1, description="Threads that pass work to the engine.")
-    io_threads: int = Field(default=4, ge=1, description="Threads that read and write the store.")
+    io_threads: int = Field(
+        default=4,
+        ge=1,
+        description="Threads that read and write objects of the store, and as many for its "
+        "catalogue and the outbox.",
+    )
 
 
 class EngineConfig(Section):
