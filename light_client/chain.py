@@ -20,7 +20,7 @@ from light_client.witness import Fault, Witness
 def keep_header(
     log: HeaderLog, committee: Committee, clock: Clock, signed: SignedHeader, witness: Witness
 ) -> bool:
-    """Add a header to the log; True if it is new.
+    """Add a header to the log; True if it is new. `committee` is the header's own.
 
     A header without a certificate is used only as evidence.
 
@@ -30,6 +30,7 @@ def keep_header(
     header = signed.header
     chain = (header.chain_id, header.disperser_id)
     disperser = committee.member_index(header.disperser_id)
+    witness = witness.under(committee)
     assert disperser is not None, "a verified header has a disperser of the committee"
 
     known = log.header_at(*chain, header.height)

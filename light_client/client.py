@@ -16,6 +16,7 @@ Does not: read settings, or files outside the state directory; the program does 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,9 +24,11 @@ from random import Random, SystemRandom
 
 from da.clock import Clock, system_clock
 from da.protocol.committee import Committee
+from da.protocol.header import Header
 from kzg.engine import Verifier
 from light_client.batch import VerifiedBatch
 from light_client.chain import keep_header
+from light_client.committees import Committees
 from light_client.describe import (
     describe_accusations,
     describe_equivocations,
@@ -39,11 +42,12 @@ from light_client.errors import (
     BatchNotFound,
     BatchPending,
     BatchUnreached,
+    CommitteesChanged,
     NoBatchYet,
     UnverifiedBatch,
 )
 from light_client.log import HeaderLog
-from light_client.lookup import BatchFinder, choose_dispersers, parse_reference
+from light_client.lookup import BatchFinder, Reference, choose_dispersers, parse_reference
 from light_client.peers import Members
 from light_client.report import CostReport, Report, Status, exit_code
 from light_client.sampling_run import Pause, SamplingRun
@@ -79,12 +83,12 @@ class _Outcome:
 
 
 class LightClient:
-    """Samples batches of one committee.
+    """Samples batches of a committee and of those that follow it.
 
     Args:
-        committee, settings: the members, and the limits and timeouts.
+        committee, settings: the committee that the user trusts, and the limits and timeouts.
         log: the state directory, opened; closed by the caller.
-        members: clients of the members; closed by the caller.
+        members: clients of its members; closed by the caller.
         verifier: verifies cells; closed by the caller.
         rng: draws coordinates, order and jitter; default: the system's generator.
         clock: Unix milliseconds. monotonic: seconds. pause: waits.
@@ -103,7 +107,7 @@ class LightClient:
         monotonic: Callable[[], float] = time.monotonic,
         pause: Pause = asyncio.sleep,
     ) -> None:
-        self.committee = committee
+        self.committees = Committees(committee, log, members)
         self.settings = settings
         self.log = log
         self.members = members
@@ -112,6 +116,11 @@ class LightClient:
         self.rng = rng or SystemRandom()
         self.pause = pause
         self._monotonic = monotonic
+
+    @property
+    def committee(self) -> Committee:
+        """The last committee that is known."""
+        return self.committees.latest
 
     async def sample(
         self, reference: str, *, disperser: str | None = None, observer: Observer | None = None
@@ -124,17 +133,14 @@ class LightClient:
             StateError: the state directory cannot be used.
         """
         wanted = parse_reference(reference)
-        dispersers = choose_dispersers(self.committee, disperser)
+        choose_dispersers(self.committees.chain, disperser)
         observer = observer or Observer()
         start, witness = self._start(), self.witness()
 
         observer.on_status(Status.VERIFYING_CERTIFICATE, f"requesting {wanted} from members")
-        heads = ((each, self.log.head(self.committee.chain_id, each)) for each in dispersers)
-        known_heights = {each: head.header.height for each, head in heads if head is not None}
-        finder = BatchFinder(self.members, witness, self.settings, self.rng)
         try:
             async with asyncio.timeout(self.settings.deadline_s):
-                batch = await finder.find(wanted, dispersers, known_heights)
+                batch = await self.find(wanted, disperser, witness)
         except NoBatchYet:
             raise
         except (BatchNotFound, BatchPending, BatchExpired, BatchUnreached) as error:
@@ -146,6 +152,19 @@ class LightClient:
             outcome = _Outcome(Verdict.UNDECIDED, Status.UNDECIDED, reason)
             return self._report(reference, outcome, start, witness)
         return await self.sample_batch(batch, reference, observer=observer, witness=witness, start=start)
+
+    async def find(self, wanted: Reference, disperser: str | None, witness: Witness) -> VerifiedBatch:
+        """The batch that the reference means, following changes of committee as members show them.
+
+        Raises as BatchFinder.find, other than CommitteesChanged.
+        """
+        while True:
+            dispersers = choose_dispersers(self.committees.chain, disperser)
+            heads = ((each, self.log.head(self.committee.chain_id, each)) for each in dispersers)
+            known_heights = {each: head.header.height for each, head in heads if head is not None}
+            finder = BatchFinder(self.committees, witness, self.settings, self.rng)
+            with contextlib.suppress(CommitteesChanged):
+                return await finder.find(wanted, dispersers, known_heights)
 
     async def sample_batch(
         self,
@@ -166,19 +185,21 @@ class LightClient:
                 f"is {self.settings.samples_max}; lower the confidence or raise samples_max"
             )
 
-        keep_header(self.log, self.committee, self.clock, batch.signed_header(), witness)
+        committee = self.committees.of(batch.header)
+        witness = witness.under(committee)
+        keep_header(self.log, committee, self.clock, batch.signed_header(), witness)
         previous = self.log.verdicts(header_hash=batch.header_hash)
         chosen_before = self.log.has_plan(batch.header_hash)
         cells = self.log.plan(batch.header_hash, rows, samples, self.rng, self.clock())
         run = SamplingRun(
             batch,
             cells,
-            self.members,
+            self.committees.members_of(committee),
             witness,
             self.settings,
             self.verifier,
             self.rng,
-            retention_over=self.retention_over(batch.header.timestamp_ms),
+            retention_over=self.retention_over(batch.header),
             pause=self.pause,
             on_change=lambda sampler: observer.on_progress(rows, sampler),
         )
@@ -189,9 +210,9 @@ class LightClient:
             outcome,
             start,
             witness,
-            batch=describe_verified(batch, self.committee),
+            batch=describe_verified(batch, committee),
             sampling=describe_sampling(
-                run.sampler, rows, self.settings.confidence, self.committee, resumed=chosen_before
+                run.sampler, rows, self.settings.confidence, committee, resumed=chosen_before
             ),
             previous=describe_previous(previous),
         )
@@ -215,9 +236,9 @@ class LightClient:
         """A witness for one run."""
         return Witness(self.committee, self.log.directory / "evidence")
 
-    def retention_over(self, timestamp_ms: int) -> bool:
-        """Whether members may have deleted a batch with this timestamp."""
-        return self.clock() > timestamp_ms + self.committee.retention_s * 1000
+    def retention_over(self, header: Header) -> bool:
+        """Whether members may have deleted the batch of a verified header."""
+        return self.clock() > header.timestamp_ms + self.committees.of(header).retention_s * 1000
 
     async def _run(self, run: SamplingRun, start: _Start, witness: Witness) -> _Outcome:
         left_s = max(start.at_s + self.settings.deadline_s - self._monotonic(), 0.0)
@@ -239,7 +260,7 @@ class LightClient:
     ) -> Report:
         facts: dict[str, object] = {"batch": None, "sampling": None, "previous": ()}
         accusations = describe_accusations(witness)
-        equivocations = describe_equivocations(witness.equivocations, self.committee)
+        equivocations = describe_equivocations(witness.equivocations, self.committees.chain)
         return Report.model_validate(
             {
                 **facts,
@@ -278,7 +299,7 @@ def _judge(run: SamplingRun, witness: Witness) -> _Outcome:
         return _Outcome(
             Verdict.UNDECIDED, Status.EXPIRED, "the members deleted it after the retention period"
         )
-    silent = ", ".join(witness.name(member) for member in sorted(witness.silences))
+    silent = ", ".join(sorted(member.name for member in witness.silences))
     open_cells = samples - sampler.count(CellState.VALID)
     reason = f"{open_cells} of {samples} cells are open; " + (
         f"unreachable members: {silent}" if silent else "no member is left to request them from"

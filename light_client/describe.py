@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from da.protocol import namespace as namespaces
 from da.protocol.committee import Committee
+from da.protocol.committee_chain import CommitteeChain
 from erasure.constants import CELLS_PER_EXT_BLOB
 from light_client.batch import SignedHeader, VerifiedBatch
 from light_client.log import VerdictRecord
@@ -98,33 +99,33 @@ def describe_sampling(
 
 def describe_accusations(witness: Witness) -> tuple[AccusationReport, ...]:
     """The accused members."""
-    return tuple(_accusation(each, witness.committee) for each in witness.accusations)
+    return tuple(_accusation(each) for each in witness.accusations)
 
 
 def describe_silences(witness: Witness) -> tuple[SilenceReport, ...]:
     """The members that did not answer."""
     return tuple(
         SilenceReport(
-            member=witness.name(member),
-            url=witness.committee.members[member].url,
+            member=member.name,
+            url=member.url,
             times=len(reasons),
             reason=reasons[-1],
         )
-        for member, reasons in sorted(witness.silences.items())
+        for member, reasons in sorted(witness.silences.items(), key=lambda item: item[0].public_key)
     )
 
 
 def describe_equivocations(
-    found: Sequence[tuple[SignedHeader, SignedHeader]], committee: Committee
+    found: Sequence[tuple[SignedHeader, SignedHeader]], chain: CommitteeChain
 ) -> tuple[EquivocationReport, ...]:
     """Evidence of equivocation, which anyone can verify with the disperser's public key."""
+    names = {disperser.id: disperser.name for disperser in chain.dispersers}
     reports = []
     for first, second in found:
         header = first.header
-        disperser = committee.member(header.disperser_id)
         reports.append(
             EquivocationReport(
-                disperser=disperser.name if disperser else "",
+                disperser=names.get(header.disperser_id, ""),
                 disperser_id=_hex(header.disperser_id),
                 height=header.height,
                 first_hash=_hex(header.hash),
@@ -146,8 +147,8 @@ def describe_previous(records: Sequence[VerdictRecord]) -> tuple[PreviousReport,
     )
 
 
-def _accusation(accusation: Accusation, committee: Committee) -> AccusationReport:
-    member = committee.members[accusation.member]
+def _accusation(accusation: Accusation) -> AccusationReport:
+    member = accusation.member
     return AccusationReport(
         member=member.name,
         member_id=_hex(member.id),

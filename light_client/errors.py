@@ -9,6 +9,7 @@
       BatchExpired(reference)           members say that they dropped it after the retention
       BatchPending(reference)           members have it, but it has no certificate yet
       BatchUnreached(reference)         none gave a batch that verifies, and some could not be asked
+      CommitteesChanged                 members showed that another committee is in office: search again
       UnverifiedBatch(check, reason)    it is one, but certificate, signature or roots do not hold
       PeerError(member, reason)         about one member's answer
         PeerUnreachable                 no connection, no answer in time, overload or a server error
@@ -89,6 +90,10 @@ class BatchUnreached(LightClientError):
         super().__init__(f"could not get {reference}: {reason}")
         self.reference = reference
         self.reason = reason
+
+
+class CommitteesChanged(LightClientError):
+    """The search learned of a change of committee, which is verified and stored: it is to be repeated."""
 
 
 class UnverifiedBatch(LightClientError):

@@ -1,4 +1,4 @@
-"""The light client's state: headers, chosen coordinates and verdicts.
+"""The light client's state: headers, committees, chosen coordinates and verdicts.
 
 The idea: one SQLite file in the state directory. A batch's coordinates are drawn once, inside the transaction
 that stores them, and are durable before the first cell is requested; a later run of the same batch, after a
@@ -59,6 +59,9 @@ CREATE TABLE IF NOT EXISTS verdicts (
     verdict TEXT NOT NULL, status TEXT NOT NULL, finished_ms INTEGER NOT NULL, report TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS verdicts_by_hash ON verdicts (header_hash, id);
+CREATE TABLE IF NOT EXISTS committees (
+    committee_hash BLOB PRIMARY KEY, document TEXT NOT NULL, previous_hash BLOB UNIQUE, handover BLOB
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS retries (
     header_hash BLOB PRIMARY KEY, undecided_runs INTEGER NOT NULL
 ) WITHOUT ROWID;
@@ -76,6 +79,14 @@ class VerdictRecord:
     status: str
     finished_ms: int
     report: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCommittee:
+    """A committee's JSON, and the encoded handover that led to it; None when it was the user's file."""
+
+    document: str
+    handover: bytes | None
 
 
 class HeaderLog:
@@ -196,6 +207,48 @@ class HeaderLog:
                 ),
             ).fetchall()
         return [_signed(row) for row in rows]
+
+    # --- committees --------------------------------------------------------------------------------
+
+    def put_committee(
+        self, committee_hash: bytes, stored: StoredCommittee, previous_hash: bytes | None
+    ) -> None:
+        """Store a verified committee, after the one that handed over to it; the first successor stays."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO committees VALUES (?, ?, NULL, NULL)",
+                (committee_hash, stored.document),
+            )
+            if previous_hash is not None:
+                self._db.execute(
+                    "UPDATE OR IGNORE committees SET previous_hash = ?, handover = ?"
+                    " WHERE committee_hash = ? AND previous_hash IS NULL",
+                    (previous_hash, stored.handover, committee_hash),
+                )
+
+    def committee(self, committee_hash: bytes) -> StoredCommittee | None:
+        """The stored committee with this hash."""
+        with self._reading():
+            row = self._db.execute(
+                "SELECT document, handover FROM committees WHERE committee_hash = ?", (committee_hash,)
+            ).fetchone()
+        return StoredCommittee(*row) if row else None
+
+    def committee_before(self, committee_hash: bytes) -> bytes | None:
+        """The hash of the stored committee that handed over to this one."""
+        with self._reading():
+            row = self._db.execute(
+                "SELECT previous_hash FROM committees WHERE committee_hash = ?", (committee_hash,)
+            ).fetchone()
+        return row[0] if row else None
+
+    def committee_after(self, committee_hash: bytes) -> bytes | None:
+        """The hash of the stored committee that this one handed over to."""
+        with self._reading():
+            row = self._db.execute(
+                "SELECT committee_hash FROM committees WHERE previous_hash = ?", (committee_hash,)
+            ).fetchone()
+        return row[0] if row else None
 
     # --- coordinates -------------------------------------------------------------------------------
 

@@ -4,13 +4,15 @@ Flow:
 - A reference is a height (of a disperser's log), an 0x hash (of a header, or a payload id), or `latest`.
 - Members are asked in random order, a few at once; the first batch that verifies is taken. What does not
   verify is held against its sender, and the next member is asked.
+- A batch of a committee that is not known here is no fault: members are asked for the signed changes of
+  committee (committees.py), and the search is repeated when there are any.
 - For `latest` several members are asked where their log ends, by galloping and bisection over certified
   headers; the highest that verifies wins. A member need not have the batch itself any more: it is then
   asked for by its hash, of all members.
 
 Invariants: what is returned verified under the committee; every answer is one of found, unknown, expired,
 pending, unreachable or a fault; the number of requests is bounded by the members, and for `latest` by the
-length of the true log, since only verified batches move the search.
+bits of a height, since every answer moves the search up and its steps double before they halve.
 """
 
 from __future__ import annotations
@@ -23,22 +25,23 @@ from random import Random
 from typing import TypeVar
 
 from da.protocol.codec import HASH_BYTES, U64_MAX
-from da.protocol.committee import Committee
+from da.protocol.committee_chain import CommitteeChain
 from da.protocol.header import Header
 from da.wire.batches import BatchDocument, LiveBatch
 from light_client.batch import (
-    SignedHeader,
     VerifiedBatch,
     signature_of,
     verify_batch,
     verify_contents,
     verify_header,
 )
+from light_client.committees import Committees
 from light_client.errors import (
     BatchExpired,
     BatchNotFound,
     BatchPending,
     BatchUnreached,
+    CommitteesChanged,
     InvalidReference,
     NoBatchYet,
     PeerExpired,
@@ -48,7 +51,7 @@ from light_client.errors import (
     UnknownDisperser,
     UnverifiedBatch,
 )
-from light_client.peers import MemberClient, Members
+from light_client.peers import MemberClient
 from light_client.settings import LightClientSettings
 from light_client.witness import Fault, Witness
 
@@ -76,6 +79,7 @@ class _Outcome(StrEnum):
     PENDING = "had it without a certificate"
     MISSING = "had lost it for now"
     UNREACHABLE = "could not be asked"
+    OTHER_COMMITTEE = "served a batch of a committee that no signed change leads to"
     FAULT = "sent what does not verify"
 
 
@@ -97,17 +101,16 @@ def parse_reference(text: str) -> Reference:
     raise InvalidReference(text)
 
 
-def choose_dispersers(committee: Committee, wanted: str | None) -> tuple[bytes, ...]:
-    """Ids of the dispersers whose logs are meant: the one named (name or 0x id), or all.
+def choose_dispersers(chain: CommitteeChain, wanted: str | None) -> tuple[bytes, ...]:
+    """Ids of the dispersers whose logs are meant: the one named (name or 0x id), or all that are in office.
 
     Raises:
-        UnknownDisperser: no such disperser, or the committee has none.
+        UnknownDisperser: no such disperser, in no committee of the chain, or the latest has none.
     """
-    found = tuple(
-        member.id for member in committee.dispersers if wanted in (None, member.name, f"0x{member.id.hex()}")
-    )
+    named = [member for member in chain.dispersers if wanted in (member.name, f"0x{member.id.hex()}")]
+    found = tuple(member.id for member in (chain.latest.dispersers if wanted is None else named))
     if not found:
-        names = ", ".join(member.name for member in committee.dispersers) or "none at all"
+        names = ", ".join(member.name for member in chain.dispersers) or "none at all"
         raise UnknownDisperser(f"the committee's dispersers are {names}")
     return found
 
@@ -116,16 +119,19 @@ class BatchFinder:
     """Finds batches at the members of a committee.
 
     Args:
-        members, witness, settings: of the run.
+        committees: that are known; it learns of others.
+        witness, settings: of the run.
         rng: order in which members are asked.
     """
 
     def __init__(
-        self, members: Members, witness: Witness, settings: LightClientSettings, rng: Random
+        self, committees: Committees, witness: Witness, settings: LightClientSettings, rng: Random
     ) -> None:
-        self._members = members
-        self._committee = members.committee
-        self._witness = witness
+        self._committees = committees
+        self._members = committees.members
+        self._committee = committees.latest
+        self._witness = witness.under(committees.latest)
+        self._saw_other_committee = False
         self._settings = settings
         self._rng = rng
 
@@ -143,7 +149,24 @@ class BatchFinder:
             BatchNotFound, BatchExpired, BatchPending, BatchUnreached: no member gave it, and why.
             NoBatchYet: the newest batch, and neither a member nor `known_heights` knows of any.
             UnknownDisperser: a height alone, while there are several logs.
+            CommitteesChanged: another committee is in office, and now known; search again.
         """
+        try:
+            found = await self._find(reference, dispersers, known_heights)
+        except (BatchNotFound, BatchExpired, BatchPending, BatchUnreached):
+            await self._learn()
+            raise
+        if reference == Reference():  # others may have shown a newer one, of the next committee
+            await self._learn()
+        return found
+
+    async def _learn(self) -> None:
+        if self._saw_other_committee and await self._committees.learn(self._settings, self._rng):
+            raise CommitteesChanged
+
+    async def _find(
+        self, reference: Reference, dispersers: tuple[bytes, ...], known_heights: dict[bytes, int]
+    ) -> VerifiedBatch:
         if reference.hash is not None:
             wanted = reference.hash
             return await self._first(str(reference), lambda member: self._by_hash(member, wanted))
@@ -199,6 +222,9 @@ class BatchFinder:
             self._witness.accuse(member.index, Fault.MALFORMED_ANSWER, error.reason, error.sent)
             return _Outcome.FAULT
         except _Rejected as error:
+            if error.cause.check == "committee":
+                self._saw_other_committee = True
+                return _Outcome.OTHER_COMMITTEE
             if error.cause.check == "certificate":
                 return _Outcome.PENDING
             if error.cause.check == "expired":
@@ -213,9 +239,7 @@ class BatchFinder:
         document = await member.batch(str(height), disperser_id, self._settings.answer_timeout_s)
         header = document.header
         if (header.height, header.disperser_id) != (height, disperser_id):
-            raise _Rejected(
-                UnverifiedBatch("header", f"is not at height {height} of that log"), describe_batch(document)
-            )
+            raise _Rejected(UnverifiedBatch("header", f"is not at height {height} of that log"), document)
         return self._verified(document)
 
     async def _by_hash(self, member: MemberClient, wanted: bytes) -> VerifiedBatch:
@@ -225,33 +249,34 @@ class BatchFinder:
             header_hash = await member.batch_of_payload(wanted, self._settings.answer_timeout_s)
         if header_hash is None:
             raise PeerUnknown(member.name, "the payload is in no batch yet")
-        batch = await self._by_header_hash(member, header_hash)
+        document = await member.batch(f"0x{header_hash.hex()}", None, self._settings.answer_timeout_s)
+        batch = self._with_hash(document, header_hash)
         if batch.payload_list.index_of(wanted) is None:
-            sent = describe_signed(batch.signed_header())
-            raise _Rejected(UnverifiedBatch("contents", "the payload is not in that batch"), sent)
+            raise _Rejected(UnverifiedBatch("contents", "the payload is not in that batch"), document)
         return batch
 
     async def _by_header_hash(self, member: MemberClient, header_hash: bytes) -> VerifiedBatch:
         document = await member.batch(f"0x{header_hash.hex()}", None, self._settings.answer_timeout_s)
+        return self._with_hash(document, header_hash)
+
+    def _with_hash(self, document: BatchDocument, header_hash: bytes) -> VerifiedBatch:
         if document.header.hash != header_hash:
-            raise _Rejected(
-                UnverifiedBatch("header", f"is not 0x{header_hash.hex()}"), describe_batch(document)
-            )
+            raise _Rejected(UnverifiedBatch("header", f"is not 0x{header_hash.hex()}"), document)
         return self._verified(document)
 
     def _verified(self, document: BatchDocument) -> VerifiedBatch:
         try:
-            return verify_batch(document, self._committee)
+            return verify_batch(document, self._committees.of(document.header))
         except UnverifiedBatch as error:
-            raise _Rejected(error, describe_batch(document)) from None
+            raise _Rejected(error, document) from None
 
     def _head(self, document: BatchDocument) -> _Head:
         try:
-            finality = verify_header(document, self._committee)
+            finality = verify_header(document, self._committees.of(document.header))
             live = isinstance(document, LiveBatch)
             return _Head(document.header, verify_contents(document, finality) if live else None)
         except UnverifiedBatch as error:
-            raise _Rejected(error, describe_batch(document)) from None
+            raise _Rejected(error, document) from None
 
     # --- the newest batch ------------------------------------------------------------------------------
 
@@ -286,12 +311,21 @@ class BatchFinder:
             return served[-1]
 
     async def _head_of(self, member: MemberClient, disperser_id: bytes, known_height: int) -> _Head:
-        """Where a log ends, as far as this member has certified headers of it."""
+        """Where a log ends, as far as this member has certified headers of it.
 
-        async def first_from(height: int) -> _Head | None:
+        Headers of committees that are not known here are passed over: the log may have begun under earlier
+        ones. When it ends with such a header, that is the answer.
+        """
+
+        async def first_from(height: int) -> _Head | _Rejected | None:
             timeout_s = self._settings.answer_timeout_s
             page = await member.batches(height, 1, disperser_id, timeout_s)
-            return self._head(page[0]) if page else None
+            try:
+                return self._head(page[0]) if page else None
+            except _Rejected as error:
+                if error.cause.check != "committee":
+                    raise
+                return error
 
         best = await first_from(max(known_height, 1))
         if best is None:
@@ -307,6 +341,8 @@ class BatchFinder:
                 beyond = max(probe, height + 1)
             else:
                 best = found
+        if isinstance(best, _Rejected):
+            raise best
         return best
 
 
@@ -323,23 +359,19 @@ class _Head:
 
 
 class _Rejected(Exception):
-    """A document that did not verify: the check that it failed, and what the member sent."""
+    """A document that did not verify: the check that it failed, its header, and what the member sent."""
 
-    def __init__(self, cause: UnverifiedBatch, sent: bytes) -> None:
+    def __init__(self, cause: UnverifiedBatch, document: BatchDocument) -> None:
         super().__init__(str(cause))
         self.cause = cause
-        self.sent = sent
+        self.header = document.header
+        self.sent = describe_batch(document)
 
 
 def describe_batch(document: BatchDocument) -> bytes:
     """A document's signed parts as evidence: header, disperser's signature, certificate."""
     certificate = document.certificate.encode() if document.certificate else b""
     return document.header.encode() + signature_of(document) + certificate
-
-
-def describe_signed(signed: SignedHeader) -> bytes:
-    """The same of a signed header."""
-    return signed.header.encode() + signed.disperser_signature + (signed.certificate or b"")
 
 
 def _failure(what: str, outcomes: list[_Outcome]) -> Exception:

@@ -24,7 +24,9 @@ import httpx
 from da import outgoing
 from da.pool import pooled
 from da.protocol.committee import Committee, Member
+from da.protocol.committee_chain import Link
 from da.wire import cells as wire_cells
+from da.wire import committees as wire_committees
 from da.wire import errors, payloads
 from da.wire.batches import BATCH_BYTES_MAX, BatchDocument, decode_bytes, decode_page, page_bytes_max
 from da.wire.cells import Corrupt, NotHeld, Record, answer_bytes_max, decode_answer, encode_query
@@ -112,6 +114,19 @@ class MemberClient:
         except InvalidDocument as error:
             raise PeerMisbehaved(self.name, f"its status of a payload: {error}", body) from None
 
+    async def links(self, from_epoch: int, timeout_s: float) -> tuple[Link, ...]:
+        """Handovers after the committee of an epoch, with the committees they lead to; not verified.
+
+        Raises:
+            PeerError: any of the four.
+        """
+        path = f"/v1/committees?from={from_epoch}"
+        body = await self._exchange("GET", path, wire_committees.PAGE_BYTES_MAX, timeout_s)
+        try:
+            return wire_committees.decode_page(body, from_epoch=from_epoch).links
+        except InvalidDocument as error:
+            raise PeerMisbehaved(self.name, f"its links from epoch {from_epoch}: {error}", body) from None
+
     async def cells(
         self, header_hash: bytes, cells: Sequence[Coordinates], timeout_s: float
     ) -> list[SampleAnswer]:
@@ -188,28 +203,53 @@ class MemberClient:
 
 
 class Members:
-    """A client for each member of a committee, opened when first used, closed together."""
+    """A client for each member of a committee, opened when first used, closed together.
 
-    def __init__(self, committee: Committee, *, transport: TransportFactory | None = None) -> None:
+    Args:
+        committee: the members, numbered by their place in it.
+        transport: how to reach one.
+        addresses: the committee whose names and URLs of these members are used; None for their own.
+    """
+
+    def __init__(
+        self,
+        committee: Committee,
+        *,
+        transport: TransportFactory | None = None,
+        addresses: Committee | None = None,
+    ) -> None:
         self.committee = committee
+        self._addresses = addresses or committee
         self._transport = transport or aiohttp_transports()
         self._clients: dict[int, MemberClient] = {}
+        self._others: dict[bytes, Members] = {}
+
+    def under(self, committee: Committee, addresses: Committee) -> Members:
+        """Clients for the members of another committee, counted and closed with these."""
+        if committee.hash == self.committee.hash:
+            return self
+        if committee.hash not in self._others:
+            self._others[committee.hash] = Members(committee, transport=self._transport, addresses=addresses)
+        return self._others[committee.hash]
 
     def __getitem__(self, index: int) -> MemberClient:
         if index not in self._clients:
             member = self.committee.members[index]
+            member = self._addresses.member(member.id) or member
             self._clients[index] = MemberClient(index, member, self._transport(member))
         return self._clients[index]
 
     @property
     def bytes_received(self) -> int:
         """Bytes of all answers' bodies so far."""
-        return sum(client.bytes_received for client in self._clients.values())
+        own = sum(client.bytes_received for client in self._clients.values())
+        return own + sum(others.bytes_received for others in self._others.values())
 
     @property
     def requests_sent(self) -> int:
         """Requests so far."""
-        return sum(client.requests_sent for client in self._clients.values())
+        own = sum(client.requests_sent for client in self._clients.values())
+        return own + sum(others.requests_sent for others in self._others.values())
 
     async def __aenter__(self) -> Self:
         return self
@@ -222,6 +262,8 @@ class Members:
     ) -> None:
         for client in self._clients.values():
             await client.close()
+        for others in self._others.values():
+            await others.__aexit__(exc_type, exc, traceback)
 
 
 def aiohttp_transports() -> TransportFactory:

@@ -5,11 +5,14 @@ Flow, for each round and each disperser's log:
   itself is asked for again, so that over time every member is compared with every other.
 - A batch that verifies is kept when it extends the log by one and its parent is the header before it. A
   second header at a known height is equivocation, also one with the disperser's signature alone.
+- A batch of a committee that is not known here is no contradiction: members are asked for the signed changes
+  of committee. Where none leads to it, as from a committee before the user's file, its height is passed over.
 - Batches without a verdict are sampled, newest first; an undecided one again after a while, then ever
   more seldom.
 
-Invariants: the kept log has no gaps and is one hash chain; what was kept or decided is durable before the
-next request, so a restart goes on where it stopped; a round is bounded in requests and time.
+Invariants: the kept log is one hash chain, without gaps but for heights passed over; what was kept or decided
+is durable before the next request, so a restart goes on where it stopped; a round is bounded in requests and
+time.
 
 Does not: take one member's word for where the log ends: the round goes as far as any of those asked can
 prove. It polls instead of holding streams open: a round is bounded, compares several members, and any HTTP
@@ -42,7 +45,7 @@ from light_client.errors import (
     PeerUnreachable,
     UnverifiedBatch,
 )
-from light_client.lookup import BatchFinder, Reference, choose_dispersers, describe_batch
+from light_client.lookup import Reference, choose_dispersers, describe_batch
 from light_client.report import Report, RoundReport
 from light_client.witness import Fault, Witness
 
@@ -56,6 +59,7 @@ class _Look:
     disperser_id: bytes
     witness: Witness
     new_headers: list[Header]
+    saw_other_committee: bool = False
 
 
 class Watcher:
@@ -79,11 +83,32 @@ class Watcher:
         from_height: int | None = None,
         sample: bool = True,
     ) -> None:
-        self.dispersers = choose_dispersers(client.committee, disperser)
         self._client = client
+        self._disperser = disperser
+        choose_dispersers(client.committees.chain, disperser)
         self._from_height = from_height
         self._sample = sample
         self._fresh: dict[bytes, VerifiedBatch] = {}
+
+    @property
+    def dispersers(self) -> tuple[bytes, ...]:
+        """Whose logs are followed: those in office, and earlier ones whose last batch may still be there."""
+        client = self._client
+        found = choose_dispersers(client.committees.chain, self._disperser)
+        if self._disperser is not None:
+            return found
+        earlier = (each.id for each in client.committees.chain.dispersers if each.id not in found)
+        return found + tuple(each for each in earlier if self._has_fresh(each))
+
+    def _has_fresh(self, disperser_id: bytes) -> bool:
+        client = self._client
+        head = client.log.head(client.committee.chain_id, disperser_id)
+        return head is not None and client.clock() <= head.header.timestamp_ms + self._retention_ms
+
+    @property
+    def _retention_ms(self) -> int:
+        """How long a batch of any known committee may be there."""
+        return 1000 * max(each.retention_s for each in self._client.committees.chain.committees)
 
     async def look(self, disperser_id: bytes) -> RoundReport:
         """One round over one log.
@@ -99,16 +124,15 @@ class Watcher:
         reports = [report async for report in self._sample_due(disperser_id)] if self._sample else []
         self._fresh.clear()
         head = client.log.head(client.committee.chain_id, disperser_id)
-        disperser = client.committee.member(disperser_id)
-        assert disperser is not None
+        names = {each.id: each.name for each in client.committees.chain.dispersers}
         return RoundReport(
-            disperser=disperser.name,
+            disperser=names[disperser_id],
             head=head.header.height if head else None,
             new_headers=tuple((header.height, f"0x{header.hash.hex()}") for header in look.new_headers),
             reports=tuple(reports),
             accusations=describe_accusations(look.witness),
             silences=describe_silences(look.witness),
-            equivocations=describe_equivocations(look.witness.equivocations, client.committee),
+            equivocations=describe_equivocations(look.witness.equivocations, client.committees.chain),
         )
 
     # --- following -----------------------------------------------------------------------------------
@@ -119,9 +143,11 @@ class Watcher:
         extended = client.log.head(client.committee.chain_id, look.disperser_id) is not None
         if not extended:
             extended = await self._begin(look)
-        while extended:
+        while extended or await self._change(look):
             head = client.log.head(client.committee.chain_id, look.disperser_id)
             assert head is not None
+            look.witness = look.witness.under(client.committee)
+            look.saw_other_committee = False
             count = min(client.settings.head_members, len(client.committee.members))
             chosen = client.rng.sample(range(len(client.committee.members)), count)
             pages = await asyncio.gather(*(self._page(look, index, head.header.height) for index in chosen))
@@ -132,13 +158,25 @@ class Watcher:
             ]
             extended = any(results)
 
+    async def _change(self, look: _Look) -> bool:
+        """Whether the log goes on under another committee, which is known now or whose batches are passed."""
+        if not look.saw_other_committee:
+            return False
+        look.saw_other_committee = False
+        client = self._client
+        if await client.committees.learn(client.settings, client.rng):
+            return True
+        return await self._jump(look, Reference())
+
     async def _begin(self, look: _Look) -> bool:
         """The first header of a log that is not known yet."""
+        return await self._jump(look, Reference(height=self._from_height))
+
+    async def _jump(self, look: _Look, reference: Reference) -> bool:
+        """Go on from a header that is found by itself; whether it is new."""
         client = self._client
-        finder = BatchFinder(client.members, look.witness, client.settings, client.rng)
-        reference = Reference(height=self._from_height)
         try:
-            batch = await finder.find(reference, (look.disperser_id,), {})
+            batch = await client.find(reference, f"0x{look.disperser_id.hex()}", look.witness)
         except (BatchNotFound, BatchPending, BatchExpired, BatchUnreached):
             return False
         return self._keep(look, batch.signed_header(), batch)
@@ -147,7 +185,7 @@ class Watcher:
         """What one member has of the log from a height on; nothing when it gives no proper answer."""
         settings = self._client.settings
         try:
-            return await self._client.members[index].batches(
+            return await self._client.committees.members[index].batches(
                 from_height, settings.page_batches, look.disperser_id, settings.answer_timeout_s
             )
         except PeerUnreachable as error:
@@ -170,10 +208,13 @@ class Watcher:
             return False  # a member may lack a certificate in between; another has it, or the next round
         batch = None
         try:
-            finality = verify_header(document, client.committee)
+            finality = verify_header(document, client.committees.of(header))
             if isinstance(document, LiveBatch):
                 batch = verify_contents(document, finality)
         except UnverifiedBatch as error:
+            if error.check == "committee":
+                look.saw_other_committee = True
+                return False
             if not self._is_proposal(document):
                 sent = describe_batch(document)
                 look.witness.accuse(index, Fault.UNVERIFIED_BATCH, f"height {header.height}: {error}", sent)
@@ -187,14 +228,18 @@ class Watcher:
     def _is_proposal(self, document: BatchDocument) -> bool:
         """Whether the disperser signed the header, certified or not."""
         try:
-            check_proposer(self._client.committee, document.header, signature_of(document))
+            check_proposer(
+                self._client.committees.of(document.header), document.header, signature_of(document)
+            )
         except InvalidProposal:
             return False
         return True
 
     def _keep(self, look: _Look, signed: SignedHeader, batch: VerifiedBatch | None) -> bool:
         client = self._client
-        if not keep_header(client.log, client.committee, client.clock, signed, look.witness):
+        if not keep_header(
+            client.log, client.committees.of(signed.header), client.clock, signed, look.witness
+        ):
             return False
         look.new_headers.append(signed.header)
         if batch is not None:
@@ -212,7 +257,7 @@ class Watcher:
         due = client.log.due(
             client.committee.chain_id,
             disperser_id,
-            oldest_ms=now_ms - client.committee.retention_s * 1000,
+            oldest_ms=now_ms - self._retention_ms,
             now_ms=now_ms,
             retry_ms=int(client.settings.resample_interval_s * 1000),
             retry_max_ms=int(client.settings.resample_interval_max_s * 1000),

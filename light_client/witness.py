@@ -17,12 +17,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
+from copy import copy
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 
-from da.protocol.committee import Committee
+from da.protocol.committee import Committee, Member
 from light_client.batch import SignedHeader
 from light_client.errors import StateError
 from sampling import Coordinates
@@ -49,9 +50,9 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Accusation:
-    """One fault of one member (its index in the committee)."""
+    """One fault of one member."""
 
-    member: int
+    member: Member
     fault: Fault
     reason: str
     cell: Coordinates | None
@@ -60,46 +61,26 @@ class Accusation:
     evidence: Path | None
 
 
-class Witness:
-    """Collects the faults and silences that a run observes.
+class _Evidence:
+    """The directory of evidence, and how much a run may still put there."""
 
-    Args:
-        committee: the members.
-        directory: where evidence is saved; created when first needed.
-    """
-
-    def __init__(self, committee: Committee, directory: Path) -> None:
-        self.committee = committee
-        self.accusations: list[Accusation] = []
-        self.silences: dict[int, list[str]] = {}
-        self.equivocations: list[tuple[SignedHeader, SignedHeader]] = []
+    def __init__(self, directory: Path) -> None:
         self._directory = directory.expanduser()
-        self._kept: Counter[int] = Counter()  # by member
+        self._kept: Counter[bytes] = Counter()  # by member id
         self._bytes: int | None = None  # in the directory, once looked at
 
-    def accuse(
-        self, member: int, fault: Fault, reason: str, sent: bytes, cell: Coordinates | None = None
-    ) -> None:
-        """Record a member's fault; `sent` is the evidence.
+    def keep(self, member_id: bytes, digest: str, sent: bytes) -> Path | None:
+        """The file with what the member sent; None when there is no room for it.
 
         Raises:
-            StateError: the evidence cannot be written.
+            StateError: the file cannot be written.
         """
-        digest = sha256(sent).hexdigest()
-        evidence = None
-        wanted = self._kept[member] < EVIDENCE_PER_MEMBER_MAX and self._kept.total() < EVIDENCE_MAX
-        if wanted and self._has_room(len(sent)):
-            evidence = self._keep(digest, sent)
-            self._kept[member] += 1
-        self.accusations.append(Accusation(member, fault, reason, cell, len(sent), digest, evidence))
-
-    def note_silence(self, member: int, reason: str) -> None:
-        """Record that a member did not answer."""
-        self.silences.setdefault(member, []).append(reason)
-
-    def name(self, member: int) -> str:
-        """The member's name in the committee file."""
-        return self.committee.members[member].name
+        wanted = self._kept[member_id] < EVIDENCE_PER_MEMBER_MAX and self._kept.total() < EVIDENCE_MAX
+        if not wanted or not self._has_room(len(sent)):
+            return None
+        evidence = self._write(digest, sent)
+        self._kept[member_id] += 1
+        return evidence
 
     def _has_room(self, size: int) -> bool:
         if self._bytes is None:
@@ -111,7 +92,7 @@ class Witness:
                 raise StateError(f"{self._directory}: {error}") from error
         return self._bytes + size <= EVIDENCE_BYTES_MAX
 
-    def _keep(self, digest: str, sent: bytes) -> Path:
+    def _write(self, digest: str, sent: bytes) -> Path:
         target = self._directory / f"{digest}.bin"
         try:
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -127,3 +108,41 @@ class Witness:
         except OSError as error:
             raise StateError(f"{self._directory}: {error}") from error
         return target
+
+
+class Witness:
+    """Collects the faults and silences that a run observes.
+
+    Args:
+        committee: the members, numbered by their place in it.
+        directory: where evidence is saved; created when first needed.
+    """
+
+    def __init__(self, committee: Committee, directory: Path) -> None:
+        self.committee = committee
+        self.accusations: list[Accusation] = []
+        self.silences: dict[Member, list[str]] = {}
+        self.equivocations: list[tuple[SignedHeader, SignedHeader]] = []
+        self._evidence = _Evidence(directory)
+
+    def under(self, committee: Committee) -> Witness:
+        """The same witness for the members of another committee, which are numbered otherwise."""
+        other = copy(self)
+        other.committee = committee
+        return other
+
+    def accuse(
+        self, member: int, fault: Fault, reason: str, sent: bytes, cell: Coordinates | None = None
+    ) -> None:
+        """Record a member's fault; `sent` is the evidence.
+
+        Raises:
+            StateError: the evidence cannot be written.
+        """
+        accused, digest = self.committee.members[member], sha256(sent).hexdigest()
+        evidence = self._evidence.keep(accused.id, digest, sent)
+        self.accusations.append(Accusation(accused, fault, reason, cell, len(sent), digest, evidence))
+
+    def note_silence(self, member: int, reason: str) -> None:
+        """Record that a member did not answer."""
+        self.silences.setdefault(self.committee.members[member], []).append(reason)

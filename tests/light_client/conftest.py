@@ -29,6 +29,7 @@ from da import bls
 from da.protocol.attestation import Attestation
 from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee, Member
+from da.protocol.committee_chain import Link
 from da.protocol.custody import COLUMNS, columns_of
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
@@ -36,6 +37,7 @@ from da.protocol.payload import payload_id
 from da.protocol.payload_list import PayloadEntry, PayloadList
 from da.protocol.proposal import sign_header
 from da.wire import batches, cells, errors, payloads
+from da.wire import committees as wire_committees
 from da.wire.payloads import PayloadInfo
 from erasure.columns import parity_cells
 from erasure.constants import MAX_ROWS
@@ -125,6 +127,7 @@ class FakeMember:
         intercept: may answer any request in its stead.
         asked: every cell it was asked for, in order.
         paths: every path it was asked for.
+        links: of the chain of committees, that it knows.
     """
 
     def __init__(self, index: int, columns: Sequence[int]) -> None:
@@ -136,9 +139,11 @@ class FakeMember:
         self.intercept: Callable[[Request], Awaitable[Response | None]] | None = None
         self.asked: list[Cell] = []
         self.paths: list[str] = []
+        self.links: tuple[Link, ...] = ()
         self.app = Starlette(
             routes=[
                 Route("/v1/batches", self._page),
+                Route("/v1/committees", self._committees),
                 Route("/v1/batches/{b}", self._batch),
                 Route("/v1/batches/{b}/cells", self._cells, methods=["POST"]),
                 Route("/v1/payloads/{id}/status", self._status),
@@ -156,6 +161,14 @@ class FakeMember:
         start, limit = int(request.query_params["from"]), int(request.query_params["limit"])
         shown = [each for each in self.batches if each.header.height >= start and each.certificate][:limit]
         return JSONResponse(page_document(shown))
+
+    async def _committees(self, request: Request) -> Response:
+        answer = await self._intercepted(request)
+        if answer:
+            return answer
+        start = int(request.query_params["from"])
+        shown = [link for link in self.links if link.handover.terms.epoch >= start]
+        return JSONResponse(wire_committees.encode_page(shown, None))
 
     async def _batch(self, request: Request) -> Response:
         answer = await self._intercepted(request)

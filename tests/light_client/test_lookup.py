@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from da.protocol.committee_chain import CommitteeChain
 from light_client import InvalidReference, UnknownDisperser
 from light_client.lookup import Reference, choose_dispersers, parse_reference
 
@@ -44,10 +45,10 @@ def test_anything_else_is_not(text: str) -> None:
 def test_dispersers_go_by_name_or_id() -> None:
     committee, _ = make_committee(["http://a.test", "http://b.test", "http://c.test"], dispersers=2)
     first, second = committee.dispersers
-    assert choose_dispersers(committee, None) == (first.id, second.id)
-    assert choose_dispersers(committee, second.name) == (second.id,)
-    assert choose_dispersers(committee, "0x" + first.id.hex()) == (first.id,)
+    assert choose_dispersers(CommitteeChain(committee), None) == (first.id, second.id)
+    assert choose_dispersers(CommitteeChain(committee), second.name) == (second.id,)
+    assert choose_dispersers(CommitteeChain(committee), "0x" + first.id.hex()) == (first.id,)
     plain = next(member for member in committee.members if not member.disperser)
     for unknown in (plain.name, "0x", ""):
         with pytest.raises(UnknownDisperser):
-            choose_dispersers(committee, unknown)
+            choose_dispersers(CommitteeChain(committee), unknown)
