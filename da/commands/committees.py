@@ -14,13 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from da import bls
+from da.commands import handovers
 from da.console.output import EXIT_USAGE, AsJson, emit, fail, load_committee, stderr, write_new
 from da.protocol.committee import DEFAULT_REPLICATION, DEFAULT_RETENTION_S, Committee, Member
 from da.protocol.custody import columns_of, finality
 from da.protocol.errors import InvalidCommittee
 from da.text import escaped
 
-app = typer.Typer(no_args_is_help=True, help="Create, extend, check and show a committee file.")
+app = typer.Typer(no_args_is_help=True, help="Create, check, show and change a committee.")
+app.registered_commands += handovers.app.registered_commands
 
 ABSENCE_TRIALS_MAX = 2_000
 
@@ -172,6 +174,7 @@ def absences_tolerated(committee: Committee) -> int:
 def _summary(committee: Committee) -> dict[str, object]:
     return {
         "committee_hash": committee.hash,
+        "addresses_hash": committee.addresses_hash,
         "chain_id": committee.chain_id,
         "epoch": committee.epoch,
         "members": len(committee.members),

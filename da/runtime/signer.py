@@ -8,7 +8,7 @@ Invariants: a signature that is returned is the member's over exactly what was a
 that asks another machine verifies the answer); a call ends within the implementation's own time limit; the
 same question may be asked again after a failure. No representation shows the key.
 
-Does not: decide what may be signed (see da.member.ingest and da.disperser.dispersal).
+Does not: decide what may be signed (see da.member.ingest, da.disperser.dispersal and da.commands.handovers).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Protocol
 
 from da import bls
 from da.protocol.attestation import Attestation
+from da.protocol.handover import HandoverSignature, HandoverTerms
 from da.protocol.header import Header
 from da.protocol.proposal import sign_header
 from da.protocol.push_signature import sign_push
@@ -46,6 +47,10 @@ class Signer(Protocol):
 
     async def authenticate_push(self, header: Header, recipient_id: bytes) -> bytes:
         """The disperser's signature that it pushes this header's columns to one member, bytes[96]."""
+        ...
+
+    async def hand_over(self, terms: HandoverTerms) -> HandoverSignature:
+        """That the committee which the member's operator named follows the member's own."""
         ...
 
 
@@ -84,3 +89,7 @@ class LocalSigner:
     async def authenticate_push(self, header: Header, recipient_id: bytes) -> bytes:
         """See Signer."""
         return await self._workers.compute(sign_push, self._secret, header, recipient_id)
+
+    async def hand_over(self, terms: HandoverTerms) -> HandoverSignature:
+        """See Signer."""
+        return await self._workers.compute(terms.sign, self._secret)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from da.bootstrap import Identity
 from da.errors import SignerUnavailable
 from da.node import Status
 from da.protocol.attestation import Attestation
+from da.protocol.handover import HandoverSignature, HandoverTerms
 from da.protocol.header import Header
 from da.protocol.proposal import sign_header
 from da.runtime.signer import LocalSigner, Signer
@@ -30,6 +31,7 @@ NAMES_THE_KEY = {
     "da.bls.pyblst_library",
     "da.bls.scheme",
     "da.bootstrap",
+    "da.commands.handovers",
     "da.commands.keys",
     "da.devnet.files",
     "da.keystore",
@@ -70,6 +72,10 @@ class RemoteSigner:
         await self._reach()
         return await self.local.authenticate_push(header, recipient_id)
 
+    async def hand_over(self, terms: HandoverTerms) -> HandoverSignature:
+        await self._reach()
+        return await self.local.hand_over(terms)
+
     async def _reach(self) -> None:
         self.asked += 1
         await asyncio.sleep(self.delay_s)
@@ -98,6 +104,9 @@ def test_a_local_signer_signs_what_the_protocol_says(tmp_path: Path, engine: Eng
             assert signer.public_key == world.disperser.member.public_key
             assert await signer.attest(header) == Attestation.sign(secret, header)
             assert await signer.propose(header) == sign_header(secret, header)
+            following = replace(world.committee, epoch=2)
+            terms = HandoverTerms.between(world.committee, following, valid_until_s=1)
+            assert await signer.hand_over(terms) == terms.sign(secret)
 
     run(main())
 
