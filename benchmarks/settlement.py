@@ -15,6 +15,7 @@ from da.settlement.evm import Chain, Function, fast_precompiles
 from tests.da.settlement.support import START_S, certify, make_batch, make_committee
 
 PAYLOADS = 3
+SAMPLING_DELAY_S = 600
 _CHECK = Function("check_certificate", ("bytes", "uint256", "bytes"), ("uint8",))
 
 
@@ -37,7 +38,10 @@ def measure(size: int) -> dict[str, int]:
     with fast_precompiles():
         chain = Chain()
         chain.set_time(START_S)
-        contract = SettlementContract.deploy(chain, committee, guardian=chain.accounts[1])
+        guardian = chain.accounts[1]
+        contract = SettlementContract.deploy(
+            chain, committee, guardians=(guardian,), sampling_delay_s=SAMPLING_DELAY_S
+        )
         found = {
             "create the contract": contract.cost.create,
             "register all members": contract.cost.register,
@@ -47,10 +51,20 @@ def measure(size: int) -> dict[str, int]:
         }
         if 3 * (size - 4) >= 2 * size:
             found["the same, four did not sign"] = _check(contract, committee, header, everyone[4:])
-        settled = contract.settle(certify(committee, header, everyone), payloads, 0)
+        certificate = certify(committee, header, everyone)
+        presented = contract.settle(certificate, payloads, 0)
+        assert presented.status is SettlementStatus.TOO_EARLY
+        found["`settle`, everyone signed, first payload of three, starts the delay"] = presented.gas_used
+        chain.set_time(chain.timestamp_s + SAMPLING_DELAY_S)
+        settled = contract.settle(certificate, payloads, 0)
         assert settled.status is SettlementStatus.OK
-        found["`settle`, everyone signed, first payload of three"] = settled.gas_used
-        found["`veto`"] = contract.veto(bytes([1]) * 32, bytes([2]) * 32)
+        found["the same, records"] = settled.gas_used
+        vetoed = bytes([1]) * 32
+        found["`veto`"] = contract.veto(vetoed, bytes([2]) * 32, guardian=guardian)
+        found["`lift_veto`"] = contract.lift_veto(vetoed, guardian=guardian)
+        successor = chain.accounts[2]
+        found["`propose_guardian`"] = contract.propose_guardian(successor, guardian=guardian)
+        found["`accept_guardian`"] = contract.accept_guardian(guardian, successor=successor)
     return found
 
 

@@ -4,7 +4,8 @@ Flow:
 - a committee of node processes is started, and an L1 chain in this process with the settlement contract
 - a payload is posted over HTTP; the disperser's metrics give the duration of each step
 - the `light-client` program samples the batch, and its report gives the verdict
-- an available batch settles; for an unavailable one the guardian vetoes, and an attempt to settle is refused
+- the certificate is handed to the contract, which starts the sampling delay
+- an available batch settles after the delay; an unavailable one the guardian vetoes, and `settle` is refused
 - for the second run every node is restarted to sign and then withhold 65 of the 128 columns: the fewest
   that make the data unrecoverable
 
@@ -41,6 +42,7 @@ NAMESPACE = "demo"
 WITHHELD_COLUMNS = CELLS_PER_EXT_BLOB - CELLS_PER_BLOB + 1
 POST_TIMEOUT_S = 300.0
 WATCH_INTERVAL_S = 1.0
+SAMPLING_DELAY_S = 60  # of the contract; the demo moves the chain's clock to its end
 _REPORT_BYTES_MAX = 16 * 2**20
 SETTLE_S = 0.2  # from a broken connection until the process that broke it has exited
 
@@ -129,7 +131,10 @@ class Demo:
         committee = Committee.load(devnet.committee_file)
         with self._narrator.step("L1 contract") as step:
             chain = Chain()
-            self._contract = SettlementContract.deploy(chain, committee, guardian=chain.accounts[1])
+            self._guardian = chain.accounts[1]
+            self._contract = SettlementContract.deploy(
+                chain, committee, guardians=(self._guardian,), sampling_delay_s=SAMPLING_DELAY_S
+            )
             chain.set_time(int(time.time()))
             cost = self._contract.cost
             step.done(
@@ -172,8 +177,12 @@ class Demo:
             info = self._post(client, payload, run)
             batch = self._certify(client, devnet, info, before, run)
         assert batch.certificate is not None, "_certify has seen it"
+        index = batch.payload_list.index_of(bytes.fromhex(run.payload_id[2:]))
+        if index is None:
+            raise DemoError(f"the batch at height {run.height} does not list payload {run.payload_id}")
+        self._present(batch.certificate, batch, index)
         self._sample(devnet, run)
-        self._settle(batch.certificate, batch, bytes.fromhex(run.payload_id[2:]), run)
+        self._settle(batch.certificate, batch, index, run)
 
     def _post(self, client: CellarClient, payload: bytes, run: Run) -> PayloadInfo:
         with self._narrator.step("posted") as step:
@@ -255,23 +264,37 @@ class Demo:
         run.samples, run.withheld = report["sampling"]["samples"], report["sampling"]["withheld"]
         self._evidence = hashlib.sha256(json.dumps(report, sort_keys=True).encode()).digest()
 
-    def _settle(self, certificate: Certificate, batch: BatchDocument, payload_id: bytes, run: Run) -> None:
-        if run.verdict != "available":
-            with self._narrator.step("veto") as step:
-                gas = self._contract.veto(batch.header.hash, self._evidence)
-                step.done(f"the rollup's light client vetoes batch {run.height}; {gas:,} gas")
-        payloads = batch.payload_list
-        index = [entry.payload_id for entry in payloads.entries].index(payload_id)
-        with self._narrator.step("settlement") as step:
+    def _present(self, certificate: Certificate, batch: BatchDocument, index: int) -> None:
+        """The first `settle` of a batch starts its sampling delay."""
+        with self._narrator.step("presented") as step:
             # The chain's clock follows this machine's, as an L1's would.
             self._contract.chain.set_time(int(time.time()))
+            result = self._contract.settle(certificate, batch.payload_list, index)
+            if result.status is not SettlementStatus.TOO_EARLY:
+                raise DemoError(f"the contract answered {result.status.name} when the batch was presented")
+            step.done(
+                f"certificate verified on L1; it settles after {SAMPLING_DELAY_S} s unless vetoed; "
+                f"{result.gas_used:,} gas"
+            )
+
+    def _settle(self, certificate: Certificate, batch: BatchDocument, index: int, run: Run) -> None:
+        if run.verdict != "available":
+            with self._narrator.step("veto") as step:
+                gas = self._contract.veto(batch.header.hash, self._evidence, guardian=self._guardian)
+                step.done(f"the rollup's light client vetoes batch {run.height}; {gas:,} gas")
+        payloads = batch.payload_list
+        presented_s = self._contract.presented(batch.header.hash)
+        assert presented_s is not None, "_present has seen to it"
+        with self._narrator.step("settlement") as step:
+            # The chain's clock moves to the end of the delay, so the demo need not wait for it.
+            self._contract.chain.set_time(max(int(time.time()), presented_s + SAMPLING_DELAY_S))
             result: Settlement = self._contract.settle(certificate, payloads, index)
             run.settlement, run.settlement_gas = result.status.name, result.gas_used
             recorded = self._contract.settled(*payloads.entries[index].key) is not None
             if recorded != (result.status is SettlementStatus.OK):
                 raise DemoError(f"the contract answered {result.status.name}, but its record disagrees")
             step.done(
-                f"certificate verified on L1 and payload recorded; {result.gas_used:,} gas"
+                f"payload recorded on L1; {result.gas_used:,} gas"
                 if recorded
                 else f"refused by the contract: {result.status.name}; nothing recorded",
                 good=recorded == (run.verdict == "available"),

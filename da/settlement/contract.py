@@ -1,11 +1,12 @@
-"""The settlement contract's Python interface: deploy for a committee, check, settle, veto.
+"""The settlement contract's Python interface: deploy for a committee, check, settle, veto, change guardians.
 
 Flow:
 - `deploy` compiles the Vyper source, creates the contract, registers every member with its proof of
   possession and seals it; the contract recomputes the committee hash and refuses to seal for another
 - `check` and `settle` pass certificates as a node serves them; the result is a `SettlementStatus`, never an
   exception, whatever the certificate contains
-- `veto` is for the guardian: after it nothing of that batch settles
+- `veto` and `lift_veto` are for guardians: nothing of a batch with enough votes settles
+- `settled` is what a rollup reads: under which batch a payload was recorded, and until when its data is kept
 
 Does not: decide whether data is available (see light_client), hold keys of real accounts, or connect to a
 real L1.
@@ -14,8 +15,10 @@ real L1.
 from __future__ import annotations
 
 import decimal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from importlib.resources import files
 
 from da.settlement.encoding import g1_words, g2_words, signer_bits
@@ -32,8 +35,9 @@ from da.protocol.committee import Committee
 from da.protocol.payload_list import PayloadList
 
 SOURCE = "CellarSettlement.vy"
-_ZERO_ADDRESS = "0x" + "00" * 20
-_CONSTRUCTOR = ("uint64", "uint64", "uint16", "uint32", "uint32", "uint32", "uint64", "address")
+_CONSTRUCTOR = (
+    "uint64", "uint64", "uint16", "uint32", "uint32", "uint32", "uint64", "address[]", "uint256"
+)  # fmt: skip
 _REGISTER = Function("register", ("bytes", "bytes", "uint64", "bool"))
 _SEAL = Function("seal", ("bytes32",))
 _CHECK = Function("check_certificate", ("bytes", "uint256", "bytes"), ("uint8",))
@@ -41,7 +45,13 @@ _SETTLE = Function(
     "settle", ("bytes", "uint256", "bytes", "bytes", "uint256", "uint256", "bytes32[]"), ("uint8",)
 )
 _VETO = Function("veto", ("bytes32", "bytes32"))
-_SETTLED = Function("settled", ("bytes32", "bytes32"), ("bytes32",))
+_LIFT_VETO = Function("lift_veto", ("bytes32",))
+_VETOED = Function("vetoed", ("bytes32",), ("bool",))
+_PROPOSE_GUARDIAN = Function("propose_guardian", ("address",))
+_ACCEPT_GUARDIAN = Function("accept_guardian", ("address",))
+_PRESENTED = Function("presented", ("bytes32",), ("uint256",))
+_SETTLED = Function("settled", ("bytes32", "bytes32"), ("bytes32", "uint256"))
+_RETAINED_UNTIL = Function("retained_until", ("bytes32", "bytes32", "bytes32"), ("uint256",))
 
 
 class SettlementStatus(IntEnum):
@@ -53,13 +63,13 @@ class SettlementStatus(IntEnum):
     FOREIGN_CHAIN = 3
     FOREIGN_COMMITTEE = 4
     BAD_SIGNERS = 5
-    TOO_MANY_NON_SIGNERS = 6
     BELOW_THRESHOLD = 7
     BAD_SIGNATURE = 8
     BAD_PAYLOAD_PROOF = 9
     TOO_EARLY = 10
     EXPIRED = 11
     VETOED = 12
+    BAD_DISPERSER = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,14 @@ class Settlement:
     status: SettlementStatus
     gas_used: int
     transaction_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A recorded payload: under which header, and the Unix time until which its data is kept."""
+
+    header_hash: bytes
+    retained_until_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +103,7 @@ def source() -> str:
     return files(__package__).joinpath("contracts", SOURCE).read_text(encoding="utf-8")
 
 
+@cache
 def bytecode() -> bytes:
     """Creation code, compiled with the pinned compiler for the Prague rules."""
     with decimal.localcontext(_VYPER_DECIMALS):
@@ -95,27 +114,61 @@ def bytecode() -> bytes:
 class SettlementContract:
     """A deployed contract and its accounts."""
 
-    def __init__(self, chain: Chain, address: str, guardian: str | None, cost: DeploymentCost) -> None:
+    def __init__(self, chain: Chain, address: str, cost: DeploymentCost) -> None:
         self.chain = chain
         self.address = address
-        self.guardian = guardian
         self.cost = cost
 
     @classmethod
     def deploy(
-        cls, chain: Chain, committee: Committee, *, guardian: str | None = None, sampling_delay_s: int = 0
+        cls,
+        chain: Chain,
+        committee: Committee,
+        *,
+        guardians: Sequence[str] = (),
+        veto_quorum: int | None = None,
+        sampling_delay_s: int = 0,
     ) -> SettlementContract:
         """Deploy, register the whole committee, seal.
 
         Args:
-            guardian: the account that may veto; None for no guardian.
+            guardians: the accounts that may vote for a veto, at most 16.
+            veto_quorum: how many of them make a veto; 1 unless given.
             sampling_delay_s: seconds after a batch was first handed to `settle` (which answers TOO_EARLY)
-                before anything of it settles.
+                before anything of it settles; must be positive with guardians, and below the retention.
 
         Raises:
-            EvmError: the contract refused a member or the committee hash.
+            EvmError: the contract refused a value, a member or the committee hash.
         """
+        contract = cls.create(
+            chain,
+            committee,
+            guardians=guardians,
+            veto_quorum=veto_quorum,
+            sampling_delay_s=sampling_delay_s,
+        )
         owner = chain.accounts[0]
+        register = 0
+        for member in committee.members:
+            key, possession = g1_words(member.public_key), g2_words(member.proof_of_possession)
+            receipt = chain.transact(
+                contract.address, _REGISTER, key, possession, member.stake, member.disperser, sender=owner
+            )
+            register += receipt.gas_used
+        seal = chain.transact(contract.address, _SEAL, committee.hash, sender=owner).gas_used
+        return cls(chain, contract.address, DeploymentCost(contract.cost.create, register, seal))
+
+    @classmethod
+    def create(
+        cls,
+        chain: Chain,
+        committee: Committee,
+        *,
+        guardians: Sequence[str] = (),
+        veto_quorum: int | None = None,
+        sampling_delay_s: int = 0,
+    ) -> SettlementContract:
+        """The first step of `deploy`: a contract for the committee's parameters, without its members."""
         values = (
             committee.chain_id,
             committee.epoch,
@@ -124,18 +177,11 @@ class SettlementContract:
             committee.threshold_denominator,
             committee.retention_s,
             sampling_delay_s,
-            guardian or _ZERO_ADDRESS,
+            list(guardians),
+            min(1, len(guardians)) if veto_quorum is None else veto_quorum,
         )
-        address, create = chain.deploy(bytecode(), _CONSTRUCTOR, values, owner)
-        register = 0
-        for member in committee.members:
-            key, possession = g1_words(member.public_key), g2_words(member.proof_of_possession)
-            receipt = chain.transact(
-                address, _REGISTER, key, possession, member.stake, member.disperser, sender=owner
-            )
-            register += receipt.gas_used
-        seal = chain.transact(address, _SEAL, committee.hash, sender=owner).gas_used
-        return cls(chain, address, guardian, DeploymentCost(create, register, seal))
+        address, gas = chain.deploy(bytecode(), _CONSTRUCTOR, values, chain.accounts[0])
+        return cls(chain, address, DeploymentCost(gas, 0, 0))
 
     def check(self, certificate: Certificate) -> SettlementStatus:
         """The contract's status for a certificate; changes nothing."""
@@ -159,22 +205,51 @@ class SettlementContract:
         )
         return Settlement(SettlementStatus(receipt.value), receipt.gas_used, receipt.transaction_hash)
 
-    def veto(self, header_hash: bytes, evidence: bytes) -> int:
-        """Veto a batch as the guardian; `evidence` is the sha256 of the light client's report.
+    def presented(self, header_hash: bytes) -> int | None:
+        """Unix time of the first `settle` of a batch; None before it, and without a sampling delay."""
+        return int(self.chain.call(self.address, _PRESENTED, header_hash)) or None
+
+    def veto(self, header_hash: bytes, evidence: bytes, *, guardian: str) -> int:
+        """Vote for a veto as a guardian; `evidence` is the sha256 of the light client's report.
 
         Returns the gas used.
 
         Raises:
-            EvmError: there is no guardian, or no evidence.
+            EvmError: the account is no guardian or has voted, or there is no evidence.
         """
-        return self.chain.transact(
-            self.address, _VETO, header_hash, evidence, sender=self.guardian or self.chain.accounts[0]
-        ).gas_used
+        receipt = self.chain.transact(self.address, _VETO, header_hash, evidence, sender=guardian)
+        return receipt.gas_used
 
-    def settled(self, namespace: bytes, payload_id: bytes) -> bytes | None:
-        """Hash of the header under which a namespace's payload was settled, or None."""
-        header_hash = bytes(self.chain.call(self.address, _SETTLED, namespace, payload_id))
-        return header_hash if any(header_hash) else None
+    def lift_veto(self, header_hash: bytes, *, guardian: str) -> int:
+        """Take one's own vote back, within one sampling delay after the votes first made a veto.
+
+        Returns the gas used.
+
+        Raises:
+            EvmError: the account is no guardian or has not voted, or it is too late.
+        """
+        return self.chain.transact(self.address, _LIFT_VETO, header_hash, sender=guardian).gas_used
+
+    def vetoed(self, header_hash: bytes) -> bool:
+        """Whether enough guardians voted against this batch."""
+        return bool(self.chain.call(self.address, _VETOED, header_hash))
+
+    def propose_guardian(self, successor: str, *, guardian: str) -> int:
+        """As a guardian, name who may take over its seat. Returns the gas used; raises EvmError."""
+        return self.chain.transact(self.address, _PROPOSE_GUARDIAN, successor, sender=guardian).gas_used
+
+    def accept_guardian(self, predecessor: str, *, successor: str) -> int:
+        """As the proposed successor, take over the seat. Returns the gas used; raises EvmError."""
+        return self.chain.transact(self.address, _ACCEPT_GUARDIAN, predecessor, sender=successor).gas_used
+
+    def settled(self, namespace: bytes, payload_id: bytes) -> Record | None:
+        """The record of a namespace's payload whose data is kept longest, or None."""
+        header_hash, until_s = self.chain.call(self.address, _SETTLED, namespace, payload_id)
+        return Record(bytes(header_hash), int(until_s)) if until_s else None
+
+    def retained_until_s(self, namespace: bytes, payload_id: bytes, header_hash: bytes) -> int | None:
+        """Until when the data is kept under this header, or None if the payload was not settled under it."""
+        return int(self.chain.call(self.address, _RETAINED_UNTIL, namespace, payload_id, header_hash)) or None
 
 
 def _arguments(certificate: Certificate) -> tuple[bytes, int, bytes]:

@@ -50,7 +50,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A contract function: name, argument types and its one return type if any, in Solidity's ABI."""
+    """A contract function: name, argument types and return types, in Solidity's ABI."""
 
     name: str
     arguments: tuple[str, ...]
@@ -93,24 +93,25 @@ class Chain:
     def deploy(
         self, bytecode: bytes, types: tuple[str, ...], values: tuple[Any, ...], sender: str
     ) -> tuple[str, int]:
-        """Deploy a contract; returns its address and the gas used."""
-        receipt = self._send({"from": sender, "data": "0x" + (bytecode + encode(types, values)).hex()})
+        """Deploy a contract; returns its address and the gas used. Raises EvmError with the reason."""
+        request = {"from": sender, "data": "0x" + (bytecode + encode(types, values)).hex()}
+        self._ask(request)
+        receipt = self._send(request)
         return str(receipt["contract_address"]), int(receipt["gas_used"])
 
+    def code(self, address: str) -> bytes:
+        """The code that the chain stores for an account."""
+        return bytes.fromhex(self._tester.get_code(address)[2:])
+
     def call(self, address: str, function: Function, *values: Any, sender: str | None = None) -> Any:
-        """Result of a call that changes nothing."""
+        """Result of a call that changes nothing: None, the value, or a tuple when it returns several."""
         request = {
             "from": sender or self.accounts[0],
             "to": address,
             "data": "0x" + function.calldata(*values).hex(),
-            "gas": _GAS_LIMIT,
         }
-        try:
-            answer = self._tester.call(request)
-        except TransactionFailed as error:
-            raise EvmError(str(error)) from error
-        decoded = decode(function.returns, bytes.fromhex(answer[2:]))
-        return decoded[0] if function.returns else None
+        decoded = decode(function.returns, bytes.fromhex(self._ask(request)[2:]))
+        return decoded[0] if len(decoded) == 1 else decoded or None
 
     def transact(self, address: str, function: Function, *values: Any, sender: str | None = None) -> Receipt:
         """Send a transaction and wait for its block.
@@ -125,6 +126,13 @@ class Chain:
         data = "0x" + function.calldata(*values).hex()
         receipt = self._send({"from": sender, "to": address, "data": data})
         return Receipt(value, int(receipt["gas_used"]), str(receipt["transaction_hash"]))
+
+    def _ask(self, request: dict[str, Any]) -> str:
+        """What a transaction would return, in hex. Raises EvmError with the reason if it would revert."""
+        try:
+            return str(self._tester.call({"gas": _GAS_LIMIT, **request}))
+        except TransactionFailed as error:
+            raise EvmError(str(error)) from error
 
     def _send(self, request: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -1,4 +1,4 @@
-"""The gas that docs/reference/settlement.md states is the gas that the contract uses."""
+"""The gas and the size that docs/reference/settlement.md states are those of the contract."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.settlement import measure
+from da.settlement.contract import SettlementContract
+from da.settlement.evm import Chain
+from tests.da.settlement.support import make_committee
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "settlement.md"
 COLUMNS = {6: 0, 16: 1}
@@ -20,6 +23,13 @@ def documented(size: int) -> dict[str, int]:
     ]
     found = {name: figures[COLUMNS[size]] for name, *figures in cells[2:]}
     return {name: int(figure.replace(",", "")) for name, figure in found.items() if figure != "-"}
+
+
+def test_the_page_states_the_size_of_the_code() -> None:
+    chain = Chain()
+    contract = SettlementContract.create(chain, make_committee(1))
+    stated = f"The code is {len(chain.code(contract.address)):,} bytes of the 24,576"
+    assert stated in " ".join(PAGE.read_text(encoding="utf-8").split())
 
 
 @pytest.mark.parametrize("size", [6, pytest.param(16, marks=pytest.mark.slow)])

@@ -2,25 +2,28 @@
 # pragma evm-version prague
 # @title  Cellar settlement
 # @license Apache-2.0
-# @notice Holds one committee, verifies its certificates with the EIP-2537 precompiles and records the
-#         payloads that they cover. A bad certificate is answered with a status code, never with a revert.
+# @notice Holds a committee, verifies its certificates with the EIP-2537 precompiles and records the payloads
+#         that they cover. A bad certificate is answered with a status code, never with a revert; too little gas
+#         is answered with a revert, never with a status code.
 # @dev    Flow:
-#         - deploy with the committee's parameters; `register` every member in the committee's order, with its
-#           proof of possession; `seal` recomputes the committee hash from what is stored and freezes it for good
-#         - the guardian (the rollup's own light client; none if the zero address) may `veto` a header that it
-#           sampled and found unavailable, until the payload is recorded
-#         - `settle` checks the certificate, the payload's Merkle proof, the sampling delay and the veto. The delay
+#         - deploy with the committee's parameters and the guardians, if any; `register` every member in the
+#           committee's order, with its proof of possession; `seal` recomputes the committee hash from what is
+#           stored and freezes it
+#         - guardians (a rollup's own light clients) may `veto` a header that they sampled and found unavailable,
+#           until the payload is recorded
+#         - `settle` checks the certificate, the payload's Merkle proof, the veto and the sampling delay. The delay
 #           counts from the block in which the batch was first presented here: a header's own timestamp is the
 #           disperser's word, and those that the delay is a defence against could sign an old one.
 #         Facts relied on: a CALL to a precompile that does not exist succeeds with empty output, so every answer's
 #         length is checked; G1ADD does not check the subgroup, the pairing does, and it sees each key at
-#         registration; an identity aggregate key with an identity signature would verify, so both are refused.
+#         registration; an identity aggregate key with an identity signature would verify, so both are refused; a
+#         CALL that cannot forward the gas asked for forwards 63/64 of what is left without an error (EIP-150), so
+#         `_call` checks what is left first.
 
 # ----------------------------------------------------------------------------------------------- constants
 
 MAX_MEMBERS: constant(uint256) = 256
-# Bounds the gas of one check: a non-signer costs about 10,000 gas (three storage reads and a G1ADD).
-MAX_NON_SIGNERS: constant(uint256) = 85
+MAX_GUARDIANS: constant(uint256) = 16
 MAX_COMMITTEE: constant(uint256) = 51 + 57 * MAX_MEMBERS  # bytes of a committee's canonical encoding
 # Header layout: docs/reference/wire-formats.md
 HEADER_BYTES: constant(uint256) = 188
@@ -36,15 +39,15 @@ STATUS_BAD_HEADER: constant(uint8) = 2
 STATUS_FOREIGN_CHAIN: constant(uint8) = 3
 STATUS_FOREIGN_COMMITTEE: constant(uint8) = 4
 STATUS_BAD_SIGNERS: constant(uint8) = 5
-STATUS_TOO_MANY_NON_SIGNERS: constant(uint8) = 6
 STATUS_BELOW_THRESHOLD: constant(uint8) = 7
 STATUS_BAD_SIGNATURE: constant(uint8) = 8
 STATUS_BAD_PAYLOAD_PROOF: constant(uint8) = 9
 STATUS_TOO_EARLY: constant(uint8) = 10
 STATUS_EXPIRED: constant(uint8) = 11
 STATUS_VETOED: constant(uint8) = 12
+STATUS_BAD_DISPERSER: constant(uint8) = 13
 
-SHA256_BLOCK: constant(Bytes[64]) = x"00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+ZEROS: constant(Bytes[64]) = x"00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
 PAD_16: constant(Bytes[16]) = x"00000000000000000000000000000000"
 # DST_prime = DST || I2OSP(len(DST), 1) (RFC 9380, section 5.3.1) of the two domains of the PoP ciphersuite
 DST_SIGNATURE: constant(Bytes[44]) = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_\x2b"
@@ -59,12 +62,20 @@ HALF_P_HIGH: constant(uint256) = 17282741772707453034394598013407712875
 HALF_P_LOW: constant(uint256) = 80617075055843030690312053732876818007934237714091801549733396136033114903893
 NEGATED_G1: constant(Bytes[128]) = x"0000000000000000000000000000000017f1d3a73197d7942695638c4fa9ac0fc3688c4f9774b905a14e3a3f171bac586c55e83ff97a1aeffb3af00adb22c6bb00000000000000000000000000000000114d1d6855d545a8aa7d76c8cf2e21f267816aef1db507c96655b9d5caac42364e6f38ba0ecb751bad54dcd6b939c2ca"
 
+MODEXP: constant(address) = 0x0000000000000000000000000000000000000005
+G1ADD: constant(address) = 0x000000000000000000000000000000000000000b
+G2ADD: constant(address) = 0x000000000000000000000000000000000000000d
+PAIRING: constant(address) = 0x000000000000000000000000000000000000000F
+MAP_FP2_TO_G2: constant(address) = 0x0000000000000000000000000000000000000011
+
 # EIP-2537 prices, with what is forwarded capped a little above: a bad point burns all that it is given.
 GAS_G1ADD: constant(uint256) = 400
 GAS_G2ADD: constant(uint256) = 700
 GAS_MAP: constant(uint256) = 25000
 GAS_PAIRING: constant(uint256) = 110000
 GAS_MODEXP: constant(uint256) = 5000
+# Above what `_call` itself uses between its check and the CALL, memory growth and the CALL's own price included.
+GAS_MARGIN: constant(uint256) = 2000
 
 # ------------------------------------------------------------------------------------------------- storage
 
@@ -76,17 +87,27 @@ event Sealed:
     committee_hash: bytes32
     members: uint256
 
+event Presented:
+    header_hash: indexed(bytes32)
+
 event Settled:
     payload_id: indexed(bytes32)
     header_hash: indexed(bytes32)
     namespace: bytes32
+    retained_until: uint256
 
-event Presented:
+event VetoCast:
     header_hash: indexed(bytes32)
-
-event Vetoed:
-    header_hash: indexed(bytes32)
+    guardian: indexed(address)
     evidence: bytes32
+
+event VetoLifted:
+    header_hash: indexed(bytes32)
+    guardian: indexed(address)
+
+event GuardianChanged:
+    seat: indexed(uint256)
+    guardian: address
 
 # A G1 point in three words: the low 32 bytes of x and of y, and both high 16 bytes together.
 struct Point:
@@ -94,8 +115,16 @@ struct Point:
     y_low: uint256
     high: uint256
 
-owner: public(address)
-guardian: public(immutable(address))
+struct Committee:
+    hash: bytes32  # zero until it is sealed
+    members: uint256
+    total_stake: uint256
+    aggregate_key: Point
+
+struct Veto:
+    seats: uint256  # bit i is set if the guardian of seat i + 1 voted
+    lift_until: uint256  # zero until the votes first made a veto
+
 chain_id: public(immutable(uint64))
 epoch: public(immutable(uint64))
 replication: public(immutable(uint16))
@@ -103,20 +132,28 @@ threshold_numerator: public(immutable(uint32))
 threshold_denominator: public(immutable(uint32))
 retention_s: public(immutable(uint32))
 sampling_delay_s: public(immutable(uint64))
+veto_quorum: public(immutable(uint256))
 
-committee_hash: public(bytes32)
-member_count: public(uint256)
-total_stake: public(uint256)
-aggregate_key: Point
-keys: HashMap[uint256, Point]
-# stake in the low 64 bits, the disperser flag above it
-weights: HashMap[uint256, uint256]
+owner: public(address)
+# All by epoch. Weights have the stake in the low 64 bits and the disperser flag above it; dispersers are by member id.
+committees: public(HashMap[uint256, Committee])
+keys: HashMap[uint256, HashMap[uint256, Point]]
+weights: HashMap[uint256, HashMap[uint256, uint256]]
+dispersers: HashMap[uint256, HashMap[bytes32, bool]]
 
-# header under which a payload was settled, by namespace and payload id: two rollups may post the same bytes
-settled: public(HashMap[bytes32, HashMap[bytes32, bytes32]])
-vetoed: public(HashMap[bytes32, bytes32])
+# Unix time until which the members of the batch's committee keep the data, by namespace (two rollups may post the
+# same bytes), payload id and header (the same bytes may be posted again): zero if it was not settled under that header
+retained_until: public(HashMap[bytes32, HashMap[bytes32, HashMap[bytes32, uint256]]])
+# of these headers the one with the longest retention
+longest: HashMap[bytes32, HashMap[bytes32, bytes32]]
 # when a batch with a good certificate was first presented; kept only if there is a sampling delay
 presented: public(HashMap[bytes32, uint256])
+
+# 1 + position in the list that the contract was deployed with; zero for who is no guardian
+seat_of: public(HashMap[address, uint256])
+# successor that a guardian proposed for its seat
+proposed: public(HashMap[address, address])
+vetoes: public(HashMap[bytes32, Veto])
 
 
 @deploy
@@ -128,10 +165,25 @@ def __init__(
     threshold_denominator_: uint32,
     retention_s_: uint32,
     sampling_delay_s_: uint64,
-    guardian_: address,
+    guardians: DynArray[address, MAX_GUARDIANS],
+    veto_quorum_: uint256,
 ):
+    """
+    @param sampling_delay_s_  seconds from the first `settle` of a batch until it may record
+    @param guardians          who may vote for a veto; none if empty
+    @param veto_quorum_       how many of them make a veto
+    """
+    assert replication_ > 0 and replication_ <= 128, "replication"
     assert threshold_numerator_ <= threshold_denominator_, "threshold above one"
     assert 2 * convert(threshold_numerator_, uint256) > convert(threshold_denominator_, uint256), "threshold below half"
+    assert sampling_delay_s_ < convert(retention_s_, uint64), "sampling delay not below the retention"
+    if len(guardians) == 0:
+        assert veto_quorum_ == 0, "veto quorum"
+    else:
+        assert veto_quorum_ > 0 and veto_quorum_ <= len(guardians), "veto quorum"
+        assert sampling_delay_s_ > 0, "guardians need a sampling delay"
+    for i: uint256 in range(len(guardians), bound=MAX_GUARDIANS):
+        self._seat(guardians[i], i + 1)
     chain_id = chain_id_
     epoch = epoch_
     replication = replication_
@@ -139,7 +191,7 @@ def __init__(
     threshold_denominator = threshold_denominator_
     retention_s = retention_s_
     sampling_delay_s = sampling_delay_s_
-    guardian = guardian_
+    veto_quorum = veto_quorum_
     self.owner = msg.sender
 
 
@@ -154,78 +206,165 @@ def register(key: Bytes[128], possession: Bytes[256], stake: uint64, disperser: 
     @param possession  proof of possession, G2 point, EIP-2537 encoding: a signature of the compressed key
     """
     assert msg.sender == self.owner, "only the owner, before seal"
-    index: uint256 = self.member_count
+    number: uint256 = convert(epoch, uint256)
+    index: uint256 = self.committees[number].members
     assert index < MAX_MEMBERS, "committee full"
     assert stake > 0, "no stake"
     assert len(key) == 128 and len(possession) == 256, "length"
     point: Point = self._unpack(key)
-    assert point.x_low != 0 or point.y_low != 0 or point.high != 0, "identity key"
+    assert not self._is_identity(point), "identity key"
 
     compressed: Bytes[48] = self._compress(point)
     if index > 0:
-        previous: Bytes[48] = self._compress(self.keys[unsafe_sub(index, 1)])
+        previous: Bytes[48] = self._compress(self.keys[number][unsafe_sub(index, 1)])
         assert self._less(previous, compressed), "keys out of order"
 
     # The pairing checks that both points are on the curve and in the subgroup.
     assert self._verify(key, compressed, DST_POSSESSION, possession), "bad proof of possession"
 
-    self.keys[index] = point
-    self.weights[index] = convert(stake, uint256) | (convert(disperser, uint256) << 64)
-    self.member_count = index + 1
-    self.total_stake += convert(stake, uint256)
+    self.keys[number][index] = point
+    self.weights[number][index] = convert(stake, uint256) | (convert(disperser, uint256) << 64)
+    if disperser:
+        self.dispersers[number][sha256(concat(b"cellar/member/v1", compressed))] = True
+    self.committees[number].members = index + 1
+    self.committees[number].total_stake += convert(stake, uint256)
     if index == 0:
-        self.aggregate_key = point
+        self.committees[number].aggregate_key = point
     else:
-        ok: bool = False
-        total: Bytes[128] = b""
-        ok, total = self._add(self._pack(self.aggregate_key), key)
-        assert ok, "addition failed"
-        self.aggregate_key = self._unpack(total)
+        total: Bytes[128] = self._add(self._pack(self.committees[number].aggregate_key), key)
+        self.committees[number].aggregate_key = self._unpack(total)
     log Registered(index=index, stake=convert(stake, uint256))
 
 
 @external
 def seal(expected_hash: bytes32):
     """
-    @notice Freeze the committee; from now on nobody has any power over it.
+    @notice Freeze the committee: no account can change it any more. The guardians keep their veto.
     @dev    The hash is recomputed from storage, so a contract cannot claim a committee whose keys it does not hold.
     """
     assert msg.sender == self.owner, "only the owner, before seal"
-    assert self.member_count > 0, "no members"
-    assert self._committee_hash() == expected_hash, "not this committee"
-    self.committee_hash = expected_hash
+    number: uint256 = convert(epoch, uint256)
+    members: uint256 = self.committees[number].members
+    assert members > 0, "no members"
+    assert self._committee_hash(number, members) == expected_hash, "not this committee"
+    self.committees[number].hash = expected_hash
     self.owner = empty(address)
-    log Sealed(committee_hash=expected_hash, members=self.member_count)
+    log Sealed(committee_hash=expected_hash, members=members)
 
 
 @internal
 @view
-def _committee_hash() -> bytes32:
+def _committee_hash(number: uint256, members: uint256) -> bytes32:
     """
     The committee's canonical hash (docs/reference/wire-formats.md), from storage.
     """
     encoding: Bytes[MAX_COMMITTEE] = concat(
         b"cellar/committee/v1",
         convert(chain_id, bytes8),
-        convert(epoch, bytes8),
+        convert(convert(number, uint64), bytes8),
         convert(replication, bytes2),
         convert(threshold_numerator, bytes4),
         convert(threshold_denominator, bytes4),
         convert(retention_s, bytes4),
-        convert(convert(self.member_count, uint16), bytes2),
+        convert(convert(members, uint16), bytes2),
     )
-    for i: uint256 in range(self.member_count, bound=MAX_MEMBERS):
-        weight: uint256 = self.weights[i]
+    for i: uint256 in range(members, bound=MAX_MEMBERS):
+        weight: uint256 = self.weights[number][i]
         encoding = convert(
             concat(
                 encoding,
-                self._compress(self.keys[i]),
+                self._compress(self.keys[number][i]),
                 convert(convert(weight & convert(max_value(uint64), uint256), uint64), bytes8),
                 convert(convert(weight >> 64, uint8), bytes1),
             ),
             Bytes[MAX_COMMITTEE],
         )
     return sha256(encoding)
+
+# ------------------------------------------------------------------------------------------------ guardians
+
+
+@external
+def veto(header_hash: bytes32, evidence: bytes32):
+    """
+    @notice A guardian's light client found this batch unavailable. Votes of `veto_quorum` guardians make a veto:
+            nothing of the batch settles from then on.
+    @param evidence  sha256 of the light client's report
+    """
+    bit: uint256 = self._bit(msg.sender)
+    assert evidence != empty(bytes32), "no evidence"
+    seats: uint256 = self.vetoes[header_hash].seats
+    assert seats & bit == 0, "voted already"
+    self.vetoes[header_hash].seats = seats | bit
+    log VetoCast(header_hash=header_hash, guardian=msg.sender, evidence=evidence)
+    if self.vetoes[header_hash].lift_until == 0 and self._vetoed(header_hash):
+        self.vetoes[header_hash].lift_until = block.timestamp + convert(sampling_delay_s, uint256)
+
+
+@external
+def lift_veto(header_hash: bytes32):
+    """
+    @notice Take one's own vote back; until one sampling delay after the batch's votes first made a veto.
+    """
+    bit: uint256 = self._bit(msg.sender)
+    seats: uint256 = self.vetoes[header_hash].seats
+    assert seats & bit != 0, "no vote to lift"
+    lift_until: uint256 = self.vetoes[header_hash].lift_until
+    assert lift_until == 0 or block.timestamp <= lift_until, "too late to lift"
+    self.vetoes[header_hash].seats = seats ^ bit
+    log VetoLifted(header_hash=header_hash, guardian=msg.sender)
+
+
+@external
+@view
+def vetoed(header_hash: bytes32) -> bool:
+    """
+    @notice Whether enough guardians voted against this batch.
+    """
+    return self._vetoed(header_hash)
+
+
+@external
+def propose_guardian(successor: address):
+    """
+    @notice A guardian names who may take over its seat; the zero address takes the proposal back.
+    """
+    assert self.seat_of[msg.sender] != 0, "only a guardian"
+    self.proposed[msg.sender] = successor
+
+
+@external
+def accept_guardian(predecessor: address):
+    """
+    @notice Take over the seat of a guardian that proposed the caller; its votes stay with the seat.
+    """
+    assert self.proposed[predecessor] == msg.sender, "not proposed"
+    self.proposed[predecessor] = empty(address)
+    number: uint256 = self.seat_of[predecessor]
+    self.seat_of[predecessor] = 0
+    self._seat(msg.sender, number)
+
+
+@internal
+def _seat(guardian: address, number: uint256):
+    assert guardian != empty(address) and self.seat_of[guardian] == 0, "not a new guardian"
+    self.seat_of[guardian] = number
+    log GuardianChanged(seat=number, guardian=guardian)
+
+
+@internal
+@view
+def _bit(guardian: address) -> uint256:
+    number: uint256 = self.seat_of[guardian]
+    assert number != 0, "only a guardian"
+    return convert(1, uint256) << unsafe_sub(number, 1)
+
+
+@internal
+@view
+def _vetoed(header_hash: bytes32) -> bool:
+    seats: uint256 = self.vetoes[header_hash].seats
+    return seats != 0 and self._count(seats) >= veto_quorum
 
 # ---------------------------------------------------------------------------------------------- certificates
 
@@ -267,12 +406,13 @@ def settle(
         return STATUS_BAD_PAYLOAD_PROOF
 
     seconds: uint256 = convert(slice(header, 50, 8), uint256) // 1000
+    until: uint256 = seconds + convert(retention_s, uint256)
     if block.timestamp < seconds:
         return STATUS_TOO_EARLY
-    if block.timestamp > seconds + convert(retention_s, uint256):
+    if block.timestamp > until:
         return STATUS_EXPIRED
     header_hash: bytes32 = self._header_hash(header)
-    if self.vetoed[header_hash] != empty(bytes32):
+    if self._vetoed(header_hash):
         return STATUS_VETOED
     if sampling_delay_s > 0:
         since: uint256 = self.presented[header_hash]
@@ -285,70 +425,116 @@ def settle(
 
     payload_id: bytes32 = convert(slice(entry, 32, 32), bytes32)
     namespace: bytes32 = convert(slice(entry, 0, 32), bytes32)
-    if self.settled[namespace][payload_id] == empty(bytes32):
-        self.settled[namespace][payload_id] = header_hash
-        log Settled(payload_id=payload_id, header_hash=header_hash, namespace=namespace)
+    if self.retained_until[namespace][payload_id][header_hash] == 0:
+        self.retained_until[namespace][payload_id][header_hash] = until
+        if until > self.retained_until[namespace][payload_id][self.longest[namespace][payload_id]]:
+            self.longest[namespace][payload_id] = header_hash
+        log Settled(payload_id=payload_id, header_hash=header_hash, namespace=namespace, retained_until=until)
     return STATUS_OK
 
 
 @external
-def veto(header_hash: bytes32, evidence: bytes32):
+@view
+def settled(namespace: bytes32, payload_id: bytes32) -> (bytes32, uint256):
     """
-    @notice The guardian's light client found this batch unavailable: nothing of it settles here any more.
-    @param evidence  sha256 of the light client's report
+    @notice Of the headers under which the payload was settled the one whose data is kept longest, and until when
+            (Unix time); zeros if none. `retained_until` has each header's.
     """
-    assert msg.sender == guardian, "only the guardian"
-    assert evidence != empty(bytes32), "no evidence"
-    self.vetoed[header_hash] = evidence
-    log Vetoed(header_hash=header_hash, evidence=evidence)
+    header_hash: bytes32 = self.longest[namespace][payload_id]
+    return header_hash, self.retained_until[namespace][payload_id][header_hash]
 
 
 @internal
 @view
 def _check(header: Bytes[MAX_INPUT], signers: uint256, signature: Bytes[MAX_INPUT]) -> uint8:
-    if self.committee_hash == empty(bytes32):
+    number: uint256 = convert(epoch, uint256)
+    committee_hash: bytes32 = self.committees[number].hash
+    if committee_hash == empty(bytes32):
         return STATUS_NOT_SEALED
-    if len(header) != HEADER_BYTES or convert(slice(header, 0, 2), uint256) != 1:
+    if not self._well_formed(header):
         return STATUS_BAD_HEADER
     if convert(slice(header, 2, 8), uint256) != convert(chain_id, uint256):
         return STATUS_FOREIGN_CHAIN
-    if convert(slice(header, 90, 32), bytes32) != self.committee_hash:
+    if convert(slice(header, 90, 32), bytes32) != committee_hash:
         return STATUS_FOREIGN_COMMITTEE
+    if not self.dispersers[number][convert(slice(header, 10, 32), bytes32)]:
+        return STATUS_BAD_DISPERSER
+    message: bytes32 = sha256(
+        concat(b"cellar/attest/v1", slice(header, 2, 8), committee_hash, self._header_hash(header))
+    )
+    return self._signed(number, signers, message, signature)
+
+
+@internal
+@pure
+def _well_formed(header: Bytes[MAX_INPUT]) -> bool:
+    """
+    Whether these bytes are a header: length, version, height, parent (zeros at height 1 and only there), rows.
+    """
+    if len(header) != HEADER_BYTES or convert(slice(header, 0, 2), uint256) != 1:
+        return False
+    height: uint256 = convert(slice(header, 42, 8), uint256)
+    if height == 0 or (height == 1) != (convert(slice(header, 58, 32), bytes32) == empty(bytes32)):
+        return False
+    rows: uint256 = convert(slice(header, 122, 2), uint256)
+    return rows > 0 and rows <= MAX_ROWS
+
+
+@internal
+@view
+def _signed(number: uint256, signers: uint256, message: bytes32, signature: Bytes[MAX_INPUT]) -> uint8:
+    """
+    STATUS_OK if members with the threshold's stake, in the committee of this epoch, signed the message together.
+    """
+    members: uint256 = self.committees[number].members
+    everyone: uint256 = max_value(uint256) >> unsafe_sub(MAX_MEMBERS, members)
+    if signers == 0 or signers & ~everyone != 0:
+        return STATUS_BAD_SIGNERS
     if len(signature) != 256:
         return STATUS_BAD_SIGNATURE
 
-    members: uint256 = self.member_count
-    if signers == 0 or (members < 256 and (signers >> members) != 0):
-        return STATUS_BAD_SIGNERS
-
-    # Aggregate key of the signers = total - sum of the non-signers: few additions when nearly all signed.
-    key: Bytes[128] = self._pack(self.aggregate_key)
-    missing_stake: uint256 = 0
-    missing: uint256 = 0
+    # The sum of the signers' keys, or of all keys less the sum of the others': whichever has fewer additions.
+    few: uint256 = signers ^ everyone
+    complement: bool = self._count(few) <= self._count(signers)
+    if not complement:
+        few = signers
+    stake: uint256 = 0
+    key: Bytes[128] = concat(ZEROS, ZEROS)
     for i: uint256 in range(members, bound=MAX_MEMBERS):
-        if (signers >> i) & 1 == 1:
-            continue
-        missing += 1
-        if missing > MAX_NON_SIGNERS:
-            return STATUS_TOO_MANY_NON_SIGNERS
-        missing_stake += self.weights[i] & convert(max_value(uint64), uint256)
-        ok: bool = False
-        ok, key = self._add(key, self._pack(self._negate(self.keys[i])))
-        if not ok:
-            return STATUS_BAD_SIGNERS
+        if few == 0:
+            break
+        if (few & 1) == 1:
+            next_key: Bytes[128] = self._pack(self.keys[number][i])
+            key = next_key if stake == 0 else self._add(key, next_key)
+            stake += self.weights[number][i] & convert(max_value(uint64), uint256)
+        few = few >> 1
+    total_stake: uint256 = self.committees[number].total_stake
+    if complement:
+        sum_of_all: Point = self.committees[number].aggregate_key
+        if stake == 0:
+            key = self._pack(sum_of_all)
+        else:
+            key = self._add(self._pack(sum_of_all), self._pack(self._negate(self._unpack(key))))
+        stake = total_stake - stake
 
-    signed: uint256 = self.total_stake - missing_stake
-    if signed * convert(threshold_denominator, uint256) < self.total_stake * convert(threshold_numerator, uint256):
+    if stake * convert(threshold_denominator, uint256) < total_stake * convert(threshold_numerator, uint256):
         return STATUS_BELOW_THRESHOLD
-    if self._is_zero(key):
-        return STATUS_BAD_SIGNERS
-
-    message: bytes32 = sha256(
-        concat(b"cellar/attest/v1", slice(header, 2, 8), self.committee_hash, self._header_hash(header))
-    )
     if not self._verify(key, concat(message, b""), DST_SIGNATURE, slice(signature, 0, 256)):
         return STATUS_BAD_SIGNATURE
     return STATUS_OK
+
+
+@internal
+@pure
+def _count(bits: uint256) -> uint256:
+    """
+    How many bits are set: sums of neighbouring 1, 2, 4 and 8 bits side by side, then of all 16-bit lanes.
+    """
+    x: uint256 = unsafe_sub(bits, (bits >> 1) & (max_value(uint256) // 3))
+    x = (x & (max_value(uint256) // 5)) + ((x >> 2) & (max_value(uint256) // 5))
+    x = unsafe_add(x, x >> 4) & (max_value(uint256) // 17)
+    x = unsafe_add(x, x >> 8) & (max_value(uint256) // 257)
+    return unsafe_mul(x, max_value(uint256) // 65535) >> 240
 
 
 @internal
@@ -403,33 +589,21 @@ def _verify(key: Bytes[128], message: Bytes[48], dst: Bytes[44], signature: Byte
     """
     e(-G1, signature) * e(key, H(message)) == 1. Identity keys and signatures are refused by the callers and here.
     """
-    if self._is_zero(key) or self._is_zero_g2(signature):
+    if self._is_zero(key) or self._is_zero(signature):
         return False
-    ok: bool = False
-    hashed: Bytes[256] = b""
-    ok, hashed = self._hash_to_g2(message, dst)
-    if not ok:
-        return False
-    answer: Bytes[32] = b""
-    ok, answer = raw_call(
-        0x000000000000000000000000000000000000000F,
-        concat(NEGATED_G1, signature, key, hashed),
-        max_outsize=32,
-        gas=GAS_PAIRING,
-        is_static_call=True,
-        revert_on_failure=False,
-    )
-    return ok and len(answer) == 32 and convert(answer, uint256) == 1
+    hashed: Bytes[256] = self._hash_to_g2(message, dst)
+    answer: Bytes[256] = self._call(PAIRING, concat(NEGATED_G1, signature, key, hashed), GAS_PAIRING)
+    return len(answer) == 32 and convert(slice(answer, 0, 32), uint256) == 1
 
 
 @internal
 @view
-def _hash_to_g2(message: Bytes[48], dst: Bytes[44]) -> (bool, Bytes[256]):
+def _hash_to_g2(message: Bytes[48], dst: Bytes[44]) -> Bytes[256]:
     """
     RFC 9380 hash_to_curve: expand_message_xmd to 256 bytes, four elements mod p, two maps, one addition.
     MAP_FP2_TO_G2 clears the cofactor itself, and clearing is linear, so the sum needs no further step.
     """
-    b0: bytes32 = sha256(concat(SHA256_BLOCK, message, x"010000", dst))
+    b0: bytes32 = sha256(concat(ZEROS, message, x"010000", dst))
     block_: bytes32 = sha256(concat(b0, x"01", dst))
     elements: DynArray[Bytes[48], 4] = []
     for i: uint256 in range(4):
@@ -438,39 +612,18 @@ def _hash_to_g2(message: Bytes[48], dst: Bytes[44]) -> (bool, Bytes[256]):
             first = self._next_block(b0, block_, 2 * i + 1, dst)
         second: bytes32 = self._next_block(b0, first, 2 * i + 2, dst)
         block_ = second
-        ok: bool = False
-        element: Bytes[48] = b""
-        ok, element = raw_call(
-            0x0000000000000000000000000000000000000005,
+        element: Bytes[256] = self._call(
+            MODEXP,
             concat(convert(64, bytes32), convert(1, bytes32), convert(48, bytes32), first, second, x"01", P_BYTES),
-            max_outsize=48,
-            gas=GAS_MODEXP,
-            is_static_call=True,
-            revert_on_failure=False,
+            GAS_MODEXP,
         )
-        if not ok or len(element) != 48:
-            return False, b""
-        elements.append(element)
-
-    good: bool = False
-    left: Bytes[256] = b""
-    right: Bytes[256] = b""
-    good, left = self._map_to_g2(elements[0], elements[1])
-    if not good:
-        return False, b""
-    good, right = self._map_to_g2(elements[2], elements[3])
-    if not good:
-        return False, b""
-    total: Bytes[256] = b""
-    good, total = raw_call(
-        0x000000000000000000000000000000000000000d,
-        concat(left, right),
-        max_outsize=256,
-        gas=GAS_G2ADD,
-        is_static_call=True,
-        revert_on_failure=False,
-    )
-    return good and len(total) == 256, total
+        assert len(element) == 48, "no modexp precompile"
+        elements.append(slice(element, 0, 48))
+    left: Bytes[256] = self._map_to_g2(elements[0], elements[1])
+    right: Bytes[256] = self._map_to_g2(elements[2], elements[3])
+    total: Bytes[256] = self._call(G2ADD, concat(left, right), GAS_G2ADD)
+    assert len(total) == 256, "no EIP-2537 precompiles"
+    return total
 
 
 @internal
@@ -482,34 +635,34 @@ def _next_block(b0: bytes32, previous: bytes32, number: uint256, dst: Bytes[44])
 
 @internal
 @view
-def _map_to_g2(c0: Bytes[48], c1: Bytes[48]) -> (bool, Bytes[256]):
-    ok: bool = False
-    point: Bytes[256] = b""
-    ok, point = raw_call(
-        0x0000000000000000000000000000000000000011,
-        concat(PAD_16, c0, PAD_16, c1),
-        max_outsize=256,
-        gas=GAS_MAP,
-        is_static_call=True,
-        revert_on_failure=False,
-    )
-    return ok and len(point) == 256, point
+def _map_to_g2(c0: Bytes[48], c1: Bytes[48]) -> Bytes[256]:
+    point: Bytes[256] = self._call(MAP_FP2_TO_G2, concat(PAD_16, c0, PAD_16, c1), GAS_MAP)
+    assert len(point) == 256, "no EIP-2537 precompiles"
+    return point
 
 
 @internal
 @view
-def _add(left: Bytes[128], right: Bytes[128]) -> (bool, Bytes[128]):
+def _add(left: Bytes[128], right: Bytes[128]) -> Bytes[128]:
+    total: Bytes[256] = self._call(G1ADD, concat(left, right), GAS_G1ADD)
+    assert len(total) == 128, "no EIP-2537 precompiles"
+    return slice(total, 0, 128)
+
+
+@internal
+@view
+def _call(precompile: address, data: Bytes[768], cap: uint256) -> Bytes[256]:
+    """
+    A precompile's answer, empty if it failed. Reverts when less than `cap` could be forwarded to it: a CALL forwards
+    at most a - a // 64 of the gas a that is left, and that is at least cap if a >= cap * 64 / 63.
+    """
+    assert msg.gas > cap + cap // 63 + GAS_MARGIN, "not enough gas"
     ok: bool = False
-    total: Bytes[128] = b""
-    ok, total = raw_call(
-        0x000000000000000000000000000000000000000b,
-        concat(left, right),
-        max_outsize=128,
-        gas=GAS_G1ADD,
-        is_static_call=True,
-        revert_on_failure=False,
+    answer: Bytes[256] = b""
+    ok, answer = raw_call(
+        precompile, data, max_outsize=256, gas=cap, is_static_call=True, revert_on_failure=False
     )
-    return ok and len(total) == 128, total
+    return answer if ok else b""
 
 
 # ------------------------------------------------------------------------------------------------ encodings
@@ -540,7 +693,9 @@ def _pack(point: Point) -> Bytes[128]:
 @internal
 @pure
 def _negate(point: Point) -> Point:
-    # y -> p - y, word by word; y is never 0 on this curve and never above p for a key that was registered.
+    # y -> p - y, word by word; y is 0 for the identity alone, which is its own negation, and never above p.
+    if self._is_identity(point):
+        return point
     y_high: uint256 = point.high & convert(max_value(uint128), uint256)
     borrow: uint256 = 1 if point.y_low > P_LOW else 0
     low: uint256 = unsafe_sub(P_LOW, point.y_low)
@@ -572,11 +727,12 @@ def _less(left: Bytes[48], right: Bytes[48]) -> bool:
 
 @internal
 @pure
-def _is_zero(point: Bytes[128]) -> bool:
-    return keccak256(point) == keccak256(concat(SHA256_BLOCK, SHA256_BLOCK))
+def _is_identity(point: Point) -> bool:
+    return point.x_low | point.y_low | point.high == 0
 
 
 @internal
 @pure
-def _is_zero_g2(point: Bytes[256]) -> bool:
-    return keccak256(point) == keccak256(concat(SHA256_BLOCK, SHA256_BLOCK, SHA256_BLOCK, SHA256_BLOCK))
+def _is_zero(words: Bytes[256]) -> bool:
+    digest: bytes32 = keccak256(words)
+    return digest == keccak256(concat(ZEROS, ZEROS)) or digest == keccak256(concat(ZEROS, ZEROS, ZEROS, ZEROS))

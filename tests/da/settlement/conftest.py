@@ -28,7 +28,7 @@ def _sealed(committee: Committee) -> SettlementContract:
     chain = Chain()
     chain.set_time(START_S)
     with fast_precompiles():
-        return SettlementContract.deploy(chain, committee, guardian=chain.accounts[1])
+        return SettlementContract.deploy(chain, committee)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 
@@ -75,6 +76,14 @@ def make_batch(committee: Committee, payload_count: int = 3, timestamp_s: int = 
         commitments_root=commitments_root(commitments),
     )
     return Batch(header, payloads)
+
+
+def sign_header(committee: Committee, header_bytes: bytes, signers: Sequence[int]) -> bytes:
+    """Aggregate signature of these members for any bytes in a header's place."""
+    header_hash = sha256(b"cellar/header/v1" + header_bytes).digest()
+    message = attestation_message(committee.chain_id, committee.hash, header_hash)
+    keys = secrets(len(committee.members))
+    return bls.aggregate([bls.sign(keys[i], message) for i in signers])
 
 
 def certify(committee: Committee, header: Header, signers: tuple[int, ...]) -> Certificate:

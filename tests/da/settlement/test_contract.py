@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 
 import pytest
@@ -10,11 +9,21 @@ import pytest
 from da import bls
 from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee
-from da.protocol.payload_list import PayloadList
-from da.settlement.contract import Settlement, SettlementContract, SettlementStatus, source
+from da.protocol.errors import InvalidHeader
+from da.protocol.header import Header
+from da.protocol.payload_list import PayloadEntry, PayloadList
+from da.settlement.contract import Record, SettlementContract, SettlementStatus, source
 from da.settlement.encoding import g1_words, g2_words, signer_bits
 from da.settlement.evm import Chain, EvmError, Function
-from tests.da.settlement.support import MEMBERS, START_S, certify, make_batch, make_committee, secrets
+from tests.da.settlement.support import (
+    MEMBERS,
+    START_S,
+    certify,
+    make_batch,
+    make_committee,
+    secrets,
+    sign_header,
+)
 
 EVERYONE = tuple(range(MEMBERS))
 _CHECK = Function("check_certificate", ("bytes", "uint256", "bytes"), ("uint8",))
@@ -25,6 +34,17 @@ def raw_check(
     contract: SettlementContract, header: bytes, signers: int, signature: bytes
 ) -> SettlementStatus:
     return SettlementStatus(contract.chain.call(contract.address, _CHECK, header, signers, signature))
+
+
+def signed_check(contract: SettlementContract, committee: Committee, header: bytes) -> SettlementStatus:
+    """The status of a certificate by every member for these header bytes, valid or not."""
+    return raw_check(
+        contract, header, signer_bits(EVERYONE), g2_words(sign_header(committee, header, EVERYONE))
+    )
+
+
+def test_code_fits_into_the_limit_of_eip_170(contract: SettlementContract) -> None:
+    assert 10_000 < len(contract.chain.code(contract.address)) <= 24_576
 
 
 def test_constants_of_the_field_in_the_source() -> None:
@@ -106,14 +126,43 @@ def test_malformed_inputs_get_a_status(contract: SettlementContract, committee: 
         assert raw_check(contract, header, everyone, bad) is S.BAD_SIGNATURE
 
 
+def test_headers_that_the_decoder_refuses(contract: SettlementContract, committee: Committee) -> None:
+    """Signed by everyone, so that the header alone is at fault."""
+    good = make_batch(committee).header.encode()
+    for offset, wrong in (
+        (0, b"\0\2"),
+        (42, bytes(8)),  # height 0
+        (42, (2).to_bytes(8, "big")),  # with a parent of zeros
+        (58, b"\1" * 32),  # a parent at height 1
+        (122, bytes(2)),  # no rows
+        (122, (257).to_bytes(2, "big")),
+    ):
+        header = good[:offset] + wrong + good[offset + len(wrong) :]
+        with pytest.raises(InvalidHeader):
+            Header.decode(header)
+        assert signed_check(contract, committee, header) is SettlementStatus.BAD_HEADER
+    most_rows = good[:122] + (256).to_bytes(2, "big") + good[124:]
+    assert signed_check(contract, committee, most_rows) is SettlementStatus.OK
+    later = good[:42] + (2).to_bytes(8, "big") + good[50:58] + b"\1" * 32 + good[90:]
+    assert signed_check(contract, committee, later) is SettlementStatus.OK
+
+
+def test_only_dispersers_of_the_committee_propose(contract: SettlementContract, committee: Committee) -> None:
+    good = make_batch(committee).header.encode()
+    assert not committee.members[1].disperser
+    for stranger in (committee.members[1].id, b"\1" * 32, bytes(32)):
+        header = good[:10] + stranger + good[42:]
+        assert signed_check(contract, committee, header) is SettlementStatus.BAD_DISPERSER
+
+
 def test_unsealed_contract_accepts_nothing(chain: Chain, committee: Committee) -> None:
-    contract = _deploy_unsealed(chain, committee)
+    contract = SettlementContract.create(chain, committee)
     certificate = certify(committee, make_batch(committee).header, EVERYONE)
     assert contract.check(certificate) is SettlementStatus.NOT_SEALED
 
 
 def test_registration_refuses_what_a_rogue_would_send(chain: Chain, committee: Committee) -> None:
-    contract = _deploy_unsealed(chain, committee)
+    contract = SettlementContract.create(chain, committee)
     first, second = committee.members[:2]
     key, possession = g1_words(first.public_key), g2_words(first.proof_of_possession)
     other_possession = g2_words(second.proof_of_possession)
@@ -138,7 +187,7 @@ def test_registration_refuses_what_a_rogue_would_send(chain: Chain, committee: C
 
 
 def test_only_the_owner_registers_and_seals(chain: Chain, committee: Committee) -> None:
-    contract = _deploy_unsealed(chain, committee)
+    contract = SettlementContract.create(chain, committee)
     member = committee.members[0]
     with pytest.raises(EvmError, match="only the owner"):
         _register(
@@ -155,7 +204,7 @@ def test_only_the_owner_registers_and_seals(chain: Chain, committee: Committee) 
 
 
 def test_seal_refuses_a_hash_of_another_committee(chain: Chain, committee: Committee) -> None:
-    contract = _deploy_unsealed(chain, committee)
+    contract = SettlementContract.create(chain, committee)
     for member in committee.members[:-1]:
         _register(
             contract,
@@ -183,7 +232,7 @@ def test_settle_every_payload_of_a_batch(
     for index, entry in enumerate(batch.payloads.entries):
         assert contract.settled(*entry.key) is None
         assert contract.settle(certificate, batch.payloads, index).status is SettlementStatus.OK
-        assert contract.settled(*entry.key) == batch.header.hash
+        assert _settled_under(contract, entry) == batch.header.hash
 
 
 def test_settle_refuses_a_payload_that_the_batch_does_not_hold(
@@ -218,13 +267,15 @@ def test_settle_waits_for_the_sampling_delay(chain: Chain, committee: Committee)
 
 
 def test_an_old_timestamp_does_not_shorten_the_sampling_delay(chain: Chain, committee: Committee) -> None:
-    contract = SettlementContract.deploy(chain, committee, guardian=chain.accounts[1], sampling_delay_s=600)
+    contract = SettlementContract.deploy(chain, committee, sampling_delay_s=600)
     batch = make_batch(committee, timestamp_s=chain.timestamp_s - 3600)
     certificate = certify(committee, batch.header, EVERYONE)
+    assert contract.presented(batch.header.hash) is None
     assert contract.settle(certificate, batch.payloads, 0).status is SettlementStatus.TOO_EARLY
-    contract.veto(batch.header.hash, b"\1" * 32)
+    assert contract.presented(batch.header.hash) == chain.timestamp_s
+    assert contract.settle(certificate, batch.payloads, 0).status is SettlementStatus.TOO_EARLY
     chain.set_time(chain.timestamp_s + 700)
-    assert contract.settle(certificate, batch.payloads, 0).status is SettlementStatus.VETOED
+    assert contract.settle(certificate, batch.payloads, 0).status is SettlementStatus.OK
 
 
 def test_a_refused_batch_starts_no_delay(chain: Chain, committee: Committee) -> None:
@@ -250,38 +301,38 @@ def test_settle_refuses_after_the_retention(
     assert settlement.status is SettlementStatus.EXPIRED
 
 
-def test_veto_stops_settlement(contract: SettlementContract, committee: Committee) -> None:
-    batch = make_batch(committee)
-    certificate = certify(committee, batch.header, EVERYONE)
-    contract.veto(batch.header.hash, hashlib.sha256(b"report").digest())
-    settlement: Settlement = contract.settle(certificate, batch.payloads, 0)
-    assert settlement.status is SettlementStatus.VETOED
-    assert contract.settled(*batch.payloads.entries[0].key) is None
+def test_record_says_until_when_the_data_is_kept(contract: SettlementContract, committee: Committee) -> None:
+    batch = make_batch(committee, timestamp_s=START_S - 50)
+    entry = batch.payloads.entries[0]
+    contract.settle(certify(committee, batch.header, EVERYONE), batch.payloads, 0)
+    record = contract.settled(*entry.key)
+    assert record == Record(batch.header.hash, START_S - 50 + committee.retention_s)
 
 
-def test_veto_is_the_guardians_alone(
-    contract: SettlementContract, chain: Chain, committee: Committee
-) -> None:
-    batch = make_batch(committee)
-    with pytest.raises(EvmError, match="only the guardian"):
-        chain.transact(
-            contract.address,
-            Function("veto", ("bytes32", "bytes32")),
-            batch.header.hash,
-            b"\1" * 32,
-            sender=chain.accounts[2],
+def test_a_later_batch_has_a_record_of_its_own(contract: SettlementContract, committee: Committee) -> None:
+    first, second = make_batch(committee), make_batch(committee, timestamp_s=START_S + 1)
+    key = first.payloads.entries[0].key
+    for batch in (first, second, first):
+        assert (
+            contract.settle(certify(committee, batch.header, EVERYONE), batch.payloads, 0).status
+            is SettlementStatus.OK
         )
-    with pytest.raises(EvmError, match="no evidence"):
-        contract.veto(batch.header.hash, bytes(32))
-    assert contract.check(certify(committee, batch.header, EVERYONE)) is SettlementStatus.OK
+    until_s = START_S + committee.retention_s
+    assert contract.retained_until_s(*key, first.header.hash) == until_s
+    assert contract.retained_until_s(*key, second.header.hash) == until_s + 1
+    assert contract.settled(*key) == Record(second.header.hash, until_s + 1)
+    assert contract.retained_until_s(*key, b"\1" * 32) is None
 
 
-def test_settling_twice_keeps_the_first_header(contract: SettlementContract, committee: Committee) -> None:
-    first = make_batch(committee)
-    second = make_batch(committee, timestamp_s=START_S + 1)
-    for batch in (first, second):
+def test_an_older_batch_does_not_shorten_the_record(
+    contract: SettlementContract, committee: Committee
+) -> None:
+    newer, older = make_batch(committee, timestamp_s=START_S + 1), make_batch(committee)
+    for batch in (newer, older):
         contract.settle(certify(committee, batch.header, EVERYONE), batch.payloads, 0)
-    assert contract.settled(*first.payloads.entries[0].key) == first.header.hash
+    key = newer.payloads.entries[0].key
+    assert contract.settled(*key) == Record(newer.header.hash, START_S + 1 + committee.retention_s)
+    assert contract.retained_until_s(*key, older.header.hash) == START_S + committee.retention_s
 
 
 def test_the_same_bytes_settle_for_each_namespace(contract: SettlementContract, committee: Committee) -> None:
@@ -294,25 +345,14 @@ def test_the_same_bytes_settle_for_each_namespace(contract: SettlementContract, 
     assert contract.settled(*entry.key) is None
     certificate = certify(committee, batch.header, EVERYONE)
     assert contract.settle(certificate, batch.payloads, 0).status is SettlementStatus.OK
-    assert contract.settled(*entry.key) == batch.header.hash
-    assert contract.settled(theirs, entry.payload_id) == header.hash
+    assert _settled_under(contract, entry) == batch.header.hash
+    assert _settled_under(contract, replace(entry, namespace=theirs)) == header.hash
 
 
-def _deploy_unsealed(chain: Chain, committee: Committee) -> SettlementContract:
-    from da.settlement.contract import _CONSTRUCTOR, DeploymentCost, bytecode
-
-    values = (
-        committee.chain_id,
-        committee.epoch,
-        committee.replication,
-        committee.threshold_numerator,
-        committee.threshold_denominator,
-        committee.retention_s,
-        0,
-        "0x" + "00" * 20,
-    )
-    address, gas = chain.deploy(bytecode(), _CONSTRUCTOR, values, chain.accounts[0])
-    return SettlementContract(chain, address, None, DeploymentCost(gas, 0, 0))
+def _settled_under(contract: SettlementContract, entry: PayloadEntry) -> bytes:
+    record = contract.settled(*entry.key)
+    assert record is not None
+    return record.header_hash
 
 
 def _register(
