@@ -30,7 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da.disperser.outbox import Outbox, OutboxError, State, UnknownPayload
+from da.protocol.columns import VerifiedRecords
+from da.protocol.header import Header
 from da.protocol.payload_list import PayloadEntry, PayloadList
+from da.protocol.proposal import Proposal
 from da.protocol.push import RECORD_BYTES
 from da.runtime.context import NodeContext
 from da.runtime.retry import retry_while_full
@@ -85,10 +88,14 @@ class EncodedBatch:
         records[:, BYTES_PER_CELL:] = self.proofs[:, column]
         return records
 
-    def columns(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    def proposal(self, header: Header, disperser_signature: bytes) -> Proposal:
+        """The batch under its header."""
+        return Proposal(header, disperser_signature, self.payload_list, self.commitments)
+
+    def columns(self) -> Iterator[tuple[int, VerifiedRecords]]:
         """All columns, one at a time."""
         for column in range(CELLS_PER_EXT_BLOB):
-            yield column, self.column(column)
+            yield column, VerifiedRecords(self.column(column))
 
 
 class Batcher:

@@ -160,14 +160,7 @@ class Delivery:
     async def _push_batch(self, record: BatchRecord) -> None:
         context, header = self._context, record.header
         push_signature = await context.signer.authenticate_push(header, self.member.id)
-        prelude = encode_prelude(
-            header,
-            record.disperser_signature,
-            push_signature,
-            record.payload_list,
-            record.commitments,
-            self._columns,
-        )
+        prelude = encode_prelude(record.proposal, push_signature, self._columns)
         size = push_bytes(header.row_count, len(self._columns), prelude)
         timeout_s = (
             context.config.disperser.push_timeout_s + size / context.config.disperser.push_bytes_per_s_min

@@ -141,13 +141,12 @@ class Dispersal:
             signature = await retry_until_signed(
                 f"height {header.height}", self._pause_s, lambda: context.signer.propose(header)
             )
+            proposal = await context.workers.compute(batch.proposal(header, signature).verify_contents)
             # While there is no room nothing is stored and nothing was sent: the same header is tried again.
             await retry_while_full(
                 f"height {header.height}",
                 self._pause_s,
-                lambda: context.store.put_batch(
-                    header, signature, batch.payload_list, batch.commitments, batch.columns()
-                ),
+                lambda: context.store.put_batch(proposal, batch.columns()),
             )
         for key in batch.keys:
             await self._mark(key, State.DISPERSING, header.hash)

@@ -55,11 +55,10 @@ class Remaker:
         except InvalidProposal as error:
             log.warning("height %d not rebuilt: %s", header.height, error)
             return False
-        signature = await context.signer.propose(header)
+        unverified = batch.proposal(header, await context.signer.propose(header))
+        proposal = await context.workers.compute(unverified.verify_contents)
         async with context.log_lock(context.member.id):
-            await context.store.put_batch(
-                header, signature, batch.payload_list, batch.commitments, batch.columns()
-            )
+            await context.store.put_batch(proposal, batch.columns())
         context.changed.announce()
         log.warning("height %d lost locally and rebuilt from the outbox", header.height)
         return True

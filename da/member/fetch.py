@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from da.errors import PeerError
 from da.member.hedge import first_answer
+from da.protocol.columns import VerifiedRecords
 from da.protocol.committee import Member
 from da.protocol.push import RECORD_BYTES
 from da.runtime.context import NodeContext
@@ -33,7 +34,7 @@ from da.wire.cells import Record
 
 log = logging.getLogger("cellar.member.fetch")
 
-Columns = dict[int, NDArray[np.uint8]]
+Columns = dict[int, VerifiedRecords]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class ColumnFetcher:
             )
             for column, member, records in came:
                 if column not in bad:
-                    found[column] = records
+                    found[column] = VerifiedRecords(records)
                     continue
                 row, reason = bad[column]
                 log.warning("%s sent a bad cell (%d, %d): %s", member.name, rows.first + row, column, reason)

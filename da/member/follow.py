@@ -311,15 +311,12 @@ class LogFollower:
             raise RejectedCertificate("the batch has no certificate")
         if await self._is_certified(header_hash):
             return
-        await context.workers.compute(check_batch, context.chain, batch)
+        proposal = await context.workers.compute(check_batch, context.chain, batch)
         async with context.log_lock(disperser.id):
             known = await context.store.at_height(disperser.id, header.height)
             new = known is None or (known == header_hash and not await self._readable(header_hash))
             if new:
-                proposal = batch.proposal
-                await context.store.put_batch(
-                    header, proposal.disperser_signature, proposal.payload_list, proposal.commitments
-                )
+                await context.store.put_batch(proposal)
                 log.info("learnt height %d of %s from %s", header.height, disperser.name, source.name)
             elif known is not None and known != header_hash:
                 log.error(

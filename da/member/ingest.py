@@ -22,16 +22,11 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
-
-import numpy as np
-from numpy.typing import NDArray
 
 from da.errors import (
     DaError,
     HeaderConflict,
     HeightGap,
-    InvalidPush,
     InvalidPushSignature,
     InvalidTimestamp,
     NotFound,
@@ -45,10 +40,11 @@ from da.errors import (
 from da.member.follow import LogFollower
 from da.protocol.attestation import Attestation
 from da.protocol.certificate import Certificate
+from da.protocol.columns import VerifiedColumns, VerifiedRecords
 from da.protocol.committee import Member
-from da.protocol.errors import InvalidProposal
+from da.protocol.errors import ProtocolError
 from da.protocol.header import ZERO_HASH, Header
-from da.protocol.proposal import check_contents
+from da.protocol.proposal import VerifiedProposal
 from da.protocol.push import ColumnPush
 from da.protocol.push_signature import verify_push
 from da.runtime.admission import Budget
@@ -161,23 +157,24 @@ class Ingest:
     async def accept_push(self, push: ColumnPush) -> Attestation:
         """Verify, store, sign.
 
-        Raises InvalidPush and what is under it, StaleCommittee, HeightGap, HeaderConflict, Expired, ReadOnly,
-        SignerUnavailable (the columns are stored, the same push again is attested), EngineError.
+        Raises InvalidPush and what is under it, InvalidProposal, StaleCommittee, HeightGap, HeaderConflict,
+        Expired, ReadOnly, SignerUnavailable (the columns are stored, the same push again is attested),
+        EngineError.
         """
         header_hash = push.header.hash
         try:
-            await self.check_head(push.header, push.disperser_signature, push.push_signature)
+            await self.check_head(push.header, push.proposal.disperser_signature, push.push_signature)
             # A disperser that timed out pushes again while its first push is being verified: the second waits
             # for the first, and is verified itself only if that one was refused.
             while (running := self._running.get(header_hash)) is not None:
-                with contextlib.suppress(DaError):
+                with contextlib.suppress(DaError, ProtocolError):
                     return await asyncio.shield(running)
             # The work outlives a caller that hangs up: its result is ready for the next attempt.
             task = asyncio.create_task(self._run(push, header_hash))
             self._running[header_hash] = task
             task.add_done_callback(_retrieve)
             return await asyncio.shield(task)
-        except DaError as error:
+        except (DaError, ProtocolError) as error:
             self._context.metrics.rejected_pushes.labels(type(error).__name__).inc()
             raise
 
@@ -193,41 +190,35 @@ class Ingest:
         context = self._context
         if push.columns != context.custody:
             raise WrongCustody(context.custody, push.columns)
-        try:
-            await context.workers.compute(check_contents, push.header, push.payload_list, push.commitments)
-        except InvalidProposal as error:
-            raise InvalidPush(str(error)) from error
+        proposal = await context.workers.compute(push.proposal.verify_contents)
         held = await self._held(header_hash)
         missing = [position for position, column in enumerate(push.columns) if column not in held]
         if missing or not held:
             async with self._slots:
                 with context.metrics.verify_seconds.time():
-                    await self._verify(push, missing)
+                    columns = await self._verify(proposal, push, missing)
             async with context.log_lock(push.header.disperser_id):
                 await self._check_place(push.header)
                 with context.metrics.keep_seconds.time():
-                    await context.store.put_batch(
-                        push.header,
-                        push.disperser_signature,
-                        push.payload_list,
-                        push.commitments,
-                        _columns(push, missing),
-                    )
+                    await context.store.put_batch(proposal, columns)
             context.changed.announce()
         attestation = await context.signer.attest(push.header)
         context.metrics.attestations.inc()
         return attestation
 
-    async def _verify(self, push: ColumnPush, positions: list[int]) -> None:
+    async def _verify(
+        self, proposal: VerifiedProposal, push: ColumnPush, positions: list[int]
+    ) -> VerifiedColumns:
         context = self._context
         columns = [push.columns[position] for position in positions]
         records = push.records if len(positions) == len(push.columns) else push.records[positions]
         bad = await context.workers.compute(
-            bad_columns, context.verifier, push.commitments, columns, records, first_only=True
+            bad_columns, context.verifier, proposal.commitments, columns, records, first_only=True
         )
         if bad:
             column = min(bad)
             raise RejectedColumn(column, *bad[column])
+        return zip(columns, map(VerifiedRecords, records), strict=True)
 
     async def _held(self, header_hash: bytes) -> frozenset[int]:
         try:
@@ -266,8 +257,3 @@ class Ingest:
 def _retrieve(task: asyncio.Task[Attestation]) -> None:
     if not task.cancelled():
         task.exception()  # mark as retrieved: whoever waited may have gone
-
-
-def _columns(push: ColumnPush, positions: list[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    for position in positions:
-        yield push.columns[position], push.records[position]

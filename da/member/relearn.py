@@ -18,9 +18,11 @@ from functools import partial
 
 from da.errors import DaError, Expired, NotFound, PeerError
 from da.member.hedge import first_answer
+from da.protocol.certificate import Certificate
 from da.protocol.committee import Member
 from da.protocol.errors import ProtocolError
 from da.protocol.header import Header
+from da.protocol.proposal import VerifiedProposal
 from da.runtime.context import NodeContext
 from da.runtime.verification import check_batch
 from da.store.base import BatchRecord
@@ -60,23 +62,21 @@ class Relearning:
         peers = list(context.peers)
         context.rng.shuffle(peers)
         peers.sort(key=lambda member: member.id == header.disperser_id)
-        batch = await first_answer(
+        answer = await first_answer(
             [partial(self._ask, member, header) for member in peers], context.config.reading.hedge_after_s
         )
-        if batch is None or batch.certificate is None:
+        if answer is None:
             log.warning("batch %s lost locally and no peer serves it; retrying", header.hash.hex())
             return False
+        proposal, certificate = answer
         async with context.log_lock(header.disperser_id):
-            proposal = batch.proposal
-            await context.store.put_batch(
-                header, proposal.disperser_signature, proposal.payload_list, proposal.commitments
-            )
-            await context.store.put_certificate(header.hash, batch.certificate.encode())
+            await context.store.put_batch(proposal)
+            await context.store.put_certificate(header.hash, certificate.encode())
         context.changed.announce()
         log.info("batch %s lost locally and restored from a peer", header.hash.hex())
         return True
 
-    async def _ask(self, member: Member, header: Header) -> LiveBatch | None:
+    async def _ask(self, member: Member, header: Header) -> tuple[VerifiedProposal, Certificate] | None:
         context = self._context
         try:
             page = await context.transport.get_batches(
@@ -84,8 +84,9 @@ class Relearning:
             )
             for batch in page.batches:
                 if isinstance(batch, LiveBatch) and batch.header == header:
-                    await context.workers.compute(check_batch, context.chain, batch)
-                    return batch
+                    proposal = await context.workers.compute(check_batch, context.chain, batch)
+                    assert batch.certificate is not None, "check_batch has seen it"
+                    return proposal, batch.certificate
         except PeerError as error:
             log.info("batch %s not served: %s", header.hash.hex(), error)
         except (DaError, ProtocolError) as error:

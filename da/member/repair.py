@@ -28,6 +28,7 @@ import numpy as np
 from da.errors import Expired, NotFound, ReadOnly, SignerUnavailable
 from da.member.fetch import ColumnFetcher, Columns, RowRange
 from da.member.relearn import Relearning
+from da.protocol.columns import Records, VerifiedRecords
 from da.protocol.header import Header
 from da.protocol.push import RECORD_BYTES
 from da.runtime.context import NodeContext
@@ -35,6 +36,7 @@ from da.runtime.verification import bad_columns
 from da.store.base import BatchRecord
 from da.store.errors import CorruptBatch, CorruptRecord
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
+from kzg.errors import EngineFailed
 
 log = logging.getLogger("cellar.member.repair")
 
@@ -184,24 +186,23 @@ class Repair:
             lacking,
             np.stack([rebuilt[column] for column in lacking]),
         )
-        assert not bad, "64 verified columns determine the others"
-        return rebuilt
+        if bad:  # 64 verified columns determine the others
+            raise EngineFailed(f"{len(bad)} columns recovered from verified ones do not verify")
+        return {column: VerifiedRecords(records) for column, records in rebuilt.items()}
 
-    async def _read(
-        self, record: BatchRecord, column: int
-    ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
+    async def _read(self, record: BatchRecord, column: int) -> VerifiedRecords | None:
         try:
             return await self._context.store.read_column(record.header.hash, column)
         except CorruptRecord:
             return None  # a later scrub or read finds it again, when this repair is done
 
 
-def _recover_columns(context: NodeContext, known: Columns, wanted: list[int]) -> Columns:
+def _recover_columns(context: NodeContext, known: Columns, wanted: list[int]) -> dict[int, Records]:
     indices = sorted(known)[:CELLS_PER_BLOB]
     records = np.stack([known[column] for column in indices], axis=1)
     cells = context.verifier.recover(indices, np.ascontiguousarray(records[:, :, :BYTES_PER_CELL]))
     proofs = context.verifier.recover_proofs(indices, records[:, :, BYTES_PER_CELL:], wanted)
-    rebuilt: Columns = {}
+    rebuilt: dict[int, Records] = {}
     for position, column in enumerate(wanted):
         rebuilt[column] = np.concatenate([cells[:, column], proofs[:, position]], axis=1)
     return rebuilt

@@ -26,6 +26,7 @@ from da.errors import NotCertified, NotReconstructable
 from da.member.fetch import ColumnFetcher, Columns, RowRange
 from da.node.lookup import PayloadLookup
 from da.node.types import PayloadProof, Status
+from da.protocol.columns import VerifiedRecords
 from da.protocol.payload import payload_id as make_payload_id
 from da.protocol.payload_list import PayloadEntry
 from da.protocol.push import RECORD_BYTES
@@ -149,7 +150,7 @@ class PayloadReader:
                     pairs = [(row, column) for row in range(rows.first, rows.first + rows.count)]
                     pieces = await store.read_records(header_hash, pairs)
                     whole = b"".join(piece for piece in pieces if piece is not None)
-                    records = np.frombuffer(whole, dtype=np.uint8).reshape(-1, RECORD_BYTES)
+                    records = VerifiedRecords(np.frombuffer(whole, dtype=np.uint8).reshape(-1, RECORD_BYTES))
             except CorruptRecord as error:
                 log.warning("batch %s: %s", header_hash.hex(), error)
                 continue

@@ -290,8 +290,8 @@ class Node:
     async def accept_push(self, push: ColumnPush) -> Attestation:
         """Verify, store durably, sign.
 
-        Raises InvalidPush and what is under it, StaleCommittee, HeightGap, HeaderConflict, Expired, ReadOnly,
-        EngineError.
+        Raises InvalidPush and what is under it, InvalidProposal, StaleCommittee, HeightGap, HeaderConflict,
+        Expired, ReadOnly, EngineError.
         """
         return await self._ingest.accept_push(push)
 

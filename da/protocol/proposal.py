@@ -63,7 +63,10 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VerifiedProposal:
-    """A proposal with a valid signature and contents; created only by `Proposal`, with the same fields."""
+    """A proposal with a valid signature and contents; the fields are those of `Proposal`.
+
+    Created by `Proposal` when it has been checked, and by the store from what was put there as one.
+    """
 
     header: Header
     disperser_signature: bytes

@@ -6,9 +6,9 @@ The first PUSH_HEAD_BYTES show who sends it, before anything else is read; the p
 is, to the byte.
 
 Invariants: sizes are checked against the bytes at hand before anything is allocated; the records are a
-read-only view of the body, never copied here; header, list and commitments belong together.
+read-only view of the body, never copied here.
 
-Does not: check signatures or cells (see attestation, da.member.ingest).
+Does not: verify the proposal or the cells (see proposal, da.member.ingest).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from da.bls import SIGNATURE_BYTES
 from da.protocol.codec import Reader, u8
+from da.protocol.columns import Records
 from da.protocol.custody import COLUMNS
 from da.protocol.errors import InvalidPush
 from da.protocol.header import HEADER_BYTES, Header
 from da.protocol.payload_list import ENTRY_BYTES, MAX_ENTRIES, PayloadList
-from da.protocol.proposal import check_contents
+from da.protocol.proposal import Proposal, VerifiedProposal
 from erasure.constants import BYTES_PER_CELL, MAX_ROWS
 from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
 
@@ -39,27 +39,24 @@ MAX_PUSH_BYTES = MAX_PRELUDE_BYTES + MAX_ROWS * COLUMNS * RECORD_BYTES
 
 
 def encode_prelude(
-    header: Header,
-    disperser_signature: bytes,
-    push_signature: bytes,
-    payload_list: PayloadList,
-    commitments: npt.NDArray[np.uint8],
-    column_indices: Iterable[int],
+    proposal: Proposal | VerifiedProposal, push_signature: bytes, column_indices: Iterable[int]
 ) -> bytes:
-    """Everything of a push before its records. Raises InvalidPush or InvalidProposal."""
+    """Everything of a push before its records. Raises InvalidPush."""
     columns = tuple(int(column) for column in column_indices)
     _check_columns(columns)
-    for name, signature in (("disperser_signature", disperser_signature), ("push_signature", push_signature)):
+    for name, signature in (
+        ("disperser_signature", proposal.disperser_signature),
+        ("push_signature", push_signature),
+    ):
         if len(signature) != SIGNATURE_BYTES:
             raise InvalidPush(name, f"is not {SIGNATURE_BYTES} bytes")
-    check_contents(header, payload_list, commitments)
     return b"".join(
         (
-            header.encode(),
-            disperser_signature,
+            proposal.header.encode(),
+            proposal.disperser_signature,
             push_signature,
-            payload_list.encode(),
-            commitments.tobytes(),
+            proposal.payload_list.encode(),
+            proposal.commitments.tobytes(),
             u8(len(columns)),
             bytes(columns),
         )
@@ -80,28 +77,25 @@ def push_bytes(rows: int, columns: int, prelude: bytes) -> int:
 class PushPrelude:
     """What comes before the records; `size` is its length in bytes, `body_size` that of the whole push.
 
-    disperser_signature, push_signature bytes[96], not checked; commitments u8[R,48], read-only; columns
+    proposal: as received, its commitments read-only; push_signature bytes[96], not checked; columns
     ascending, perhaps none (a member whose stake earns no column still attests).
     """
 
-    header: Header
-    disperser_signature: bytes
+    proposal: Proposal
     push_signature: bytes
-    payload_list: PayloadList
-    commitments: npt.NDArray[np.uint8]
     columns: tuple[int, ...]
     size: int
 
     @property
     def body_size(self) -> int:
         """Bytes of the whole push."""
-        return self.size + self.header.row_count * len(self.columns) * RECORD_BYTES
+        return self.size + self.proposal.header.row_count * len(self.columns) * RECORD_BYTES
 
     @classmethod
     def read(cls, body: bytes | bytearray | memoryview) -> PushPrelude:
         """The prelude at the front of `body`, of which the first MAX_PRELUDE_BYTES are always enough.
 
-        Raises DecodeError, InvalidHeader, InvalidPayloadList, InvalidProposal or InvalidPush.
+        Raises DecodeError, InvalidHeader, InvalidPayloadList or InvalidPush.
         """
         reader = Reader(body)
         header = Header.read(reader)
@@ -114,21 +108,23 @@ class PushPrelude:
         )
         columns = tuple(reader.take(reader.u8("column_count"), "columns"))
         _check_columns(columns)
-        check_contents(header, payload_list, commitments)
-        return cls(header, signature, push_signature, payload_list, commitments, columns, reader.offset)
+        proposal = Proposal(header, signature, payload_list, commitments)
+        return cls(proposal, push_signature, columns, reader.offset)
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnPush:
-    """A whole push: the prelude's fields and records u8[c,R,2096], a read-only view of the body."""
+    """A whole push as received: nothing is verified. records u8[c,R,2096], a read-only view of the body."""
 
-    header: Header
-    disperser_signature: bytes
+    proposal: Proposal
     push_signature: bytes
-    payload_list: PayloadList
-    commitments: npt.NDArray[np.uint8]
     columns: tuple[int, ...]
-    records: npt.NDArray[np.uint8]
+    records: Records
+
+    @property
+    def header(self) -> Header:
+        """The header of the batch."""
+        return self.proposal.header
 
     @classmethod
     def decode(cls, body: bytes | bytearray | memoryview) -> ColumnPush:
@@ -140,29 +136,13 @@ class ColumnPush:
         prelude = PushPrelude.read(view)
         if prelude.body_size != len(view):
             raise InvalidPush("body", f"is {len(view)} bytes, the prelude says {prelude.body_size}")
-        shape = (len(prelude.columns), prelude.header.row_count, RECORD_BYTES)
+        shape = (len(prelude.columns), prelude.proposal.header.row_count, RECORD_BYTES)
         records = np.frombuffer(view[prelude.size :], np.uint8).reshape(shape)
-        return cls(
-            prelude.header,
-            prelude.disperser_signature,
-            prelude.push_signature,
-            prelude.payload_list,
-            prelude.commitments,
-            prelude.columns,
-            records,
-        )
+        return cls(prelude.proposal, prelude.push_signature, prelude.columns, records)
 
     def encode(self) -> bytes:
         """The whole body; senders of large ones stream prelude and columns instead."""
-        prelude = encode_prelude(
-            self.header,
-            self.disperser_signature,
-            self.push_signature,
-            self.payload_list,
-            self.commitments,
-            self.columns,
-        )
-        return prelude + self.records.tobytes()
+        return encode_prelude(self.proposal, self.push_signature, self.columns) + self.records.tobytes()
 
 
 def _check_columns(columns: Sequence[int]) -> None:

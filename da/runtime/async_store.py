@@ -12,16 +12,14 @@ CorruptRecord and CorruptBatch pass as they are; all three are reported to the r
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from da.errors import ColumnNotHeld, Expired, HeaderConflict, NotFound, NotReconstructable, ReadOnly
-from da.protocol.header import ZERO_HASH, Header
-from da.protocol.payload_list import PayloadList
+from da.protocol.columns import VerifiedColumns, VerifiedRecords
+from da.protocol.header import ZERO_HASH
+from da.protocol.proposal import VerifiedProposal
 from da.runtime.workers import Workers
 from da.store.base import BatchRecord, BatchState, BatchStore, PayloadLocation, ScrubFinding, StoreHealth
 from da.store.errors import (
@@ -98,25 +96,15 @@ class AsyncStore:
             self._on_lost(header_hash)
             raise
 
-    async def put_batch(
-        self,
-        header: Header,
-        disperser_signature: bytes,
-        payload_list: PayloadList,
-        commitments: NDArray[np.uint8],
-        columns: Iterable[tuple[int, NDArray[np.uint8]]] = (),
-    ) -> None:
+    async def put_batch(self, proposal: VerifiedProposal, columns: VerifiedColumns = ()) -> None:
         """Durable on return. Raises HeaderConflict, Expired, ReadOnly."""
-        store = self._store
-        await self._objects(
-            lambda: store.put_batch(header, disperser_signature, payload_list, commitments, columns)
-        )
+        await self._objects(lambda: self._store.put_batch(proposal, columns))
 
     async def put_certificate(self, header_hash: bytes, certificate: bytes) -> None:
         """Durable on return. Raises NotFound, Expired, ReadOnly."""
         await self._objects(lambda: self._store.put_certificate(header_hash, certificate))
 
-    async def add_columns(self, header_hash: bytes, columns: Iterable[tuple[int, NDArray[np.uint8]]]) -> None:
+    async def add_columns(self, header_hash: bytes, columns: VerifiedColumns) -> None:
         """Durable on return. Raises NotFound, Expired, ReadOnly, CorruptBatch."""
         await self._read(self._store.add_columns, header_hash, columns)
 
@@ -185,7 +173,7 @@ class AsyncStore:
             self._on_corrupt(header_hash, error.row, error.column)
             raise
 
-    async def read_column(self, header_hash: bytes, column: int) -> NDArray[np.uint8] | None:
+    async def read_column(self, header_hash: bytes, column: int) -> VerifiedRecords | None:
         """u8[R,2096] or None. Raises as read_records."""
         try:
             return await self._read(self._store.read_column, header_hash, column)

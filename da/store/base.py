@@ -16,18 +16,19 @@ Does not: verify cells, proofs, signatures or certificates (see da.member); deri
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from da.protocol.columns import VerifiedColumns, VerifiedRecords
 from da.protocol.header import Header
 from da.protocol.payload_list import PayloadEntry, PayloadList
+from da.protocol.proposal import VerifiedProposal
 
 Bytes8 = npt.NDArray[np.uint8]
-ColumnStream = Iterable[tuple[int, Bytes8]]
 BatchState = Literal["live", "expired", "missing"]
 
 
@@ -50,6 +51,12 @@ class BatchRecord:
     certificate: bytes | None
     received_ms: int
     state: BatchState = "live"
+
+    @property
+    def proposal(self) -> VerifiedProposal:
+        """What the live batch was stored as."""
+        assert self.state == "live", "of others the store has not all parts"
+        return VerifiedProposal(self.header, self.disperser_signature, self.payload_list, self.commitments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +117,10 @@ class BatchStore(Protocol):
         """
         ...
 
-    def put_batch(
-        self,
-        header: Header,
-        disperser_signature: bytes,
-        payload_list: PayloadList,
-        commitments: Bytes8,
-        columns: ColumnStream,
-    ) -> None:
+    def put_batch(self, proposal: VerifiedProposal, columns: VerifiedColumns) -> None:
         """Stores a batch durably. On return all given columns are held.
 
-        Args: disperser_signature bytes[96]; commitments u8[R,48]; columns: (column 0..127, records
-        u8[R,2096]) in strictly ascending order, possibly none; consumed one at a time. Idempotent: for a
+        Args: columns: in strictly ascending order, possibly none; consumed one at a time. Idempotent: for a
         batch that is there, columns whose bytes are stored already are skipped and others added.
 
         Raises: InvalidBatch, Equivocation, PrunedHeight, ExpiredBatch, StoreFull, StoreReadOnly; and whatever
@@ -136,7 +135,7 @@ class BatchStore(Protocol):
         """
         ...
 
-    def add_columns(self, header_hash: bytes, columns: ColumnStream) -> None:
+    def add_columns(self, header_hash: bytes, columns: VerifiedColumns) -> None:
         """Adds columns, or replaces them where they are held already (repair). Same form as put_batch's.
 
         Raises: UnknownBatch, ExpiredBatch, CorruptBatch, InvalidBatch, StoreFull, StoreReadOnly.
@@ -172,7 +171,7 @@ class BatchStore(Protocol):
         """
         ...
 
-    def read_column(self, header_hash: bytes, column: int) -> Bytes8 | None:
+    def read_column(self, header_hash: bytes, column: int) -> VerifiedRecords | None:
         """All records of a column, u8[R,2096]; None: not held. Raises as read_records."""
         ...
 

@@ -28,14 +28,13 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
+from da.protocol.columns import VerifiedColumns, VerifiedRecords
 from da.protocol.header import Header
-from da.protocol.payload_list import PayloadList
+from da.protocol.proposal import VerifiedProposal
 from da.store import expiry, recovery, scrub
 from da.store.base import (
     BatchRecord,
     BatchState,
-    Bytes8,
-    ColumnStream,
     PayloadLocation,
     ScrubFinding,
     StoreHealth,
@@ -117,18 +116,11 @@ class EmbeddedStore:
 
     # -- writes
 
-    def put_batch(
-        self,
-        header: Header,
-        disperser_signature: bytes,
-        payload_list: PayloadList,
-        commitments: Bytes8,
-        columns: ColumnStream,
-    ) -> None:
+    def put_batch(self, proposal: VerifiedProposal, columns: VerifiedColumns) -> None:
         """See BatchStore.put_batch."""
-        self._writer.put(header, disperser_signature, payload_list, commitments, columns)
+        self._writer.put(proposal, columns)
 
-    def add_columns(self, header_hash: bytes, columns: ColumnStream) -> None:
+    def add_columns(self, header_hash: bytes, columns: VerifiedColumns) -> None:
         """See BatchStore.add_columns."""
         self._writer.add_columns(header_hash, columns)
 
@@ -236,7 +228,7 @@ class EmbeddedStore:
         """See BatchStore.read_records."""
         return self._reader.read_records(header_hash, pairs)
 
-    def read_column(self, header_hash: bytes, column: int) -> Bytes8 | None:
+    def read_column(self, header_hash: bytes, column: int) -> VerifiedRecords | None:
         """See BatchStore.read_column."""
         return self._reader.read_column(header_hash, column)
 

@@ -19,6 +19,7 @@ from zlib import crc32
 
 import numpy as np
 
+from da.protocol.columns import VerifiedRecords
 from da.protocol.header import Header
 from da.protocol.payload_list import PayloadList
 from da.protocol.push import RECORD_BYTES
@@ -156,7 +157,7 @@ class BatchReader:
         finally:
             self._handles.release(batch)
 
-    def read_column(self, header_hash: bytes, column: int) -> Bytes8 | None:
+    def read_column(self, header_hash: bytes, column: int) -> VerifiedRecords | None:
         """See BatchStore.read_column."""
         with self.open(header_hash) as batch:
             layout = batch.layout
@@ -164,7 +165,10 @@ class BatchReader:
                 raise OutOfRange(0, column, layout.row_count)
             if layout.positions[column] < 0:
                 return None
-            return open_column(layout.seed, column, layout.row_count, stored_column(batch, column))
+            # Nothing but verified records is ever put, and the checksums say that these are those.
+            return VerifiedRecords(
+                open_column(layout.seed, column, layout.row_count, stored_column(batch, column))
+            )
 
     # -- loading
 

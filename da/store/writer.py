@@ -23,10 +23,12 @@ from zlib import crc32
 
 import numpy as np
 
+from da.protocol.columns import VerifiedColumns
 from da.protocol.header import Header
 from da.protocol.payload_list import PayloadList
+from da.protocol.proposal import VerifiedProposal
 from da.protocol.push import RECORD_BYTES
-from da.store.base import Bytes8, ColumnStream
+from da.store.base import Bytes8
 from da.store.batch_file import SIGNATURE_BYTES, HeadParts, seal_column
 from da.store.batch_object import BatchUpload, read_head
 from da.store.bucket import bucket_at
@@ -68,16 +70,10 @@ class BatchWriter:
         self.not_before_ms = 0
         self.closed = False
 
-    def put(
-        self,
-        header: Header,
-        disperser_signature: bytes,
-        payload_list: PayloadList,
-        commitments: Bytes8,
-        columns: ColumnStream,
-    ) -> None:
+    def put(self, proposal: VerifiedProposal, columns: VerifiedColumns) -> None:
         """See BatchStore.put_batch."""
-        parts = _head_parts(header, disperser_signature, payload_list, commitments)
+        header, payload_list = proposal.header, proposal.payload_list
+        parts = _head_parts(proposal)
         with self._hash_locks.hold(parts.header_hash):
             row = self._claim(header, parts.header_hash)
             self._space.require()
@@ -92,7 +88,7 @@ class BatchWriter:
                         return
             self._put_new(header, parts, payload_list, columns)
 
-    def add_columns(self, header_hash: bytes, columns: ColumnStream) -> None:
+    def add_columns(self, header_hash: bytes, columns: VerifiedColumns) -> None:
         """See BatchStore.add_columns."""
         with self._hash_locks.hold(header_hash):
             row = self._reader.live_row(header_hash)
@@ -119,7 +115,7 @@ class BatchWriter:
         return row
 
     def _put_new(
-        self, header: Header, parts: HeadParts, payload_list: PayloadList, columns: ColumnStream
+        self, header: Header, parts: HeadParts, payload_list: PayloadList, columns: VerifiedColumns
     ) -> None:
         with self._space.writing():
             upload = BatchUpload(self._objects, parts)
@@ -184,7 +180,7 @@ class BatchWriter:
 
     # -- the old file and more columns
 
-    def _merge(self, row: CatalogueRow, batch: OpenBatch, columns: ColumnStream, skip_held: bool) -> None:
+    def _merge(self, row: CatalogueRow, batch: OpenBatch, columns: VerifiedColumns, skip_held: bool) -> None:
         # Nothing is written before the first column that is not held as given; then the columns before it are
         # copied, damaged records and all, and the two ascending streams are merged.
         layout = batch.layout
@@ -224,9 +220,9 @@ class BatchWriter:
                 self._reader.forget([row.header_hash])
 
 
-def _head_parts(
-    header: Header, disperser_signature: bytes, payload_list: PayloadList, commitments: Bytes8
-) -> HeadParts:
+def _head_parts(proposal: VerifiedProposal) -> HeadParts:
+    header, payload_list = proposal.header, proposal.payload_list
+    disperser_signature, commitments = proposal.disperser_signature, proposal.commitments
     if len(disperser_signature) != SIGNATURE_BYTES:
         raise InvalidBatch(f"a signature of {len(disperser_signature)} bytes, not {SIGNATURE_BYTES}")
     expected = (header.row_count, BYTES_PER_COMMITMENT)
@@ -240,7 +236,7 @@ def _head_parts(
     )
 
 
-def _checked_columns(columns: ColumnStream, row_count: int) -> Iterator[tuple[int, Bytes8]]:
+def _checked_columns(columns: VerifiedColumns, row_count: int) -> Iterator[tuple[int, Bytes8]]:
     last = -1
     for column, records in columns:
         if not last < column < CELLS_PER_EXT_BLOB:

@@ -44,3 +44,35 @@ def test_the_size_of_a_record_is_defined_in_one_place() -> None:
     detours = [str(path.relative_to(root)) for path, text in sources.items() if detour.search(text)]
     assert homes == ["da/protocol/push.py"]
     assert detours == [], "imported from a module that only imports it"
+
+
+DECLARES_VERIFIED = {
+    "da/disperser/batcher.py",  # computed from the rows that are committed to
+    "da/member/fetch.py",  # from peers, verified in one call of the engine
+    "da/member/ingest.py",  # from a push, likewise
+    "da/member/repair.py",  # recovered, likewise
+    "da/node/payloads.py",  # read from the store
+    "da/store/reader.py",  # read with its checksum
+}
+
+
+def test_few_places_declare_records_verified() -> None:
+    root = Path(__file__).parents[2]
+    declaration = re.compile(r"\bVerifiedRecords\(|\bmap\(VerifiedRecords\b")
+    places = {
+        path.relative_to(root).as_posix()
+        for path in (root / "da").rglob("*.py")
+        if declaration.search(path.read_text())
+    }
+    assert places == DECLARES_VERIFIED
+
+
+def test_verified_proposals_come_from_a_check_or_from_the_store() -> None:
+    root = Path(__file__).parents[2]
+    makers = {
+        path.relative_to(root).as_posix()
+        for package in ("da", "light_client")
+        for path in (root / package).rglob("*.py")
+        if re.search(r"(?<!class )\bVerifiedProposal\(", path.read_text())
+    }
+    assert makers == {"da/protocol/proposal.py", "da/store/base.py"}

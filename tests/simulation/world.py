@@ -126,7 +126,7 @@ class LocalTransport:
         async def work(node: Node) -> bytes:
             push = ColumnPush.decode(body)
             assert push.header.hash == header_hash
-            await node.check_push(push.header, push.disperser_signature, push.push_signature)
+            await node.check_push(push.header, push.proposal.disperser_signature, push.push_signature)
             return (await node.accept_push(push)).encode()
 
         return await self.network.call(self.caller, member, "push", timeout_s, work)

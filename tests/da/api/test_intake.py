@@ -46,9 +46,7 @@ def _push_path(node: FakeNode) -> str:
 
 def _push_body(node: FakeNode, signature: bytes = b"\x01" * 96) -> bytes:
     record = node.log[0]
-    prelude = encode_prelude(
-        record.header, record.disperser_signature, signature, record.payload_list, record.commitments, (3,)
-    )
+    prelude = encode_prelude(record.proposal, signature, (3,))
     return prelude + bytes(RECORD_BYTES)
 
 

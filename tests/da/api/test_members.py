@@ -22,9 +22,7 @@ pytestmark = pytest.mark.anyio
 def push(node) -> tuple[str, bytes]:
     """The address and the body of a push of two columns of the first batch."""
     record = node.log[0]
-    prelude = encode_prelude(
-        record.header, record.disperser_signature, bytes(96), record.payload_list, record.commitments, (3, 5)
-    )
+    prelude = encode_prelude(record.proposal, bytes(96), (3, 5))
     records = bytes([3]) * RECORD_BYTES + bytes([5]) * RECORD_BYTES
     return f"/v1/batches/0x{record.header.hash.hex()}/columns", prelude + records
 

@@ -15,7 +15,7 @@ from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
 from da.protocol.payload import payload_id
 from da.protocol.payload_list import PayloadEntry, PayloadList
-from da.protocol.proposal import sign_header
+from da.protocol.proposal import Proposal, sign_header
 from da.protocol.push import RECORD_BYTES, ColumnPush
 from da.protocol.push_signature import sign_push
 from erasure.constants import BYTES_PER_CELL
@@ -40,11 +40,8 @@ class Made:
         assert member is not None
         columns = columns_of(world.committee, member)
         return ColumnPush(
-            self.header,
-            self.signature,
+            Proposal(self.header, self.signature, self.payload_list, self.commitments),
             sign_push(world.disperser.secret, self.header, world.seats[index].id),
-            self.payload_list,
-            self.commitments,
             columns,
             self.records[list(columns)],
         )

@@ -18,6 +18,7 @@ from da.protocol import (
     NamespaceProof,
     PayloadEntry,
     PayloadList,
+    Proposal,
     ProtocolError,
     encode_prelude,
     namespace,
@@ -49,8 +50,9 @@ def valid(
         make_list([("a", 1), ("a", 2), ("b", 3), ("c", 4), ("d", 5), ("d", 6), ("e", 200_000)])[0],
     ]
     names = [namespace.parse(name) for name in ("0", "a", "ab", "d", "z")]
-    prelude = encode_prelude(batch.header, bytes(96), bytes(96), batch.payload_list, batch.commitments, ())
-    push = encode_prelude(batch.header, bytes(96), bytes(96), batch.payload_list, batch.commitments, (5,))
+    proposal = Proposal(batch.header, bytes(96), batch.payload_list, batch.commitments)
+    prelude = encode_prelude(proposal, bytes(96), ())
+    push = encode_prelude(proposal, bytes(96), (5,))
     return {
         "Attestation": [Attestation.sign(party.secrets[0], batch.header).encode()],
         "Certificate": [make_certificate(party, batch.header, range(6)).encode()],

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import dataclasses
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,18 +20,22 @@ from da.protocol import (
     encode_prelude,
     push_bytes,
 )
+from da.protocol.proposal import Proposal
 from da.protocol.push import MAX_PRELUDE_BYTES, MAX_PUSH_BYTES
 from erasure.constants import MAX_PAYLOAD_BYTES
 
 COLUMNS = (0, 3, 64, 127)
 SIGNATURE = bytes(range(96))
 PUSH_SIGNATURE = bytes(range(96, 192))
-SIGNATURES = SIGNATURE, PUSH_SIGNATURE
+
+
+def proposal_of(batch: Any) -> Proposal:
+    return Proposal(batch.header, SIGNATURE, batch.payload_list, batch.commitments)
 
 
 @pytest.fixture(scope="module")
 def prelude(batch: Any) -> bytes:
-    return encode_prelude(batch.header, *SIGNATURES, batch.payload_list, batch.commitments, COLUMNS)
+    return encode_prelude(proposal_of(batch), PUSH_SIGNATURE, COLUMNS)
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +52,10 @@ def body(prelude: bytes, records: np.ndarray) -> bytes:
 def test_round_trip(batch: Any, prelude: bytes, body: bytes, records: np.ndarray):
     push = ColumnPush.decode(body)
     assert push.header == batch.header
-    assert push.disperser_signature == SIGNATURE
+    assert push.proposal.disperser_signature == SIGNATURE
     assert push.push_signature == PUSH_SIGNATURE
-    assert push.payload_list == batch.payload_list
-    assert (push.commitments == batch.commitments).all()
+    assert push.proposal.payload_list == batch.payload_list
+    assert (push.proposal.commitments == batch.commitments).all()
     assert push.columns == COLUMNS
     assert (push.records == records).all()
     assert push.encode() == body
@@ -71,12 +75,12 @@ def test_records_are_a_read_only_view_of_the_body(body: bytes):
     assert not push.records.flags.writeable
     assert push.records.flags.c_contiguous
     with pytest.raises(ValueError, match="read-only"):
-        push.commitments[0, 0] = 1
+        push.proposal.commitments[0, 0] = 1
 
 
 def test_decoding_allocates_no_second_body(batch: Any):
     columns = range(64)
-    prelude = encode_prelude(batch.header, *SIGNATURES, batch.payload_list, batch.commitments, columns)
+    prelude = encode_prelude(proposal_of(batch), PUSH_SIGNATURE, columns)
     body = prelude + bytes(64 * batch.header.row_count * RECORD_BYTES)
     tracemalloc.start()
     try:
@@ -95,7 +99,7 @@ def test_prelude_can_be_read_before_the_body(prelude: bytes, body: bytes):
 
 
 def test_no_columns_at_all(batch: Any):
-    prelude = encode_prelude(batch.header, *SIGNATURES, batch.payload_list, batch.commitments, ())
+    prelude = encode_prelude(proposal_of(batch), PUSH_SIGNATURE, ())
     push = ColumnPush.decode(prelude)
     assert push.columns == ()
     assert push.records.shape == (0, batch.header.row_count, RECORD_BYTES)
@@ -107,7 +111,7 @@ def test_largest_push_fits_the_limits(
 ):
     payloads = [(f"n{i:03d}", 31) for i in range(256)]
     batch = make_batch(party.committee, payloads)
-    prelude = encode_prelude(batch.header, *SIGNATURES, batch.payload_list, batch.commitments, range(128))
+    prelude = encode_prelude(proposal_of(batch), PUSH_SIGNATURE, range(128))
     assert len(prelude) == MAX_PRELUDE_BYTES
     assert push_bytes(256, 128, prelude) == MAX_PUSH_BYTES
     assert len(make_list([("big", MAX_PAYLOAD_BYTES)])[1]) == 133
@@ -134,12 +138,12 @@ def test_columns_out_of_order_or_range_are_refused(prelude: bytes, batch: Any, c
         ColumnPush.decode(head + bytes([len(columns), *columns]) + bytes(size))
     assert caught.value.field == "columns"
     with pytest.raises(InvalidPush):
-        encode_prelude(batch.header, *SIGNATURES, batch.payload_list, batch.commitments, columns)
+        encode_prelude(proposal_of(batch), PUSH_SIGNATURE, columns)
 
 
 def test_negative_columns_are_refused(batch: Any):
     with pytest.raises(InvalidPush):
-        encode_prelude(batch.header, *SIGNATURES, batch.payload_list, batch.commitments, (-1,))
+        encode_prelude(proposal_of(batch), PUSH_SIGNATURE, (-1,))
 
 
 def test_more_columns_than_there_are_is_refused(prelude: bytes):
@@ -150,18 +154,16 @@ def test_more_columns_than_there_are_is_refused(prelude: bytes):
 
 def test_a_signature_of_another_size_is_not_sent(batch: Any):
     with pytest.raises(InvalidPush, match="96"):
-        encode_prelude(batch.header, bytes(95), PUSH_SIGNATURE, batch.payload_list, batch.commitments, ())
+        encode_prelude(replace(proposal_of(batch), disperser_signature=bytes(95)), PUSH_SIGNATURE, ())
 
 
-def test_contents_that_do_not_belong_together_are_refused(body: bytes, batch: Any):
+def test_contents_are_received_and_not_verified(body: bytes, batch: Any):
     changed = bytearray(body)
     changed[188 + 2 * 96 + 2 + len(batch.payload_list.entries) * 72] ^= 1
+    received = ColumnPush.decode(changed).proposal
     with pytest.raises(InvalidProposal) as caught:
-        ColumnPush.decode(changed)
+        received.verify_contents()
     assert caught.value.check == "commitments_root"
-    header = dataclasses.replace(batch.header, payloads_root=bytes(32))
-    with pytest.raises(InvalidProposal):
-        encode_prelude(header, *SIGNATURES, batch.payload_list, batch.commitments, COLUMNS)
 
 
 def test_a_huge_row_count_costs_nothing(body: bytes):

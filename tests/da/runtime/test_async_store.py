@@ -19,7 +19,7 @@ from da.store.errors import CorruptIndex, StoreReadOnly, UnknownBatch
 HASH = bytes(32)
 CATALOGUE = {"state", "at_height", "find_payload", "health", "free_bytes"}
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "put_batch": (None, b"", None, None),
+    "put_batch": (None,),
     "put_certificate": (HASH, b""),
     "add_columns": (HASH, ()),
     "batch": (HASH,),

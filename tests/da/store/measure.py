@@ -31,7 +31,7 @@ def _timed(action: Callable[[], object]) -> float:
 
 def _put(store: EmbeddedStore, batch: Batch, matrix: Bytes8) -> None:
     columns = ((column, matrix[column]) for column in range(128))
-    store.put_batch(batch.header, batch.signature, batch.payload_list, batch.commitments, columns)
+    store.put_batch(batch.proposal, columns)
 
 
 def measure_puts(store: EmbeddedStore, rows: int, n: int) -> Batch:

@@ -13,6 +13,7 @@ import numpy as np
 
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.payload_list import PayloadEntry, PayloadList
+from da.protocol.proposal import VerifiedProposal
 from da.protocol.push import RECORD_BYTES
 from da.store.base import BatchRecord, Bytes8
 from da.store.filesystem import Filesystem
@@ -32,6 +33,10 @@ class Batch:
     seed: int
 
     @property
+    def proposal(self) -> VerifiedProposal:
+        return VerifiedProposal(self.header, self.signature, self.payload_list, self.commitments)
+
+    @property
     def hash(self) -> bytes:
         return self.header.hash
 
@@ -44,9 +49,7 @@ class Batch:
             yield column, self.column(column)
 
     def put(self, store: Any, columns: Sequence[int] = (0, 5, 127)) -> None:
-        store.put_batch(
-            self.header, self.signature, self.payload_list, self.commitments, self.columns(columns)
-        )
+        store.put_batch(self.proposal, self.columns(columns))
 
     def check(self, store: Any, columns: Sequence[int] = (0, 5, 127)) -> None:
         """Everything reads back as it was put."""

@@ -144,7 +144,7 @@ _GOOD = np.zeros((2, RECORD_BYTES), np.uint8)
 def test_bad_columns_are_refused_whole(store: Any, columns: list[tuple[int, Any]]) -> None:
     batch = make_batch(1, rows=2)
     with pytest.raises(InvalidBatch):
-        store.put_batch(batch.header, batch.signature, batch.payload_list, batch.commitments, iter(columns))
+        store.put_batch(batch.proposal, iter(columns))
     assert store.at_height(DISPERSER, 1) is None
     batch.put(store)
     with pytest.raises(InvalidBatch):
@@ -154,18 +154,15 @@ def test_bad_columns_are_refused_whole(store: Any, columns: list[tuple[int, Any]
 
 def test_bad_parts_are_refused(store: Any) -> None:
     batch, other = make_batch(1, rows=2), make_batch(1, rows=3)
-    good = (batch.header, batch.signature, batch.payload_list, batch.commitments)
-    for position, bad in (
-        (1, b"short"),
-        (2, other.payload_list),
-        (3, other.commitments),
-        (3, batch.commitments.astype(np.int16)),
-        (3, batch.commitments[:, 1:]),
+    for changed in (
+        {"disperser_signature": b"short"},
+        {"payload_list": other.payload_list},
+        {"commitments": other.commitments},
+        {"commitments": batch.commitments.astype(np.int16)},
+        {"commitments": batch.commitments[:, 1:]},
     ):
-        arguments = [*good]
-        arguments[position] = bad
         with pytest.raises(InvalidBatch):
-            store.put_batch(*arguments, iter(()))
+            store.put_batch(replace(batch.proposal, **changed), iter(()))
     assert store.latest(DISPERSER) is None
 
 
@@ -192,9 +189,7 @@ def test_a_sender_that_breaks_off_leaves_nothing(store: Any) -> None:
     # An OSError of the stream, even this one, is not the disk's.
     for error in (SenderGone(), OSError(errno.ENOSPC, "the sender's disk is full")):
         with pytest.raises(type(error)):
-            store.put_batch(
-                batch.header, batch.signature, batch.payload_list, batch.commitments, broken(error)
-            )
+            store.put_batch(batch.proposal, broken(error))
         assert store.at_height(DISPERSER, 1) is None
         assert store.health().writable
     batch.put(store)
@@ -225,7 +220,7 @@ def test_putting_again_with_other_bytes_stores_these(store: Any) -> None:
     # The caller verified what it puts; after the put it signs for exactly that.
     batch, other = make_batch(1), make_batch(1, seed=99)
     batch.put(store)
-    store.put_batch(batch.header, batch.signature, batch.payload_list, batch.commitments, other.columns((5,)))
+    store.put_batch(batch.proposal, other.columns((5,)))
     assert np.array_equal(store.read_column(batch.hash, 5), other.column(5))
     assert np.array_equal(store.read_column(batch.hash, 0), batch.column(0))
 
@@ -261,7 +256,7 @@ def test_a_second_header_at_a_height_is_equivocation(store: Any) -> None:
         yield from second.columns((0,))
 
     with pytest.raises(Equivocation) as caught:
-        store.put_batch(second.header, second.signature, second.payload_list, second.commitments, columns())
+        store.put_batch(second.proposal, columns())
     assert caught.value.existing_hash == first.hash
     assert not touched, "found before a byte was read"
     assert store.at_height(DISPERSER, 4) == first.hash
@@ -278,7 +273,7 @@ def test_equivocation_is_found_at_the_commit_too(store: Any) -> None:
         first.put(store)
 
     with pytest.raises(Equivocation) as caught:
-        store.put_batch(second.header, second.signature, second.payload_list, second.commitments, overtaken())
+        store.put_batch(second.proposal, overtaken())
     assert caught.value.existing_hash == first.hash
     first.check(store)
 
@@ -579,7 +574,7 @@ def test_a_slow_put_delays_no_other(store: Any) -> None:
         assert finish.wait(30)
 
     def put_slow() -> None:
-        store.put_batch(slow.header, slow.signature, slow.payload_list, slow.commitments, trickle())
+        store.put_batch(slow.proposal, trickle())
 
     thread = threading.Thread(target=put_slow)
     thread.start()

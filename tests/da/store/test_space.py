@@ -295,7 +295,7 @@ def test_a_put_stops_at_the_watermark_while_it_streams(open_store: Callable[...,
         yield 1, batch.column(1)
 
     with pytest.raises(StoreFull):
-        store.put_batch(batch.header, batch.signature, batch.payload_list, batch.commitments, shrinking())
+        store.put_batch(batch.proposal, shrinking())
     assert store.at_height(DISPERSER, 1) is None
 
 

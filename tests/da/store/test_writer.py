@@ -29,7 +29,7 @@ class PausingFilesystem(Filesystem):
 
 
 def _put(store: Any, batch: Batch, columns: Any) -> None:
-    store.put_batch(batch.header, batch.signature, batch.payload_list, batch.commitments, columns)
+    store.put_batch(batch.proposal, columns)
 
 
 def test_a_rival_that_commits_during_the_fsync_wins(open_store: Callable[..., Any]) -> None:
