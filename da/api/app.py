@@ -26,7 +26,7 @@ from starlette.types import Scope
 
 from da import errors as node_errors
 from da import tokens
-from da.api import batches, bodies, browsing, members, operations, payloads
+from da.api import batches, bodies, browsing, folds, members, operations, payloads
 from da.api import errors as api_errors
 from da.api.adapters import Adapter, mount
 from da.api.addresses import Places
@@ -106,7 +106,8 @@ STATUS: dict[type[Exception], int] = {
 # Heads of pushes are checked one after the other for each address: two signatures, some milliseconds.
 PUSH_HEAD_WAIT_S = 10.0
 PUSH_HEADS_WAITING_MAX = 16
-MODULES = (payloads, batches, members, operations, browsing)  # of routes
+FOLDS_WAITING_MAX = 16  # requests of one address, for its own
+MODULES = (payloads, batches, folds, members, operations, browsing)  # of routes
 RETRY_LATER_S = 2  # Retry-After of a 503 whose error names no time of its own
 
 
@@ -284,6 +285,7 @@ def create_app(
         openings_by_address=_shares(
             "openings", 1, wait_s=reading.opening_wait_s, queue_max=reading.openings_waiting_max
         ),
+        folds_by_address=_shares("folds", 1, wait_s=reading.fold_wait_s, queue_max=FOLDS_WAITING_MAX),
         streams_by_address=Places(config.streams_per_address_max),
     )
     app.router.routes.append(batches.cell_route)

@@ -162,7 +162,7 @@ async def get_namespace(
 ) -> Response:
     """All payloads of a namespace in a batch, with the proof that there are no others."""
     namespace_bytes = parameters.namespace(namespace)
-    header_hash = await _header_hash(request, batch, disperser)
+    header_hash = await header_hash_of(request, batch, disperser)
     listing = await context_of(request).node.namespace_proof(header_hash, namespace_bytes)
     return answers.model(NamespaceBody.of(listing), headers={"cache-control": "no-cache"})
 
@@ -171,7 +171,7 @@ async def get_namespace(
 async def get_column(request: Request, batch: str, column: str, disperser: Disperser = None) -> Response:
     """A column that this node holds: R records of cell (2048) and proof (48), data rows in order."""
     index = parameters.integer(column, "column", maximum=CELLS_PER_EXT_BLOB - 1)
-    header_hash = await _header_hash(request, batch, disperser)
+    header_hash = await header_hash_of(request, batch, disperser)
     headers = _record_headers(batch, header_hash, f"column-{index}")
     known = answers.not_modified(request, headers, looked_up=False)
     if known is not None:
@@ -198,7 +198,7 @@ async def post_cells(request: Request, batch: str, disperser: Disperser = None) 
     bodies.check_media_type(request, bodies.JSON)
     body = await bodies.read(request, limit_bytes=query_bytes_max(most), pace=context.pace)
     pairs = _pairs(bytes(body), most)
-    header_hash = await _header_hash(request, batch, disperser)
+    header_hash = await header_hash_of(request, batch, disperser)
     return answers.octets(encode_answer(await context.node.records(header_hash, pairs)))
 
 
@@ -216,7 +216,7 @@ async def get_cell(request: Request) -> Response:
     path = request.path_params
     row = parameters.integer(path["row"], "row", maximum=2 * MAX_ROWS - 1)
     column = parameters.integer(path["column"], "column", maximum=CELLS_PER_EXT_BLOB - 1)
-    header_hash = await _header_hash(request, path["batch"], request.query_params.get("disperser"))
+    header_hash = await header_hash_of(request, path["batch"], request.query_params.get("disperser"))
     headers = _record_headers(path["batch"], header_hash, f"cell-{row}-{column}")
     known = answers.not_modified(request, headers, looked_up=False)
     if known is not None:
@@ -260,7 +260,7 @@ async def _record(request: Request, batch: str, disperser: str | None) -> BatchR
     return await context_of(request).node.batch(parameters.batch_ref(batch), disperser_id)
 
 
-async def _header_hash(request: Request, batch: str, disperser: str | None) -> bytes:
+async def header_hash_of(request: Request, batch: str, disperser: str | None) -> bytes:
     """The header hash that `batch` is or stands for; only a height costs a look into the store."""
     ref = parameters.batch_ref(batch)
     if isinstance(ref, bytes):

@@ -30,6 +30,7 @@ class ApiContext:
     reads: Budget
     reads_by_address: FairShares
     openings_by_address: FairShares
+    folds_by_address: FairShares
     streams_by_address: Places
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     stream_clients: int = 0

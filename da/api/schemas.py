@@ -268,6 +268,18 @@ class CellsQuery(Schema):
     cells: tuple[tuple[int, int], ...]
 
 
+class FoldsQuery(Schema):
+    """The columns whose folds a client asks for in one request, and its seed of 32 bytes.
+
+    As da.wire.folds reads it; here for the OpenAPI page alone.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    seed: str
+    columns: tuple[int, ...]
+
+
 class ReadinessBody(Schema):
     """Whether the node can take and serve everything; `reasons` says what is missing when not."""
 

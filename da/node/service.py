@@ -4,7 +4,7 @@ It puts the parts together and delegates; what each does and promises is in its 
 
     posting -> outbox -> disperser.batcher -> disperser.dispersal -> disperser.delivery (one a member)
     member.ingest | member.follow | member.fetch | member.repair | member.scrub | member.retention
-    lookup, payloads, cells, openings, log, operation | runtime.committee_time
+    lookup, payloads, cells, folds, openings, log, operation | runtime.committee_time
 
 Invariants: methods may be called concurrently from one event loop; none does heavy work on it; errors are
 those of da/errors.py and da/protocol/errors.py, and kzg's EngineError when the engine breaks down.
@@ -36,6 +36,7 @@ from da.member.repair import Repair
 from da.member.retention import Retention
 from da.member.scrub import Scrub
 from da.node.cells import CellReader
+from da.node.folds import Folds
 from da.node.log import LogReader
 from da.node.lookup import PayloadLookup
 from da.node.openings import Openings
@@ -153,6 +154,7 @@ class Node:
         self._openings = Openings(context, self._lookup, self._payloads)
         self._log = LogReader(context, self._lookup, self._follower)
         self._cells = CellReader(context, self._log)
+        self._folds = Folds(context, self._log)
         self._operation = Operation(
             context,
             self.name,
@@ -273,6 +275,13 @@ class Node:
         Raises InvalidRequest, NotFound, Expired, NotReconstructable.
         """
         return await self._cells.records(header_hash, pairs)
+
+    async def folds(self, header_hash: bytes, seed: bytes, columns: Sequence[int]) -> list[CellAnswer]:
+        """The fold of each column under a seed, where the column is here; damaged ones are under repair.
+
+        Raises InvalidRequest, QueueFull, NotFound, Expired, NotReconstructable, EngineError.
+        """
+        return await self._folds.folds(header_hash, seed, columns)
 
     async def column(self, header_hash: bytes, column: int) -> bytes:
         """R x 2096 bytes. Raises InvalidRequest, ColumnNotHeld, NotFound, Expired, NotReconstructable."""

@@ -134,6 +134,18 @@ class ReadingConfig(Section):
     parity_cache_bytes: int = Field(
         default=64 * MIB, ge=0, description="Bytes of derived parity records cached in memory."
     )
+    folds_per_read_max: int = Field(
+        default=128, ge=1, le=128, description="Maximum columns in one POST to /v1/batches/{b}/folds."
+    )
+    concurrent_folds_max: int = Field(
+        default=2, ge=1, description="Columns read and folded at once; requests take turns after each."
+    )
+    fold_requests_max: int = Field(
+        default=64, ge=1, description="Requests for folds in progress; more get 429 at once."
+    )
+    fold_wait_s: float = Field(
+        default=10.0, gt=0, description="Seconds a fold may wait for its turn before the answer is 429."
+    )
 
 
 class ThreadsConfig(Section):

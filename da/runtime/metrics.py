@@ -146,6 +146,11 @@ class NodeMetrics:
             Counter("cellar_records_read", "Records served", ["kind"], registry=registry),
             ("data", "parity", "missing"),
         )
+        self.folds = Labelled(
+            Counter("cellar_folds", "Columns asked for as folds", ["outcome"], registry=registry),
+            ("made", "missing", "damaged"),
+        )
+        self.fold_seconds = self._seconds("fold", "Folding a column, from its records to the answer")
         self.payloads_read = Labelled(
             Counter("cellar_payloads_read", "Payloads served", ["source"], registry=registry),
             ("held", "peers"),

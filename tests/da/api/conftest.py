@@ -119,6 +119,7 @@ class FakeNode:
     certificates: list[tuple[bytes, bytes]] = field(default_factory=list)
     log: list[BatchRecord] = field(default_factory=list)
     cells: dict[tuple[int, int], CellAnswer] = field(default_factory=dict)
+    folded: dict[int, CellAnswer] = field(default_factory=dict)
     payloads: dict[bytes, bytes] = field(default_factory=dict)
     status: Status = Status.CERTIFIED
     readiness: Readiness = field(default_factory=lambda: Readiness(True))
@@ -220,6 +221,10 @@ class FakeNode:
     async def records(self, header_hash: bytes, pairs: Sequence[tuple[int, int]]) -> list[CellAnswer]:
         self._ask("records", header_hash, pairs)
         return [self.cells.get(pair, NOT_HELD) for pair in pairs]
+
+    async def folds(self, header_hash: bytes, seed: bytes, columns: Sequence[int]) -> list[CellAnswer]:
+        self._ask("folds", header_hash, seed, columns)
+        return [self.folded.get(column, NOT_HELD) for column in columns]
 
     async def column(self, header_hash: bytes, column: int) -> bytes:
         self._ask("column", header_hash, column)

@@ -18,6 +18,7 @@ import pytest
 
 from da.errors import InvalidPushSignature
 from da.protocol.push import RECORD_BYTES, encode_prelude
+from da.wire.folds import encode_query
 from tests.da.api.conftest import FakeNode, Running
 
 pytestmark = pytest.mark.anyio
@@ -73,6 +74,13 @@ DOORS = (
         lambda node: b'{"cells": [[0, 0]]}',
         None,
     ),
+    Door(
+        "folds",
+        "POST",
+        lambda node: f"/v1/batches/0x{node.log[0].header.hash.hex()}/folds",
+        lambda node: encode_query(bytes(32), [0]),
+        None,
+    ),
 )
 BOUNDED = [door for door in DOORS if door.used is not None]
 
@@ -102,7 +110,7 @@ def serve(
 
 
 def head(door: Door, node: FakeNode, *lines: str) -> bytes:
-    content_type = "application/json" if door.name == "cells" else "application/octet-stream"
+    content_type = "application/json" if door.name in ("cells", "folds") else "application/octet-stream"
     return "\r\n".join(
         [
             f"{door.method} {door.path(node)} HTTP/1.1",

@@ -14,12 +14,13 @@ from da.api.schemas import (
     BatchesBody,
     CellsQuery,
     ErrorBody,
+    FoldsQuery,
     PayloadBody,
     Schema,
     batch_document,
 )
 from da.store.base import BatchRecord
-from da.wire import batches, cells, errors, payloads
+from da.wire import batches, cells, errors, folds, payloads
 from da.wire.payloads import PayloadInfo
 from tests.da.protocol.conftest import build_batch, build_certificate, build_party
 from tests.da.wire import hostile
@@ -101,6 +102,17 @@ def test_a_query_is_the_model_s() -> None:
         except errors.InvalidDocument:
             continue
         assert agrees(CellsQuery, changed)
+
+
+def test_a_query_for_folds_is_the_model_s() -> None:
+    document = json.loads(folds.encode_query(bytes(32), [0, 127]))
+    assert agrees(FoldsQuery, document)
+    for _, changed in hostile.changes(document):
+        try:
+            folds.decode_query(json.dumps(changed).encode())
+        except errors.InvalidDocument:
+            continue
+        assert agrees(FoldsQuery, changed)
 
 
 @pytest.mark.parametrize("place", ["state", "payloads", "columns", "header"])
