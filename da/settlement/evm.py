@@ -1,10 +1,9 @@
 """An Ethereum chain inside this process, for demonstrations and tests.
 
-py-evm through eth-tester, at the Prague rules, so that the EIP-2537 and EIP-4844 precompiles are real. Two
+py-evm through eth-tester, at the Prague rules, so that the EIP-2537 and EIP-4844 precompiles are real. Three
 of them are far slower in py-evm than on any node, so there are substitutes that give the same bytes for the
-same gas (`fast_precompiles`): the
-trusted setup is kept between calls of 0x0A, and the pairing of 0x0F runs in arkworks instead of pure
-Python. A test runs the originals too.
+same gas (`fast_precompiles`): the trusted setup is kept between calls of 0x0A, and the pairing of 0x0F and
+the map of 0x11 run in arkworks instead of pure Python. A test runs the originals too.
 """
 
 from __future__ import annotations
@@ -31,7 +30,9 @@ with recursion_limit_kept():
     from eth_tester.exceptions import TransactionFailed
 
 _PAIRING = bytes(19) + b"\x0f"
+_MAP_FP2_TO_G2 = bytes(19) + b"\x11"
 _PAIR_BYTES = 384
+_FP2_BYTES = 128
 _GAS_LIMIT = 16_000_000
 
 
@@ -103,12 +104,24 @@ class Chain:
         """The code that the chain stores for an account."""
         return bytes.fromhex(self._tester.get_code(address)[2:])
 
-    def call(self, address: str, function: Function, *values: Any, sender: str | None = None) -> Any:
-        """Result of a call that changes nothing: None, the value, or a tuple when it returns several."""
+    def call(
+        self,
+        address: str,
+        function: Function,
+        *values: Any,
+        sender: str | None = None,
+        gas: int = _GAS_LIMIT,
+    ) -> Any:
+        """Result of a call that changes nothing: None, the value, or a tuple when it returns several.
+
+        Raises:
+            EvmError: it reverted, or the gas was too little.
+        """
         request = {
             "from": sender or self.accounts[0],
             "to": address,
             "data": "0x" + function.calldata(*values).hex(),
+            "gas": gas,
         }
         decoded = decode(function.returns, bytes.fromhex(self._ask(request)[2:]))
         return decoded[0] if len(decoded) == 1 else decoded or None
@@ -168,6 +181,23 @@ def _arkworks_pairing(computation: ComputationAPI) -> ComputationAPI:
     return computation
 
 
+def _arkworks_map(computation: ComputationAPI) -> ComputationAPI:
+    """EIP-2537 MAP_FP2_TO_G2 with the same price, answers and failures as py-evm's."""
+    data = computation.msg.data_as_bytes
+    if len(data) != _FP2_BYTES:
+        raise VMError("input is not an element of Fp2")
+    computation.consume_gas(23_800, reason="BLS12_MAP_FP2_TO_G2 Precompile")
+    if any(data[:16]) or any(data[64:80]):
+        raise VMError("padding is not zero")
+    try:
+        point = G2Point.map_from_fp2_be(data[16:64] + data[80:])
+    except ValueError as error:
+        raise VMError(f"invalid element: {error}") from error
+    coordinates = bytes(point.to_xy_bytes_be())
+    computation.output = b"".join(bytes(16) + coordinates[i : i + 48] for i in range(0, len(coordinates), 48))
+    return computation
+
+
 def _point(group: Any, words: bytes) -> Any:
     chunks = [words[i : i + 64] for i in range(0, len(words), 64)]
     if any(chunk[:16] != bytes(16) for chunk in chunks):
@@ -179,12 +209,13 @@ def _point(group: Any, words: bytes) -> Any:
 
 @contextmanager
 def fast_precompiles() -> Iterator[None]:
-    """In this context 0x0A caches its trusted setup and 0x0F runs in arkworks: same results, same gas."""
-    load, pairing = point_evaluation.load_trusted_setup, prague.PRAGUE_PRECOMPILES[_PAIRING]
+    """Here 0x0A caches its trusted setup, and 0x0F and 0x11 run in arkworks: same results, same gas."""
+    load, originals = point_evaluation.load_trusted_setup, dict(prague.PRAGUE_PRECOMPILES)
     point_evaluation.load_trusted_setup = functools.lru_cache(maxsize=1)(load)
     prague.PRAGUE_PRECOMPILES[_PAIRING] = _arkworks_pairing
+    prague.PRAGUE_PRECOMPILES[_MAP_FP2_TO_G2] = _arkworks_map
     try:
         yield
     finally:
         point_evaluation.load_trusted_setup = load
-        prague.PRAGUE_PRECOMPILES[_PAIRING] = pairing
+        prague.PRAGUE_PRECOMPILES.update(originals)

@@ -490,8 +490,6 @@ def _signed(number: uint256, signers: uint256, message: bytes32, signature: Byte
     everyone: uint256 = max_value(uint256) >> unsafe_sub(MAX_MEMBERS, members)
     if signers == 0 or signers & ~everyone != 0:
         return STATUS_BAD_SIGNERS
-    if len(signature) != 256:
-        return STATUS_BAD_SIGNATURE
 
     # The sum of the signers' keys, or of all keys less the sum of the others': whichever has fewer additions.
     few: uint256 = signers ^ everyone
@@ -519,6 +517,8 @@ def _signed(number: uint256, signers: uint256, message: bytes32, signature: Byte
 
     if stake * convert(threshold_denominator, uint256) < total_stake * convert(threshold_numerator, uint256):
         return STATUS_BELOW_THRESHOLD
+    if len(signature) != 256:
+        return STATUS_BAD_SIGNATURE
     if not self._verify(key, concat(message, b""), DST_SIGNATURE, slice(signature, 0, 256)):
         return STATUS_BAD_SIGNATURE
     return STATUS_OK

@@ -18,6 +18,8 @@ with recursion_limit_kept():
     from eth_tester.exceptions import TransactionFailed
 
 PAIRING = "0x" + "00" * 19 + "0f"
+MAP_FP2_TO_G2 = "0x" + "00" * 19 + "11"
+P = 0x1A0111EA397FE69A4B1BA7B6434BACD764774B84F38512BF6730D2A0F6B0F6241EABFFFEB153FFFFB9FEFFFFFFFFAAAB
 SECRET = (5).to_bytes(32, "big")
 NEGATED_ONE = bytes.fromhex(
     "0000000000000000000000000000000017f1d3a73197d7942695638c4fa9ac0fc3688c4f9774b905a14e3a3f171bac58"
@@ -26,9 +28,10 @@ NEGATED_ONE = bytes.fromhex(
 )
 
 
-def pairing(data: bytes) -> tuple[bool, str]:
+def precompile(address: str, data: bytes) -> tuple[bool, str]:
+    """Whether a call succeeds, and its output."""
     chain = Chain()
-    request = {"from": chain.accounts[0], "to": PAIRING, "data": "0x" + data.hex(), "gas": 5_000_000}
+    request = {"from": chain.accounts[0], "to": address, "data": "0x" + data.hex(), "gas": 5_000_000}
     try:
         return True, chain._tester.call(request)
     except TransactionFailed:
@@ -60,14 +63,36 @@ def test_substitute_pairing_agrees_with_py_evm() -> None:
         one + point[:-1] + bytes([point[-1] ^ 1]),  # not on the curve
         bytes(127) + b"\2" + point,
     ]
-    plain = [pairing(case) for case in cases]
+    plain = [precompile(PAIRING, case) for case in cases]
     original = prague.PRAGUE_PRECOMPILES[bytes(19) + b"\x0f"]
     with fast_precompiles():
         assert prague.PRAGUE_PRECOMPILES[bytes(19) + b"\x0f"] is not original
-        assert [pairing(case) for case in cases] == plain
+        assert [precompile(PAIRING, case) for case in cases] == plain
     assert prague.PRAGUE_PRECOMPILES[bytes(19) + b"\x0f"] is original
     assert {answer for ok, answer in plain if ok} == {"0x" + "00" * 31 + "01", "0x" + "00" * 32}
     assert [ok for ok, _ in plain].count(False) == 5
+
+
+def test_substitute_map_agrees_with_py_evm() -> None:
+    def fp2(c0: int, c1: int) -> bytes:
+        return c0.to_bytes(64, "big") + c1.to_bytes(64, "big")
+
+    cases = [
+        fp2(0, 0),
+        fp2(1, 0),
+        fp2(0, P - 1),
+        fp2(0x1234 << 300, 0x5678 << 200),
+        fp2(P, 0),
+        fp2(0, P),
+        fp2(2**383, 0),
+        fp2(2**384, 0),  # padding
+        fp2(0, 1)[:-1],
+        b"",
+    ]
+    plain = [precompile(MAP_FP2_TO_G2, case) for case in cases]
+    with fast_precompiles():
+        assert [precompile(MAP_FP2_TO_G2, case) for case in cases] == plain
+    assert [ok for ok, _ in plain] == [True] * 4 + [False] * 6
 
 
 @pytest.mark.usefixtures("fast")
