@@ -20,6 +20,7 @@ import os
 import resource
 import signal
 import socket
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ from da.api.http_protocol import protocol_class
 from da.clock import system_clock
 from da.disperser.outbox import Outbox, OutboxError
 from da.interpreter import UnsafeRecursionLimit, check_recursion_limit
+from da.member.equations import EquationTable
 from da.node import Node
 from da.protocol.committee import Committee, Member, member_id
 from da.protocol.committee_chain import CommitteeChain
@@ -263,6 +265,19 @@ def open_outbox(settings: Settings) -> Outbox:
         raise StartupError(f"outbox in {settings.data_dir}: {error}") from None
 
 
+def open_equations(settings: Settings) -> EquationTable:
+    """What clients contributed, under the data directory.
+
+    Raises:
+        StartupError: it cannot be opened.
+    """
+    path = settings.data_dir / "contributions.db"
+    try:
+        return EquationTable(path)
+    except (OSError, sqlite3.Error) as error:
+        raise StartupError(f"contributions in {path}: {error}") from None
+
+
 def raise_file_limit() -> None:
     """Let the process open as many files as it may: each connection and each batch being read is one.
 
@@ -338,12 +353,25 @@ def run(
             check_log(store, identity)
         outbox = open_outbox(settings)
         stack.callback(outbox.close)
+        equations = open_equations(settings)
+        stack.callback(equations.close)
         listener = stack.enter_context(bind(settings))
         verifier, prover = open_node_engine(settings)
         stack.callback(verifier.close)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(
-                _serve(settings, identity, verifier, prover, store, outbox, listener, wrap, stop_with_stdin)
+                _serve(
+                    settings,
+                    identity,
+                    verifier,
+                    prover,
+                    store,
+                    outbox,
+                    equations,
+                    listener,
+                    wrap,
+                    stop_with_stdin,
+                )
             )
 
 
@@ -354,6 +382,7 @@ async def _serve(
     prover: Prover | None,
     store: EmbeddedStore,
     outbox: Outbox,
+    equations: EquationTable,
     listener: socket.socket,
     wrap: Wrap | None,
     stop_with_stdin: bool,
@@ -368,6 +397,7 @@ async def _serve(
             verifier,
             store,
             outbox,
+            equations,
             transport,
             workers,
             prover=prover,

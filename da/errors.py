@@ -13,6 +13,7 @@
     |       +-- WrongCustody(expected, actual)
     |       +-- RejectedColumn(column, row, reason)
     |   +-- RejectedCertificate(reason)
+    |   +-- InvalidContribution(reason)     an equation that does not hold
     +-- StaleCommittee(expected, actual)    header made for another committee
     +-- HeightGap(expected)                 header skips heights: send height `expected` first
     +-- HeaderConflict(existing_hash)       a second header at one height
@@ -147,6 +148,10 @@ class RejectedColumn(InvalidPush):
 
 class RejectedCertificate(InvalidRequest):
     """The certificate does not verify against the committee, or is for another header."""
+
+
+class InvalidContribution(InvalidRequest):
+    """A contributed fold or cell that does not verify; nothing of the contribution was stored."""
 
 
 class StaleCommittee(DaError):

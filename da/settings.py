@@ -37,6 +37,7 @@ from da.runtime.config import (
     MemberConfig,
     NodeConfig,
     ReadingConfig,
+    RescueConfig,
     ThreadsConfig,
 )
 from da.section import MIB, Section, words
@@ -99,6 +100,9 @@ class Settings(BaseSettings):
         default=MemberConfig(), description="Receiving columns, following logs, repair."
     )
     reading: ReadingConfig = Field(default=ReadingConfig(), description="Serving and rebuilding data.")
+    rescue: RescueConfig = Field(
+        default=RescueConfig(), description="Folds and cells that clients contribute."
+    )
     engine: EngineConfig = Field(default=EngineConfig(), description="The engine.")
     store: StoreConfig = Field(default=StoreConfig(), description="Storage.")
     threads: ThreadsConfig = Field(default=ThreadsConfig(), description="Threads.")
@@ -127,6 +131,7 @@ class Settings(BaseSettings):
             disperser=self.disperser,
             member=self.member,
             reading=self.reading,
+            rescue=self.rescue,
             threads=self.threads,
         )
 

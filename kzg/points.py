@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+import numpy as np
 from py_arkworks_bls12381 import G1Point, Scalar
 
-from kzg.constants import G1_POINT_AT_INFINITY
+from kzg.constants import BYTES_PER_G1, G1_POINT_AT_INFINITY
 from kzg.errors import InvalidPoint
 from kzg.types import Bytes
 
@@ -54,3 +55,22 @@ def first_invalid_point(points: Bytes) -> int | None:
 def linear_combination(points: Sequence[G1Point], scalars: Sequence[int]) -> G1Point:
     """The sum of scalars[i] * points[i]; scalars in 0..r-1."""
     return G1Point.multiexp_unchecked(list(points), [Scalar(scalar) for scalar in scalars])
+
+
+def combine_points(name: str, points: Bytes, weights: Sequence[Sequence[int]]) -> Bytes:
+    """Weighted sums of the same points.
+
+    Args:
+        name: what the points are, for the error ("proof").
+        points: u8[k, 48].
+        weights: m rows of k scalars in 0..r-1.
+
+    Returns:
+        u8[m, 48].
+
+    Raises:
+        InvalidPoint: as `decode_points`.
+    """
+    decoded = decode_points(name, points)
+    sums = b"".join(linear_combination(decoded, row).to_compressed_bytes() for row in weights)
+    return np.frombuffer(sums, dtype=np.uint8).reshape(len(weights), BYTES_PER_G1)

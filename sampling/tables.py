@@ -8,13 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+import numpy as np
+
 from erasure.constants import BYTES_PER_BLOB, BYTES_PER_CELL
 from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
 from sampling.coverage import clients_needed
+from sampling.rescue import rescuers_needed, simulate_rescue
 from sampling.soundness import failure_probability, samples_needed, total_cells, unrecoverable_threshold
 
 TABLE_ROWS = (1, 2, 3, 4, 5, 8, 16, 32, 64, 128, 256)
 TABLE_FAILURES = tuple(Fraction(1, 10**exponent) for exponent in (2, 3, 4, 5, 6, 9))
+RESCUE_ROWS = (1, 3, 8, 32, 133)
+RESCUE_FOLDS = 13
+RESCUE_DRAWS = 200
 BYTES_PER_SAMPLE = BYTES_PER_CELL + BYTES_PER_PROOF + 1
 """Cell, proof and the status byte of the many-cells answer."""
 
@@ -72,6 +78,23 @@ def clients_table() -> str:
     return _markdown(["rows", "samples each", "99 %", "99.99 %", "1 - 1e-9"], body)
 
 
+def rescue_table() -> str:
+    """Clients with 13 folds each who give a batch back to a node that holds none of it (Markdown)."""
+    body = []
+    for rows in RESCUE_ROWS:
+        rng = np.random.default_rng(rows)
+        drawn = sorted(simulate_rescue(rows, RESCUE_FOLDS, rng) for _ in range(RESCUE_DRAWS))
+        body.append(
+            [
+                f"{rows}",
+                f"{drawn[RESCUE_DRAWS // 2]:,}",
+                f"{drawn[-(RESCUE_DRAWS // 100) - 1]:,}",
+                *(f"{rescuers_needed(rows, RESCUE_FOLDS, c):,}" for c in (0.99, 0.9999)),
+            ]
+        )
+    return _markdown(["rows", "median of draws", "99 % of draws", "bound, 99 %", "bound, 99.99 %"], body)
+
+
 def _confidence(failure: Fraction) -> str:
     exponent = len(str(failure.denominator)) - 1
     return f"{float(1 - failure) * 100:.{max(exponent - 2, 0)}f} %" if exponent < 9 else f"1 - 1e-{exponent}"
@@ -83,4 +106,4 @@ def _markdown(headings: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    print(samples_table(), bytes_table(), clients_table(), sep="\n")
+    print(samples_table(), bytes_table(), clients_table(), rescue_table(), sep="\n")

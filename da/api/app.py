@@ -80,6 +80,7 @@ STATUS: dict[type[Exception], int] = {
     node_errors.WrongCustody: 422,
     node_errors.RejectedColumn: 422,
     node_errors.RejectedCertificate: 422,
+    node_errors.InvalidContribution: 422,
     node_errors.StaleCommittee: 409,
     node_errors.HeightGap: 409,
     node_errors.HeaderConflict: 409,
@@ -103,9 +104,9 @@ STATUS: dict[type[Exception], int] = {
     engine_errors.EngineFailed: 503,
     engine_errors.EngineClosed: 503,
 }
-# Heads of pushes are checked one after the other for each address: two signatures, some milliseconds.
-PUSH_HEAD_WAIT_S = 10.0
-PUSH_HEADS_WAITING_MAX = 16
+# Heads of pushes, two signatures each, and contributions are checked one after the other for each address.
+CHECK_WAIT_S = 10.0
+CHECKS_WAITING_MAX = 16
 FOLDS_WAITING_MAX = 16  # requests of one address, for its own
 MODULES = (payloads, batches, folds, members, operations, browsing)  # of routes
 RETRY_LATER_S = 2  # Retry-After of a 503 whose error names no time of its own
@@ -274,7 +275,11 @@ def create_app(
         pace=pace,
         posts=_intake(config.post_inflight_bytes_max, config, pace),
         pushes=Intake(node.push_room, node.push_turns, pace),
-        push_heads=_shares("pushes", 1, wait_s=PUSH_HEAD_WAIT_S, queue_max=PUSH_HEADS_WAITING_MAX),
+        push_heads=_shares("pushes", 1, wait_s=CHECK_WAIT_S, queue_max=CHECKS_WAITING_MAX),
+        contributions_by_address=_shares(
+            "contributions", 1, wait_s=CHECK_WAIT_S, queue_max=CHECKS_WAITING_MAX
+        ),
+        contributions=_intake(config.contribution_inflight_bytes_max, config, pace),
         reads=_memory(config.read_inflight_bytes_max, config.read_wait_s, config),
         reads_by_address=_shares(
             "payloads being read",

@@ -55,6 +55,11 @@ class ApiConfig(Section):
     post_wait_s: float = Field(
         default=10.0, ge=0, description="Seconds a post may wait for memory before the answer is 503."
     )
+    contribution_inflight_bytes_max: int = Field(
+        default=16 * MIB,
+        ge=1,
+        description="Bytes received of contributions and not yet verified; one address may fill half.",
+    )
     read_inflight_bytes_max: int = Field(
         default=256 * MIB,
         ge=1,

@@ -27,6 +27,8 @@ class ApiContext:
     posts: Intake
     pushes: Intake
     push_heads: FairShares
+    contributions: Intake
+    contributions_by_address: FairShares
     reads: Budget
     reads_by_address: FairShares
     openings_by_address: FairShares

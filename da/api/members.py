@@ -9,12 +9,15 @@ Flow of a push:
 - the rest is taken within the disperser's share of the node's room, which is charged for what has come, read
   against the clock, decoded without copying, verified, stored and signed by the node.
 
-Neither route asks for a token: a push is signed by a disperser of the committee, a certificate by its quorum.
+A contribution's body is taken within its address' share of a room of its own.
+
+No route asks for a token: a push is signed by a disperser of the committee, a certificate by its quorum.
 Does not: verify cells; the node does.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
@@ -24,11 +27,13 @@ from da.api import answers, bodies, parameters
 from da.api.addresses import owner_of_scope
 from da.api.context import context_of
 from da.api.errors import InvalidParameter
+from da.api.schemas import ContributionBody
 from da.bls import SIGNATURE_BYTES
 from da.protocol.attestation import Attestation
 from da.protocol.certificate import MAX_CERTIFICATE_BYTES
 from da.protocol.header import HEADER_BYTES, Header
 from da.protocol.push import PUSH_HEAD_BYTES, ColumnPush, push_bytes_max
+from da.wire import contributions
 
 router = APIRouter(prefix="/v1/batches", tags=["members"])
 
@@ -79,3 +84,20 @@ async def put_certificate(request: Request, batch: HeaderHash) -> Response:
     certificate = await bodies.read(request, limit_bytes=MAX_CERTIFICATE_BYTES, pace=context.pace)
     await context.node.accept_certificate(header_hash, bytes(certificate))
     return Response(status_code=204)
+
+
+@router.post("/{batch}/contributions", response_model=ContributionBody, openapi_extra=OCTETS_IN)
+async def post_contribution(request: Request, batch: HeaderHash) -> Response:
+    """Folds or cells of a certified batch, from anybody; the answer says how many this node stored."""
+    context = context_of(request)
+    header_hash = parameters.hash32(batch, "batch")
+    bodies.check_media_type(request)
+    owner = owner_of_scope(request.scope)
+    limit = contributions.CONTRIBUTION_BYTES_MAX
+    async with (
+        context.contributions_by_address.hold(owner),
+        context.contributions.take(request, owner, limit_bytes=limit) as body,
+    ):
+        contribution = await asyncio.to_thread(contributions.decode, bytes(body))
+        answer = await context.node.contribute(header_hash, contribution, owner)
+    return answers.document(contributions.answer_document(answer))

@@ -280,6 +280,13 @@ class FoldsQuery(Schema):
     columns: tuple[int, ...]
 
 
+class ContributionBody(Schema):
+    """How many equations of a contribution were stored, and the columns that the node still lacks."""
+
+    taken: int
+    wanted: tuple[int, ...]
+
+
 class ReadinessBody(Schema):
     """Whether the node can take and serve everything; `reasons` says what is missing when not."""
 

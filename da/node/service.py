@@ -28,11 +28,13 @@ from da.errors import (
     InvalidRequest,
     QueueFull,
 )
+from da.member.equations import EquationTable
 from da.member.fetch import ColumnFetcher
 from da.member.follow import LogFollower
 from da.member.ingest import Ingest
 from da.member.relearn import Relearning
 from da.member.repair import Repair
+from da.member.rescue import Rescue
 from da.member.retention import Retention
 from da.member.scrub import Scrub
 from da.node.cells import CellReader
@@ -70,6 +72,7 @@ from da.runtime.workers import Workers
 from da.store.base import BatchRecord, BatchStore
 from da.transport.port import PeerTransport
 from da.wire.cells import CellAnswer
+from da.wire.contributions import Contribution, ContributionAnswer
 from kzg.engine import Prover, Verifier
 
 PUSHES_WAITING_MAX = 64  # of one disperser, for its own
@@ -86,6 +89,7 @@ class Node:
         verifier: Verifier,
         store: BatchStore,
         outbox: Outbox,
+        equations: EquationTable,
         transport: PeerTransport,
         workers: Workers,
         *,
@@ -137,6 +141,7 @@ class Node:
         )
         fetcher = ColumnFetcher(context)
         self._repair = Repair(context, fetcher, Relearning(context, Remaker(context, outbox).remake))
+        self._rescue = Rescue(context, equations, self._repair)
         self._follower = LogFollower(context, self._repair.request)
         self._ingest = Ingest(context, self._follower)
         self._scrub = Scrub(context, self._repair)
@@ -180,6 +185,7 @@ class Node:
         self._loops.spawn("time", self._timekeeper.run)
         self._loops.spawn("follower", self._follower.run)
         self._loops.spawn("repair", self._repair.run)
+        self._loops.spawn("rescue", self._rescue.run)
         self._loops.spawn("scrub", self._scrub.run)
         self._loops.spawn("index", self._scrub.rebuild_index)
         self._loops.spawn("retention", self._retention.run)
@@ -307,6 +313,16 @@ class Node:
     async def accept_certificate(self, header_hash: bytes, certificate: bytes) -> None:
         """Raises RejectedCertificate, NotFound (unknown here; it is looked for), Expired, ReadOnly."""
         await self._ingest.accept_certificate(header_hash, certificate)
+
+    async def contribute(
+        self, header_hash: bytes, contribution: Contribution, owner: str
+    ) -> ContributionAnswer:
+        """Store folds or cells of a certified batch that this node lacks; `owner` is whose share they take.
+
+        Raises InvalidRequest, InvalidContribution, NotFound, Expired, NotCertified, QueueFull, ReadOnly,
+        EngineError.
+        """
+        return await self._rescue.take(header_hash, contribution, owner)
 
     # --- operators ------------------------------------------------------------------------
     async def info(self) -> dict[str, object]:

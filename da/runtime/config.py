@@ -148,6 +148,20 @@ class ReadingConfig(Section):
     )
 
 
+class RescueConfig(Section):
+    """Equations that clients contribute, kept to rebuild a batch that its holders withhold."""
+
+    bytes_max: int = Field(
+        default=1024 * MIB,
+        ge=0,
+        description="Bytes of contributed folds and cells stored; 0: none are taken. When they are full, the "
+        "batch with the most of them makes room.",
+    )
+    bytes_per_address_max: int = Field(
+        default=64 * MIB, ge=0, description="Bytes of them that one address may contribute."
+    )
+
+
 class ThreadsConfig(Section):
     """Threads of the node."""
 
@@ -192,4 +206,5 @@ class NodeConfig(Section):
     disperser: DisperserConfig = DisperserConfig()
     member: MemberConfig = MemberConfig()
     reading: ReadingConfig = ReadingConfig()
+    rescue: RescueConfig = RescueConfig()
     threads: ThreadsConfig = ThreadsConfig()

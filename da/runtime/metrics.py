@@ -36,7 +36,7 @@ API_ERRORS = frozenset(
 )
 """Names that a peer's HTTP layer gives (da/api/errors.py and others there), which is above this module."""
 LOOPS = frozenset(
-    {"batcher", "dispersal", "follower", "index", "measure", "repair", "retention", "scrub", "time"}
+    {"batcher", "dispersal", "follower", "index", "measure", "repair", "rescue", "retention", "scrub", "time"}
 )
 _LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
@@ -139,6 +139,12 @@ class NodeMetrics:
                 "cellar_bad_peer_cells", "Cells from peers that do not verify", ["member"], registry=registry
             ),
             members,
+        )
+        self.contributions = Counter(
+            "cellar_contributions", "Folds and cells contributed and stored", registry=registry
+        )
+        self.rescued_columns = Counter(
+            "cellar_rescued_columns", "Columns solved from contributions", registry=registry
         )
         self.expired_batches = Counter("cellar_expired_batches", "Batches dropped", registry=registry)
         # Reading.

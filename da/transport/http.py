@@ -5,6 +5,7 @@
     get_batches      GET  {url}/v1/batches?from=&limit=&disperser=
     get_column       GET  {url}/v1/batches/{header hash}/columns/{column}
     get_records      POST {url}/v1/batches/{header hash}/cells
+    contribute       POST {url}/v1/batches/{header hash}/contributions
     get_time         GET  {url}/v1/node
 
 Invariants: every call ends within its timeout; of every answer no more is read than the route can give;
@@ -34,9 +35,11 @@ from da.protocol.committee import Member
 from da.protocol.fields import parse_object
 from da.protocol.push import RECORD_BYTES
 from da.store.errors import StoreError
+from da.wire import contributions
 from da.wire import errors as wire_errors
 from da.wire.batches import Page, decode_page, page_bytes_max
 from da.wire.cells import NOT_HELD, CellAnswer, answer_bytes_max, decode_answer, encode_query
+from da.wire.contributions import Contribution, ContributionAnswer
 from da.wire.errors import ERROR_BYTES_MAX, InvalidDocument
 
 _OCTETS = {"content-type": "application/octet-stream"}
@@ -166,6 +169,24 @@ class HttpTransport:
             return decode_answer(answer, len(pairs))
         except InvalidDocument as error:
             raise PeerMisbehaved(member.name, f"invalid answer about {len(pairs)} cells: {error}") from error
+
+    async def contribute(
+        self, member: Member, header_hash: bytes, contribution: Contribution, timeout_s: float
+    ) -> ContributionAnswer:
+        """See PeerTransport."""
+        answer = await self._call(
+            member,
+            "POST",
+            f"/v1/batches/0x{header_hash.hex()}/contributions",
+            timeout_s,
+            contributions.ANSWER_BYTES_MAX,
+            headers=_OCTETS,
+            content=contributions.encode(contribution),
+        )
+        try:
+            return contributions.decode_answer(answer)
+        except InvalidDocument as error:
+            raise PeerMisbehaved(member.name, f"invalid answer to a contribution: {error}") from error
 
     async def get_time(self, member: Member, timeout_s: float) -> int:
         """See PeerTransport."""

@@ -11,6 +11,7 @@ from typing import Protocol
 from da.protocol.committee import Member
 from da.wire.batches import Page
 from da.wire.cells import CellAnswer
+from da.wire.contributions import Contribution, ContributionAnswer
 
 
 class PeerTransport(Protocol):
@@ -50,6 +51,12 @@ class PeerTransport(Protocol):
         self, member: Member, header_hash: bytes, pairs: Sequence[tuple[int, int]], timeout_s: float
     ) -> list[CellAnswer]:
         """What the member has at (row, column) pairs, in order; records are not verified."""
+        ...
+
+    async def contribute(
+        self, member: Member, header_hash: bytes, contribution: Contribution, timeout_s: float
+    ) -> ContributionAnswer:
+        """Contribute folds or cells of a batch that the member may lack."""
         ...
 
     async def get_time(self, member: Member, timeout_s: float) -> int:

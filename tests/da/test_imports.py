@@ -51,6 +51,7 @@ DECLARES_VERIFIED = {
     "da/member/fetch.py",  # from peers, verified in one call of the engine
     "da/member/ingest.py",  # from a push, likewise
     "da/member/repair.py",  # recovered, likewise
+    "da/member/rescue.py",  # solved from verified equations, likewise
     "da/node/payloads.py",  # read from the store
     "da/store/reader.py",  # read with its checksum
 }

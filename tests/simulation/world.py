@@ -19,6 +19,7 @@ from da import bls
 from da.api.schemas import batch_document
 from da.disperser.outbox import Outbox
 from da.errors import DaError, PeerMisbehaved, PeerRejected, PeerUnreachable
+from da.member.equations import EquationTable
 from da.node import Node, NodeConfig
 from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee, Member
@@ -32,8 +33,10 @@ from da.runtime.workers import Workers
 from da.store.embedded import EmbeddedStore
 from da.store.filesystem import Filesystem
 from da.wire import batches as wire_batches
+from da.wire import contributions
 from da.wire.batches import Page
 from da.wire.cells import NOT_HELD, CellAnswer, decode_answer, encode_answer
+from da.wire.contributions import Contribution, ContributionAnswer
 from kzg.engine import Engine
 from tests.da.support import nested
 
@@ -177,6 +180,17 @@ class LocalTransport:
         except PeerRejected:
             return [NOT_HELD] * len(pairs)
 
+    async def contribute(
+        self, member: Member, header_hash: bytes, contribution: Contribution, timeout_s: float
+    ) -> ContributionAnswer:
+        body = contributions.encode(contribution)
+
+        async def work(node: Node) -> ContributionAnswer:
+            answer = await node.contribute(header_hash, contributions.decode(body), self.caller)
+            return contributions.decode_answer(json.dumps(contributions.answer_document(answer)).encode())
+
+        return await self.network.call(self.caller, member, "contribute", timeout_s, work)
+
     async def get_time(self, member: Member, timeout_s: float) -> int:
         async def work(node: Node) -> object:
             return (await node.info())["time_ms"]
@@ -223,6 +237,7 @@ class Seat:
         self.node: Node | None = None
         self.store: EmbeddedStore | None = None
         self.outbox: Outbox | None = None
+        self.equations: EquationTable | None = None
         self.cut: tuple[str, str] | None = (
             None  # ("before" | "after", method): the next such call is the last
         )
@@ -271,6 +286,7 @@ class Seat:
         }
         self.store = EmbeddedStore(self.directory / "store", bucket_s=self.world.bucket_s, **disk)
         self.outbox = Outbox(self.directory / "outbox", **disk)
+        self.equations = EquationTable(self.directory / "contributions.db")
         watched = [
             Watched(inner, lambda m: self._check("before", m), lambda m: self._check("after", m))
             for inner in (self.store, self.outbox)
@@ -284,6 +300,7 @@ class Seat:
             self.world.engine,
             watched[0],  # type: ignore[arg-type]
             watched[1],  # type: ignore[arg-type]
+            self.equations,
             LocalTransport(self.world.network, self.name),
             workers,
             clock=self.clock,
@@ -308,7 +325,9 @@ class Seat:
             self.store.close()
         if self.outbox is not None:
             self.outbox.close()
-        self.node = self.store = self.outbox = None
+        if self.equations is not None:
+            self.equations.close()
+        self.node = self.store = self.outbox = self.equations = None
 
     async def restart(self) -> Node:
         await self.stop()

@@ -42,6 +42,7 @@ from da.runtime.metrics import NodeMetrics
 from da.settings import Settings
 from da.store.base import BatchRecord
 from da.wire.cells import NOT_HELD, CellAnswer, Record
+from da.wire.contributions import Contribution, ContributionAnswer
 from kzg.openings import Opening
 from tests.da.support import nested
 
@@ -197,6 +198,12 @@ class FakeNode:
         self._ask("accept_push")
         self.pushes.append(push)
         return Attestation(self.member_id, push.header.hash, bytes(96))
+
+    async def contribute(
+        self, header_hash: bytes, contribution: Contribution, owner: str
+    ) -> ContributionAnswer:
+        self._ask("contribute", header_hash, owner)
+        return ContributionAnswer(len(contribution.records), (4, 17))
 
     async def batch(self, ref: int | bytes, disperser_id: bytes | None = None) -> BatchRecord:
         self._ask("batch", ref, disperser_id)

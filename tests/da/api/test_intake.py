@@ -14,10 +14,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 
 from da.errors import InvalidPushSignature
 from da.protocol.push import RECORD_BYTES, encode_prelude
+from da.wire import contributions
+from da.wire.contributions import Folds
 from da.wire.folds import encode_query
 from tests.da.api.conftest import FakeNode, Running
 
@@ -68,6 +71,15 @@ DOORS = (
         None,
     ),
     Door(
+        "contributions",
+        "POST",
+        lambda node: f"/v1/batches/0x{node.log[0].header.hash.hex()}/contributions",
+        lambda node: contributions.encode(
+            Folds(bytes(32), (3,), np.zeros((1, RECORD_BYTES), dtype=np.uint8))
+        ),
+        lambda run: run.context.contributions._room.used,
+    ),
+    Door(
         "cells",
         "POST",
         lambda node: f"/v1/batches/0x{node.log[0].header.hash.hex()}/cells",
@@ -96,6 +108,7 @@ def serve(
         limits = {
             "payload_bytes_max": CAPACITY // 2,
             "post_inflight_bytes_max": CAPACITY,
+            "contribution_inflight_bytes_max": CAPACITY,
             "read_inflight_bytes_max": CAPACITY,
             "read_inflight_bytes_per_address_max": CAPACITY,
             "post_wait_s": 0.3,
