@@ -9,13 +9,14 @@ RUN_STAMP := $(VENV)/.installed
 STAMP := $(VENV)/.installed-dev
 PYTEST_WORKERS ?= auto
 
-.PHONY: help setup demo devnet test test-all test-gpu lint bench clean
+.PHONY: help setup demo devnet test test-all test-gpu conformance lint bench clean
 
 help:
 	@echo "make demo      post a batch, certify it, sample it, settle it; then an attack (real processes)"
 	@echo "make test      lint, types, import contracts and all tests but the slow ones"
 	@echo "make test-all  the slow ones too"
 	@echo "make test-gpu  the tests that need a CUDA device, and compute-sanitizer over each kernel"
+	@echo "make conformance  the product against figures in its docs and against others' programs (anvil needs Node and npm)"
 	@echo "make lint      ruff, mypy, import-linter"
 	@echo "make bench     one table of figures, with the peer in the same run"
 	@echo "make devnet    a committee of 6 nodes that keeps running"
@@ -64,6 +65,10 @@ test-all: lint
 test-gpu: $(STAMP)
 	$(BIN)/python -m pytest -m gpu
 	PYTHON=$(BIN)/python scripts/compute_sanitizer.sh
+
+# Tests whose programs are not installed are skipped, by name.
+conformance: $(STAMP)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m 'not gpu' tests/conformance
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
