@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -48,7 +49,8 @@ def anvil_program() -> Path:
     if not home.exists():
         _CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
-            command = ["npm", "install", "--prefix", scratch, "--no-audit", "--no-fund", "--ignore-scripts"]
+            prefix = Path(scratch) / "anvil"
+            command = ["npm", "install", "--prefix", prefix, "--no-audit", "--no-fund", "--ignore-scripts"]
             done = subprocess.run(
                 [*command, f"@foundry-rs/anvil@{VERSION}"],
                 capture_output=True,
@@ -58,9 +60,9 @@ def anvil_program() -> Path:
             )
             if done.returncode:
                 pytest.skip(f"anvil: npm cannot install it: {done.stderr.strip()[-200:]}")
-            if not home.exists():
-                shutil.copytree(scratch, f"{scratch}-whole", symlinks=True)
-                Path(f"{scratch}-whole").rename(home)
+            # Another test process may have been faster; a directory with files is never replaced.
+            with contextlib.suppress(OSError):
+                prefix.rename(home)
     (program,) = home.glob("node_modules/@foundry-rs/anvil-*/bin/anvil")
     return program
 
