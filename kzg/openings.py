@@ -79,7 +79,7 @@ def open_point(blob: Bytes, z: int | bytes, *, commitment: bytes | None = None) 
 
     values = elements_from_array(blob)
     y, quotient = _divide(values, point)
-    basis = _lagrange_basis()
+    basis = lagrange_basis()
     point_of_row = linear_combination(basis, values) if known is None else known
     encoded = KZGCommitment(point_of_row.to_compressed_bytes())
     return Opening(
@@ -181,7 +181,7 @@ def _invert_all(elements: list[int]) -> list[int]:
 
 
 @functools.cache
-def _lagrange_basis() -> list[G1Point]:
+def lagrange_basis() -> list[G1Point]:
     """[L_i(tau)]_1 in the order of a blob's elements; the setup's sha256 stands for the subgroup checks."""
     return [
         G1Point.from_compressed_bytes_unchecked(point.tobytes())
