@@ -12,6 +12,7 @@
     |       +-- InvalidTimestamp(reason)
     |       +-- WrongCustody(expected, actual)
     |       +-- RejectedColumn(column, row, reason)
+    |       +-- RejectedPayload(payload_id, reason)
     |   +-- RejectedCertificate(reason)
     |   +-- InvalidContribution(reason)     an equation that does not hold
     +-- StaleCommittee(expected, actual)    header made for another committee
@@ -26,6 +27,7 @@
     +-- QueueFull(retry_after_s, reason)    a limit is reached: retry later
     +-- ReadOnly(reason)                    the disk is full, or the store cannot be written
     +-- NotReconstructable(reason)          not enough data is available at present
+    +-- UndecodablePayload(ref, reason)     certified rows that are no payload, for certain and for ever
     +-- SignerUnavailable(reason)           the node's signer gives no signature at present
     +-- PeerError(member, reason)           another node; seen by callers of the transport alone
         +-- PeerUnreachable                 no answer, or not in time
@@ -146,6 +148,15 @@ class RejectedColumn(InvalidPush):
         self.row = row
 
 
+class RejectedPayload(InvalidPush):
+    """A payload's first element is not that of its length: it could never be read, so it is not signed."""
+
+    def __init__(self, payload_id: bytes, reason: str) -> None:
+        super().__init__(f"payload 0x{payload_id.hex()}: {reason}")
+        self.payload_id = payload_id
+        self.reason = reason
+
+
 class RejectedCertificate(InvalidRequest):
     """The certificate does not verify against the committee, or is for another header."""
 
@@ -252,6 +263,18 @@ class NotReconstructable(DaError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
+        self.reason = reason
+
+
+class UndecodablePayload(DaError):
+    """The disperser certified rows that are not the packing of a payload of the listed length.
+
+    Definite: every reader of these rows comes to the same reason. The rows themselves can be read.
+    """
+
+    def __init__(self, ref: str, reason: str) -> None:
+        super().__init__(f"payload {ref} cannot be decoded: {reason}")
+        self.ref = ref
         self.reason = reason
 
 

@@ -54,6 +54,15 @@ def rows_for(length: int) -> int:
     return -(-elements // FIELD_ELEMENTS_PER_BLOB)
 
 
+def head(length: int) -> bytes:
+    """Element 0 of the first row of a payload of `length` bytes: bytes[32]."""
+    return (
+        bytes((0, PAYLOAD_VERSION))
+        + length.to_bytes(4, "big")
+        + bytes(BYTES_PER_FIELD_ELEMENT - _HEADER_BYTES)
+    )
+
+
 def pack(payload: PayloadBytes) -> Bytes:
     """Encode a payload as rows.
 
@@ -71,8 +80,7 @@ def pack(payload: PayloadBytes) -> Bytes:
 
     blobs = np.zeros((rows, BYTES_PER_BLOB), dtype=np.uint8)
     elements = blobs.reshape(-1, BYTES_PER_FIELD_ELEMENT)
-    elements[0, 1] = PAYLOAD_VERSION
-    elements[0, _LENGTH] = np.frombuffer(data.size.to_bytes(4, "big"), dtype=np.uint8)
+    elements[0] = np.frombuffer(head(data.size), dtype=np.uint8)
     full, rest = divmod(data.size, PAYLOAD_BYTES_PER_ELEMENT)
     elements[1 : 1 + full, 1:] = data[: data.size - rest].reshape(full, PAYLOAD_BYTES_PER_ELEMENT)
     if rest:

@@ -79,6 +79,7 @@ STATUS: dict[type[Exception], int] = {
     node_errors.InvalidTimestamp: 422,
     node_errors.WrongCustody: 422,
     node_errors.RejectedColumn: 422,
+    node_errors.RejectedPayload: 422,
     node_errors.RejectedCertificate: 422,
     node_errors.InvalidContribution: 422,
     node_errors.StaleCommittee: 409,
@@ -87,6 +88,7 @@ STATUS: dict[type[Exception], int] = {
     node_errors.NotFound: 404,
     node_errors.ColumnNotHeld: 404,
     node_errors.Expired: 410,
+    node_errors.UndecodablePayload: 406,  # of the two representations there is only `raw=rows`
     node_errors.NotCertified: 409,
     node_errors.PayloadFailed: 409,
     node_errors.NotADisperser: 403,

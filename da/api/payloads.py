@@ -29,7 +29,7 @@ from da.errors import EmptyPayload, NotADisperser, PayloadFailed
 from da.node import PayloadStatus, Receipt, Status
 from da.protocol import namespace as namespaces
 from da.tokens import Grant
-from erasure.constants import FIELD_ELEMENTS_PER_BLOB, MAX_ROWS
+from erasure.constants import BYTES_PER_BLOB, FIELD_ELEMENTS_PER_BLOB, MAX_ROWS
 
 logger = logging.getLogger("cellar.api")
 router = APIRouter(prefix="/v1/payloads", tags=["payloads"])
@@ -132,21 +132,31 @@ def _status_address(payload_id: bytes, namespace: bytes) -> str:
 
 
 @router.get("/{payload_id}", response_class=Response, responses=answers.BINARY)
-async def get_payload(request: Request, payload_id: str) -> Response:
+async def get_payload(
+    request: Request,
+    payload_id: str,
+    raw: Annotated[
+        Literal["rows"] | None, Query(description="The payload's rows as committed to, 131072 bytes each.")
+    ] = None,
+) -> Response:
     """The exact bytes that were posted, checked against the id; rebuilt from the members where needed."""
     id_bytes = parameters.hash32(payload_id, "payload_id")
-    headers = answers.immutable(payload_id.lower())
+    headers = answers.immutable(payload_id.lower() if raw is None else f"{payload_id.lower()}-{raw}")
     known = answers.not_modified(request, headers, looked_up=False)
     if known is not None:
         return known
     context = context_of(request)
     # Looked up first: what is unknown takes no memory from those who read, however long the peers are asked.
     status = await context.node.payload_status(id_bytes)
+    size = status.length if raw is None else status.rows * BYTES_PER_BLOB
     async with contextlib.AsyncExitStack() as held:
         owner = owner_of_scope(request.scope)
-        await held.enter_async_context(context.reads_by_address.hold(owner, status.length))
-        await held.enter_async_context(context.reads.hold(status.length))
-        payload = await context.node.payload_bytes(id_bytes)
+        await held.enter_async_context(context.reads_by_address.hold(owner, size))
+        await held.enter_async_context(context.reads.hold(size))
+        if raw is None:
+            payload = await context.node.payload_bytes(id_bytes)
+        else:
+            payload = (await context.node.payload_rows(id_bytes)).tobytes()
         known = answers.not_modified(request, headers)
         return known or answers.HeldResponse(payload, headers, held.pop_all())
 

@@ -5,6 +5,7 @@ Flow of a push:
   next height of its log;
 - the contents: payload list and commitments are those that the header binds;
 - the columns: exactly this member's custody, every cell verified in one engine call;
+- the payloads, for a holder of column 0: element 0 of each is that of its length, else nobody could read it;
 - the store: header and columns durable; only then the signature.
 
 Invariants: no attestation without durable columns; never an attestation for a second header at one
@@ -22,6 +23,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
 
 from da.errors import (
     DaError,
@@ -30,8 +32,10 @@ from da.errors import (
     InvalidPushSignature,
     InvalidTimestamp,
     NotFound,
+    NotReconstructable,
     QueueFull,
     RejectedColumn,
+    RejectedPayload,
     StaleCommittee,
     UnknownDisperser,
     WrongChain,
@@ -42,18 +46,22 @@ from da.protocol.attestation import Attestation
 from da.protocol.certificate import Certificate
 from da.protocol.columns import VerifiedColumns, VerifiedRecords
 from da.protocol.committee import Member
-from da.protocol.errors import ProtocolError
+from da.protocol.errors import ProtocolError, UndecodableRows
 from da.protocol.header import ZERO_HASH, Header
+from da.protocol.payload import check_element
+from da.protocol.payload_list import PayloadList
 from da.protocol.proposal import VerifiedProposal
 from da.protocol.push import ColumnPush
 from da.protocol.push_signature import verify_push
 from da.runtime.admission import Budget
 from da.runtime.context import NodeContext
 from da.runtime.verification import bad_columns, check_certificate, check_signature, decode_certificate
-from da.store.errors import CorruptBatch
+from da.store.errors import CorruptBatch, CorruptRecord
+from erasure.constants import BYTES_PER_FIELD_ELEMENT
 
 log = logging.getLogger("cellar.member.ingest")
 
+FIRST_COLUMN = 0  # has element 0 of each row
 CERTIFICATES_WAITING_MAX = 32  # to be verified; the follower brings what is turned away
 
 
@@ -147,10 +155,12 @@ class Ingest:
     async def attest_again(self, header: Header) -> Attestation | None:
         """The attestation of a batch of which all columns of this member's are stored; else None."""
         try:
-            held = (await self._context.store.batch(header.hash)).columns
-        except (NotFound, CorruptBatch):
-            return None
-        if not set(self._context.custody) <= set(held):
+            record = await self._context.store.batch(header.hash)
+            if not set(self._context.custody) <= set(record.columns):
+                return None
+            # Columns of a certified batch are fetched and kept whatever its payloads are.
+            await self._check_stored_elements(header, record.payload_list)
+        except (NotFound, NotReconstructable, CorruptBatch):
             return None
         return await self._context.signer.attest(header)
 
@@ -197,14 +207,30 @@ class Ingest:
             async with self._slots:
                 with context.metrics.verify_seconds.time():
                     columns = await self._verify(proposal, push, missing)
+                if FIRST_COLUMN in push.columns and FIRST_COLUMN not in held:
+                    first = push.records[push.columns.index(FIRST_COLUMN)]
+                    check_elements(push.proposal.payload_list, [record.tobytes() for record in first])
             async with context.log_lock(push.header.disperser_id):
                 await self._check_place(push.header)
                 with context.metrics.keep_seconds.time():
                     await context.store.put_batch(proposal, columns)
             context.changed.announce()
+        if FIRST_COLUMN in held:
+            await self._check_stored_elements(push.header, push.proposal.payload_list)
         attestation = await context.signer.attest(push.header)
         context.metrics.attestations.inc()
         return attestation
+
+    async def _check_stored_elements(self, header: Header, payload_list: PayloadList) -> None:
+        """As `check_elements`, for a batch that is stored. Raises NotReconstructable too."""
+        if FIRST_COLUMN not in self._context.custody:
+            return
+        pairs = [(row, FIRST_COLUMN) for row in range(header.row_count)]
+        try:
+            records = await self._context.store.read_records(header.hash, pairs)
+        except CorruptRecord as error:
+            raise NotReconstructable(f"column {FIRST_COLUMN} is damaged here and being repaired") from error
+        check_elements(payload_list, records)
 
     async def _verify(
         self, proposal: VerifiedProposal, push: ColumnPush, positions: list[int]
@@ -252,6 +278,19 @@ class Ingest:
         except NotFound:
             self._follower.expect(certificate)
             raise
+
+
+def check_elements(payload_list: PayloadList, records: Sequence[bytes | None]) -> None:
+    """That each payload begins as one of its length does; `records` are those of column 0, by row.
+
+    Raises RejectedPayload.
+    """
+    for entry in payload_list.entries:
+        record = records[entry.first_row]
+        try:
+            check_element(entry.length, (record or b"")[:BYTES_PER_FIELD_ELEMENT])
+        except UndecodableRows as error:
+            raise RejectedPayload(entry.payload_id, error.reason) from error
 
 
 def _retrieve(task: asyncio.Task[Attestation]) -> None:

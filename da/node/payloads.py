@@ -7,7 +7,7 @@ Flow of the rows:
 
 Checked against the payload id: cells held here were verified before they were stored and are checksummed;
 cells from peers are verified on arrival; both against commitments that hash to the id. So the bytes are the
-payload's or there are none.
+payload's or there are none. Rows that are no payload are a definite error; `rows_of` gives them as they are.
 
 Invariants: at most `concurrent_reconstructions_max` payloads are being put together at once (one matrix of
 the payload's rows each); the same payload asked for by many is read once.
@@ -22,11 +22,13 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from da.errors import NotCertified, NotReconstructable
+from da.errors import NotCertified, NotReconstructable, UndecodablePayload
 from da.member.fetch import ColumnFetcher, Columns, RowRange
 from da.node.lookup import PayloadLookup
 from da.node.types import PayloadProof, Status
 from da.protocol.columns import VerifiedRecords
+from da.protocol.errors import UndecodableRows
+from da.protocol.payload import decode_rows
 from da.protocol.payload import payload_id as make_payload_id
 from da.protocol.payload_list import PayloadEntry
 from da.protocol.push import RECORD_BYTES
@@ -34,8 +36,6 @@ from da.runtime.context import NodeContext
 from da.store.base import BatchRecord
 from da.store.errors import CorruptBatch, CorruptRecord
 from erasure.constants import BYTES_PER_BLOB, BYTES_PER_CELL, CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
-from erasure.errors import ErasureError
-from erasure.packing import unpack
 
 log = logging.getLogger("cellar.node.payloads")
 
@@ -84,7 +84,7 @@ class PayloadReader:
         )
 
     async def assemble(self, record: BatchRecord, entry: PayloadEntry) -> bytes:
-        """The bytes of a payload of this batch. Raises NotReconstructable, Expired."""
+        """The bytes of a payload of this batch. Raises NotReconstructable, UndecodablePayload, Expired."""
         key = (record.header.hash, entry.first_row, entry.row_count)
         task = self._running.get(key)
         if task is None:
@@ -99,11 +99,15 @@ class PayloadReader:
             assert make_payload_id(entry.length, commitments) == entry.payload_id, "checked before storing"
             blobs = await self._rows(record, RowRange(entry.first_row, entry.row_count))
             try:
-                payload = await self._context.workers.compute(unpack, blobs)
-            except ErasureError as error:
-                # The rows are what was committed to; the poster's disperser packed them differently.
-                raise NotReconstructable(f"the rows do not hold a packed payload: {error}") from error
+                payload = await self._context.workers.compute(decode_rows, entry.length, blobs)
+            except UndecodableRows as error:  # the rows are what was committed to
+                raise UndecodablePayload("0x" + entry.payload_id.hex(), error.reason) from error
         return payload
+
+    async def rows_of(self, payload_id: bytes) -> NDArray[np.uint8]:
+        """See Node.payload_rows."""
+        record, entry = await self._lookup.place(payload_id, None)
+        return await self.rows(record, RowRange(entry.first_row, entry.row_count))
 
     async def rows(self, record: BatchRecord, rows: RowRange) -> NDArray[np.uint8]:
         """Rows of a batch as blobs u8[count,131072]. Raises NotReconstructable, Expired."""

@@ -17,6 +17,9 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from da.clock import Clock
 from da.disperser.batcher import Batcher
 from da.disperser.delivery import Delivery
@@ -231,8 +234,15 @@ class Node:
 
     # --- rollups: reading -----------------------------------------------------------------
     async def payload_bytes(self, payload_id: bytes) -> bytes:
-        """Raises NotFound, Expired, NotReconstructable, PayloadFailed."""
+        """Raises NotFound, Expired, NotReconstructable, PayloadFailed, UndecodablePayload."""
         return await self._payloads.payload(payload_id)
+
+    async def payload_rows(self, payload_id: bytes) -> NDArray[np.uint8]:
+        """The payload's rows u8[rows,131072] as they were committed to, decodable or not.
+
+        Raises NotCertified (not in a batch yet), and what payload_bytes raises but UndecodablePayload.
+        """
+        return await self._payloads.rows_of(payload_id)
 
     async def payload_certificate(self, payload_id: bytes, namespace: bytes | None = None) -> bytes:
         """Encoded Certificate. Raises NotCertified, PayloadFailed, NotFound, Expired, NotReconstructable."""

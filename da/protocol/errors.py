@@ -14,6 +14,7 @@
       InvalidPush            a column push with an invalid shape: field, reason
       InvalidHandover        a handover between two committees that fails a check: check, reason
       UnknownCommittee       a header of a committee that a chain of committees does not have: committee_hash
+      UndecodableRows        rows that are not the packing of a payload of the listed length: reason
       CommitteeEnded         a header dated after its committee's certificates ended: epoch, valid_until_s
 
 Does not: choose HTTP status codes (see da.api).
@@ -83,6 +84,10 @@ class InvalidProposal(ProtocolError):
         super().__init__(f"{check}: {reason}")
         self.check = check
         self.reason = reason
+
+
+class UndecodableRows(_ReasonError):
+    """The rows that a payload id binds are not the packing of a payload of its length."""
 
 
 class InvalidCommittee(_FieldError):

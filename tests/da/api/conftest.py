@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from da import bls
 from da.api.app import create_app
@@ -160,6 +161,10 @@ class FakeNode:
         if payload_id not in self.payloads:
             raise NotFound("payload", "0x" + payload_id.hex())
         return self.payloads[payload_id]
+
+    async def payload_rows(self, payload_id: bytes) -> NDArray[np.uint8]:
+        self._ask("payload_rows", payload_id)
+        return np.full((1, 131072), 7, dtype=np.uint8)
 
     async def payload_certificate(self, payload_id: bytes, namespace: bytes | None = None) -> bytes:
         self._ask("payload_certificate", payload_id, namespace)

@@ -300,3 +300,12 @@ async def test_any_tag_is_one_only_of_a_payload_that_is_there(node, client: http
     assert (known.status_code, known.content) == (304, b"")
     unknown = await client.get("/v1/payloads/0x" + "11" * 32, headers=anything)
     assert (unknown.status_code, unknown.json()["error"]) == (404, "NotFound")
+
+
+async def test_the_raw_rows_are_another_representation_of_a_payload(node, client: httpx.AsyncClient) -> None:
+    node.payloads[bytes(32)] = b"abc"
+    plain = await client.get(f"/v1/payloads/{ID}")
+    rows = await client.get(f"/v1/payloads/{ID}?raw=rows")
+    assert (plain.content, rows.content) == (b"abc", b"\x07" * 131072)
+    assert plain.headers["etag"] != rows.headers["etag"]
+    assert (await client.get(f"/v1/payloads/{ID}?raw=cells")).status_code == 400

@@ -62,9 +62,13 @@ def make_batch(
     parent: Made | None = None,
     secret: bytes | None = None,
     fields: dict[str, Any] | None = None,
+    blobs: NDArray[np.uint8] | None = None,
 ) -> Made:
-    """A good batch of one payload on top of `parent`; `fields` replace the header's before it is signed."""
-    blobs = pack(payload)
+    """A good batch of one payload on top of `parent`; `fields` replace the header's before it is signed.
+
+    `blobs` replace the payload's packing.
+    """
+    blobs = pack(payload) if blobs is None else blobs
     commitments = world.engine.commit(blobs)
     cells, proofs = world.engine.prove(blobs)
     records = np.empty((128, len(blobs), RECORD_BYTES), dtype=np.uint8)

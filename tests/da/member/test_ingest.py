@@ -14,12 +14,15 @@ import pytest
 
 from da import errors
 from da.member import ingest
+from da.protocol.columns import VerifiedRecords
 from da.protocol.committee import Committee
 from da.protocol.errors import InvalidProposal
 from da.protocol.header import Header
 from da.protocol.push import ColumnPush
 from da.protocol.push_signature import sign_push
 from da.runtime.verification import check_certificate
+from da.store.errors import UnknownBatch
+from erasure.packing import pack
 from kzg.engine import Engine
 from tests.da.member.support import Made, make_batch
 from tests.simulation.virtual_time import run
@@ -410,5 +413,33 @@ def test_a_push_that_comes_as_an_equal_one_is_refused_is_looked_at_itself(
             await first
         (await second).verify(world.committee, push.header)
         assert not ingest._running
+
+    with_member(tmp_path, engine, test)
+
+
+def test_a_holder_of_column_0_does_not_sign_what_cannot_be_read(tmp_path: Path, engine: Engine) -> None:
+    """Not when it is pushed, nor after the column came from peers because the batch is certified anyway."""
+
+    async def test(world: World) -> None:
+        node = world.node(1)
+        blobs = pack(b"some bytes")
+        blobs[0, 1] = 9
+        batch = make_batch(world, blobs=blobs)
+        push = batch.push_to(world, 1)
+        assert 0 in push.columns, "a member of this stake holds every column"
+        with pytest.raises(errors.RejectedPayload) as refused:
+            await node.accept_push(push)
+        assert refused.value.payload_id == batch.payload_list.entries[0].payload_id
+        with pytest.raises(UnknownBatch):
+            world.store(1).batch(batch.header.hash)
+        metrics = world.node(1).metrics
+        assert metrics.rejected_pushes.labels("RejectedPayload")._value.get() == 1
+
+        columns = [(column, VerifiedRecords(batch.records[column])) for column in push.columns]
+        world.store(1).put_batch(push.proposal.verify_contents(), columns)
+        with pytest.raises(errors.RejectedPayload):
+            await node.attest_again(batch.header)
+        with pytest.raises(errors.RejectedPayload):
+            await node.accept_push(push)
 
     with_member(tmp_path, engine, test)
