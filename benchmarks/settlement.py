@@ -6,13 +6,16 @@ docs/reference/settlement.md.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from benchmarks.measure import Table
 from da.protocol.committee import DEFAULT_RETENTION_S, Committee
+from da.protocol.handover import Handover, HandoverTerms
 from da.protocol.header import Header
 from da.settlement.contract import SettlementContract, SettlementStatus
 from da.settlement.encoding import g2_words, signer_bits
 from da.settlement.evm import Chain, Function, fast_precompiles
-from tests.da.settlement.support import START_S, certify, make_batch, make_committee
+from tests.da.settlement.support import START_S, certify, make_batch, make_committee, secrets
 
 PAYLOADS = 3
 SAMPLING_DELAY_S = 600
@@ -65,7 +68,28 @@ def measure(size: int) -> dict[str, int]:
         successor = chain.accounts[2]
         found["`propose_guardian`"] = contract.propose_guardian(successor, guardian=guardian)
         found["`accept_guardian`"] = contract.accept_guardian(guardian, successor=successor)
+        found["`activate` the next committee, everyone signed"] = _activate(contract, committee)
     return found
+
+
+def _activate(contract: SettlementContract, committee: Committee) -> int:
+    """Gas of a change to the same members' committee of the next epoch, once that is registered."""
+    following = replace(committee, epoch=committee.epoch + 1)
+    registrar = contract.chain.accounts[3]
+    contract.open(following, registrar)
+    contract.register(following, registrar)
+    terms = HandoverTerms.between(
+        committee,
+        following,
+        valid_until_s=START_S + DEFAULT_RETENTION_S,
+        contract=bytes.fromhex(contract.address[2:]),
+        settlement_chain_id=contract.chain.chain_id,
+    )
+    keys = secrets(len(committee.members))
+    signatures = {index: terms.sign(key).signature for index, key in enumerate(keys)}
+    activated = contract.activate(Handover.gather(terms, committee, signatures))
+    assert activated.status is SettlementStatus.OK
+    return activated.gas_used
 
 
 def _check(

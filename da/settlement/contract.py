@@ -32,12 +32,14 @@ with decimal.localcontext():
 
 from da.protocol.certificate import Certificate
 from da.protocol.committee import Committee
+from da.protocol.committee_chain import Link
+from da.protocol.handover import Handover
 from da.protocol.payload_list import PayloadList
 
 SOURCE = "CellarSettlement.vy"
-_CONSTRUCTOR = (
-    "uint64", "uint64", "uint16", "uint32", "uint32", "uint32", "uint64", "address[]", "uint256"
-)  # fmt: skip
+_NO_ACCOUNT = "0x" + "00" * 20
+_PARAMETERS = ("uint64", "uint16", "uint32", "uint32", "uint32")
+_CONSTRUCTOR = ("uint64", *_PARAMETERS, "uint64", "address[]", "uint256", "address", "uint64")
 _REGISTER = Function("register", ("bytes", "bytes", "uint64", "bool"))
 _SEAL = Function("seal", ("bytes32",))
 _CHECK = Function("check_certificate", ("bytes", "uint256", "bytes"), ("uint8",))
@@ -48,6 +50,12 @@ _VETO = Function("veto", ("bytes32", "bytes32"))
 _LIFT_VETO = Function("lift_veto", ("bytes32",))
 _VETOED = Function("vetoed", ("bytes32",), ("bool",))
 _PROPOSE_GUARDIAN = Function("propose_guardian", ("address",))
+_OPEN = Function("open", _PARAMETERS)
+_ACTIVATE = Function("activate", ("bytes32", "bytes32", "uint64", "uint256", "bytes"), ("uint8",))
+_ANNOUNCE_RECOVERY = Function("announce_recovery", ("bytes32",))
+_RECOVER = Function("recover", ())
+_IN_OFFICE = Function("committee_in_office", (), ("bytes32", "uint64"))
+_VALID_UNTIL = Function("valid_until", ("bytes32",), ("uint64",))
 _ACCEPT_GUARDIAN = Function("accept_guardian", ("address",))
 _PRESENTED = Function("presented", ("bytes32",), ("uint256",))
 _SETTLED = Function("settled", ("bytes32", "bytes32"), ("bytes32", "uint256"))
@@ -70,6 +78,8 @@ class SettlementStatus(IntEnum):
     EXPIRED = 11
     VETOED = 12
     BAD_DISPERSER = 13
+    COMMITTEE_ENDED = 14
+    BAD_EPOCH = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +138,8 @@ class SettlementContract:
         guardians: Sequence[str] = (),
         veto_quorum: int | None = None,
         sampling_delay_s: int = 0,
+        recovery: str | None = None,
+        recovery_delay_s: int = 0,
     ) -> SettlementContract:
         """Deploy, register the whole committee, seal.
 
@@ -136,6 +148,8 @@ class SettlementContract:
             veto_quorum: how many of them make a veto; 1 unless given.
             sampling_delay_s: seconds after a batch was first handed to `settle` (which answers TOO_EARLY)
                 before anything of it settles; must be positive with guardians, and below the retention.
+            recovery: the account that may name the next committee when the one in office lost its quorum.
+            recovery_delay_s: seconds between naming it and putting it in office.
 
         Raises:
             EvmError: the contract refused a value, a member or the committee hash.
@@ -146,16 +160,10 @@ class SettlementContract:
             guardians=guardians,
             veto_quorum=veto_quorum,
             sampling_delay_s=sampling_delay_s,
+            recovery=recovery,
+            recovery_delay_s=recovery_delay_s,
         )
-        owner = chain.accounts[0]
-        register = 0
-        for member in committee.members:
-            key, possession = g1_words(member.public_key), g2_words(member.proof_of_possession)
-            receipt = chain.transact(
-                contract.address, _REGISTER, key, possession, member.stake, member.disperser, sender=owner
-            )
-            register += receipt.gas_used
-        seal = chain.transact(contract.address, _SEAL, committee.hash, sender=owner).gas_used
+        register, seal = contract.register(committee, chain.accounts[0])
         return cls(chain, contract.address, DeploymentCost(contract.cost.create, register, seal))
 
     @classmethod
@@ -167,21 +175,67 @@ class SettlementContract:
         guardians: Sequence[str] = (),
         veto_quorum: int | None = None,
         sampling_delay_s: int = 0,
+        recovery: str | None = None,
+        recovery_delay_s: int = 0,
     ) -> SettlementContract:
         """The first step of `deploy`: a contract for the committee's parameters, without its members."""
         values = (
             committee.chain_id,
-            committee.epoch,
-            committee.replication,
-            committee.threshold_numerator,
-            committee.threshold_denominator,
-            committee.retention_s,
+            *_parameters(committee),
             sampling_delay_s,
             list(guardians),
             min(1, len(guardians)) if veto_quorum is None else veto_quorum,
+            recovery or _NO_ACCOUNT,
+            recovery_delay_s,
         )
         address, gas = chain.deploy(bytecode(), _CONSTRUCTOR, values, chain.accounts[0])
         return cls(chain, address, DeploymentCost(gas, 0, 0))
+
+    def register(self, committee: Committee, registrar: str) -> tuple[int, int]:
+        """Register all members of the committee that an account opened, and seal it.
+
+        Returns the gas of all registrations together, and of the seal.
+
+        Raises:
+            EvmError: the contract refused a member or the committee hash.
+        """
+        gas = 0
+        for member in committee.members:
+            key, possession = g1_words(member.public_key), g2_words(member.proof_of_possession)
+            receipt = self.chain.transact(
+                self.address, _REGISTER, key, possession, member.stake, member.disperser, sender=registrar
+            )
+            gas += receipt.gas_used
+        return gas, self.chain.transact(self.address, _SEAL, committee.hash, sender=registrar).gas_used
+
+    def open(self, committee: Committee, registrar: str) -> int:
+        """Begin to register another committee. Returns the gas used; raises EvmError."""
+        return self.chain.transact(self.address, _OPEN, *_parameters(committee), sender=registrar).gas_used
+
+    def activate(self, handover: Handover) -> Settlement:
+        """Put the sealed committee of a handover in office; only status OK changes anything."""
+        receipt = self.chain.transact(self.address, _ACTIVATE, *_activation(handover))
+        return Settlement(SettlementStatus(receipt.value), receipt.gas_used, receipt.transaction_hash)
+
+    def announce_recovery(self, committee_hash: bytes, *, sender: str) -> int:
+        """As the recovery account, name the sealed committee that follows; zeros take that back.
+
+        Returns the gas used; raises EvmError.
+        """
+        return self.chain.transact(self.address, _ANNOUNCE_RECOVERY, committee_hash, sender=sender).gas_used
+
+    def recover(self) -> int:
+        """Put the named committee in office after the delay. Returns the gas used; raises EvmError."""
+        return self.chain.transact(self.address, _RECOVER).gas_used
+
+    def committee_in_office(self) -> tuple[bytes, int]:
+        """Hash and epoch of the committee in office."""
+        committee_hash, epoch = self.chain.call(self.address, _IN_OFFICE)
+        return bytes(committee_hash), int(epoch)
+
+    def valid_until_s(self, committee_hash: bytes) -> int:
+        """Until when certificates of a committee are valid; 0 for one that never was in office."""
+        return int(self.chain.call(self.address, _VALID_UNTIL, committee_hash))
 
     def check(self, certificate: Certificate) -> SettlementStatus:
         """The contract's status for a certificate; changes nothing."""
@@ -250,6 +304,39 @@ class SettlementContract:
     def retained_until_s(self, namespace: bytes, payload_id: bytes, header_hash: bytes) -> int | None:
         """Until when the data is kept under this header, or None if the payload was not settled under it."""
         return int(self.chain.call(self.address, _RETAINED_UNTIL, namespace, payload_id, header_hash)) or None
+
+
+def handover_calls(link: Link) -> list[tuple[str, bytes]]:
+    """Name and calldata of the calls that put a link's committee in office, in order, for one account."""
+    committee = link.committee
+    calls = [(_OPEN.name, _OPEN.calldata(*_parameters(committee)))]
+    for member in committee.members:
+        key, possession = g1_words(member.public_key), g2_words(member.proof_of_possession)
+        calls.append((_REGISTER.name, _REGISTER.calldata(key, possession, member.stake, member.disperser)))
+    calls.append((_SEAL.name, _SEAL.calldata(committee.hash)))
+    calls.append((_ACTIVATE.name, _ACTIVATE.calldata(*_activation(link.handover))))
+    return calls
+
+
+def _activation(handover: Handover) -> tuple[bytes, bytes, int, int, bytes]:
+    terms = handover.terms
+    return (
+        terms.next_committee_hash,
+        terms.next_addresses_hash,
+        terms.valid_until_s,
+        signer_bits(handover.signers),
+        g2_words(handover.signature),
+    )
+
+
+def _parameters(committee: Committee) -> tuple[int, int, int, int, int]:
+    return (
+        committee.epoch,
+        committee.replication,
+        committee.threshold_numerator,
+        committee.threshold_denominator,
+        committee.retention_s,
+    )
 
 
 def _arguments(certificate: Certificate) -> tuple[bytes, int, bytes]:

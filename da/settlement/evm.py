@@ -71,6 +71,11 @@ class Chain:
         self.accounts: tuple[str, ...] = tuple(self._tester.get_accounts())
 
     @property
+    def chain_id(self) -> int:
+        """The chain's EIP-155 id."""
+        return int(self._tester.backend.chain.chain_id)
+
+    @property
     def timestamp_s(self) -> int:
         """Timestamp of the latest block, seconds since 1970."""
         return int(self._tester.get_block_by_number("latest")["timestamp"])

@@ -2,13 +2,18 @@
 # pragma evm-version prague
 # @title  Cellar settlement
 # @license Apache-2.0
-# @notice Holds a committee, verifies its certificates with the EIP-2537 precompiles and records the payloads
-#         that they cover. A bad certificate is answered with a status code, never with a revert; too little gas
+# @notice Holds committees, each handed over to by the one before it, verifies their certificates with the EIP-2537
+#         precompiles and records the payloads that they cover. A bad certificate is answered with a status code, never with a revert; too little gas
 #         is answered with a revert, never with a status code.
 # @dev    Flow:
 #         - deploy with the committee's parameters and the guardians, if any; `register` every member in the
 #           committee's order, with its proof of possession; `seal` recomputes the committee hash from what is
-#           stored and freezes it
+#           stored, freezes it and puts it in office
+#         - anyone may `open` the next committee and `register` and `seal` it likewise, in as many transactions as it
+#           takes; it has no power until the committee in office hands over to it (`activate`), from when on the
+#           old one's certificates hold up to a stated time
+#         - a committee that has lost its quorum can hand over to nobody: an account chosen at deployment may then
+#           name the next one, after a delay (`announce_recovery`, `recover`); or there is no such account
 #         - guardians (a rollup's own light clients) may `veto` a header that they sampled and found unavailable,
 #           until the payload is recorded
 #         - `settle` checks the certificate, the payload's Merkle proof, the veto and the sampling delay. The delay
@@ -46,6 +51,10 @@ STATUS_TOO_EARLY: constant(uint8) = 10
 STATUS_EXPIRED: constant(uint8) = 11
 STATUS_VETOED: constant(uint8) = 12
 STATUS_BAD_DISPERSER: constant(uint8) = 13
+STATUS_COMMITTEE_ENDED: constant(uint8) = 14
+STATUS_BAD_EPOCH: constant(uint8) = 15
+
+IN_OFFICE: constant(uint64) = max_value(uint64)  # until when certificates of the committee in office are valid
 
 ZEROS: constant(Bytes[64]) = x"00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
 PAD_16: constant(Bytes[16]) = x"00000000000000000000000000000000"
@@ -87,6 +96,20 @@ event Sealed:
     committee_hash: bytes32
     members: uint256
 
+event Opened:
+    number: indexed(uint256)
+    epoch: uint64
+    registrar: address
+
+event Activated:
+    committee_hash: indexed(bytes32)
+    epoch: uint64
+    previous_valid_until: uint64
+
+event RecoveryAnnounced:
+    committee_hash: indexed(bytes32)
+    ready_at: uint256
+
 event Presented:
     header_hash: indexed(bytes32)
 
@@ -115,8 +138,16 @@ struct Point:
     y_low: uint256
     high: uint256
 
+struct Parameters:
+    epoch: uint64
+    replication: uint16
+    threshold_numerator: uint32
+    threshold_denominator: uint32
+    retention_s: uint32
+
 struct Committee:
     hash: bytes32  # zero until it is sealed
+    parameters: uint256  # see _parameters
     members: uint256
     total_stake: uint256
     aggregate_key: Point
@@ -126,16 +157,23 @@ struct Veto:
     lift_until: uint256  # zero until the votes first made a veto
 
 chain_id: public(immutable(uint64))
-epoch: public(immutable(uint64))
-replication: public(immutable(uint16))
-threshold_numerator: public(immutable(uint32))
-threshold_denominator: public(immutable(uint32))
-retention_s: public(immutable(uint32))
 sampling_delay_s: public(immutable(uint64))
 veto_quorum: public(immutable(uint256))
+recovery: public(immutable(address))
+recovery_delay_s: public(immutable(uint64))
 
-owner: public(address)
-# All by epoch. Weights have the stake in the low 64 bits and the disperser flag above it; dispersers are by member id.
+# The number of the committee in office; zero until the first one is sealed
+in_office: public(uint256)
+opened: public(uint256)  # how many committees were ever opened; they are numbered from 1
+open_of: public(HashMap[address, uint256])  # the committee that an account registers members of
+number_of: public(HashMap[bytes32, uint256])  # of a sealed committee, by hash; the last one if it was sealed twice
+# Of every committee that came into office, by hash: its number, and above 64 bits the Unix time up to which its
+# certificates are valid
+offices: HashMap[bytes32, uint256]
+recovery_number: public(uint256)
+recovery_ready_at: public(uint256)
+
+# All by number. Weights have the stake in the low 64 bits and the disperser flag above it; dispersers are by member id.
 committees: public(HashMap[uint256, Committee])
 keys: HashMap[uint256, HashMap[uint256, Point]]
 weights: HashMap[uint256, HashMap[uint256, uint256]]
@@ -167,16 +205,17 @@ def __init__(
     sampling_delay_s_: uint64,
     guardians: DynArray[address, MAX_GUARDIANS],
     veto_quorum_: uint256,
+    recovery_: address,
+    recovery_delay_s_: uint64,
 ):
     """
     @param sampling_delay_s_  seconds from the first `settle` of a batch until it may record
     @param guardians          who may vote for a veto; none if empty
     @param veto_quorum_       how many of them make a veto
+    @param recovery_          who may name the next committee when the one in office has lost its quorum; none if zero
+    @param recovery_delay_s_  seconds between naming it and putting it in office
     """
-    assert replication_ > 0 and replication_ <= 128, "replication"
-    assert threshold_numerator_ <= threshold_denominator_, "threshold above one"
-    assert 2 * convert(threshold_numerator_, uint256) > convert(threshold_denominator_, uint256), "threshold below half"
-    assert sampling_delay_s_ < convert(retention_s_, uint64), "sampling delay not below the retention"
+    assert (recovery_ != empty(address)) == (recovery_delay_s_ > 0), "recovery delay"
     if len(guardians) == 0:
         assert veto_quorum_ == 0, "veto quorum"
     else:
@@ -185,28 +224,75 @@ def __init__(
     for i: uint256 in range(len(guardians), bound=MAX_GUARDIANS):
         self._seat(guardians[i], i + 1)
     chain_id = chain_id_
-    epoch = epoch_
-    replication = replication_
-    threshold_numerator = threshold_numerator_
-    threshold_denominator = threshold_denominator_
-    retention_s = retention_s_
     sampling_delay_s = sampling_delay_s_
     veto_quorum = veto_quorum_
-    self.owner = msg.sender
+    recovery = recovery_
+    recovery_delay_s = recovery_delay_s_
+    self._open(epoch_, replication_, threshold_numerator_, threshold_denominator_, retention_s_, sampling_delay_s_)
 
 
 # ------------------------------------------------------------------------------------------------ committee
 
 
 @external
+def open(epoch: uint64, replication: uint16, threshold_numerator: uint32, threshold_denominator: uint32, retention_s: uint32):
+    """
+    @notice Begin a committee, to be registered and sealed by the caller alone. One that the caller left unsealed is
+            given up.
+    """
+    self._open(epoch, replication, threshold_numerator, threshold_denominator, retention_s, sampling_delay_s)
+
+
+@internal
+def _open(
+    epoch: uint64,
+    replication: uint16,
+    threshold_numerator: uint32,
+    threshold_denominator: uint32,
+    retention_s: uint32,
+    delay_s: uint64,
+):
+    assert replication > 0 and replication <= 128, "replication"
+    assert threshold_numerator <= threshold_denominator, "threshold above one"
+    assert 2 * convert(threshold_numerator, uint256) > convert(threshold_denominator, uint256), "threshold below half"
+    assert delay_s < convert(retention_s, uint64), "sampling delay not below the retention"
+    number: uint256 = self.opened + 1
+    self.opened = number
+    self.open_of[msg.sender] = number
+    self.committees[number].parameters = (
+        (convert(epoch, uint256) << 112)
+        | (convert(replication, uint256) << 96)
+        | (convert(threshold_numerator, uint256) << 64)
+        | (convert(threshold_denominator, uint256) << 32)
+        | convert(retention_s, uint256)
+    )
+    log Opened(number=number, epoch=epoch, registrar=msg.sender)
+
+
+@internal
+@view
+def _parameters(number: uint256) -> Parameters:
+    word: uint256 = self.committees[number].parameters
+    low: uint256 = convert(max_value(uint32), uint256)
+    return Parameters(
+        epoch=convert(word >> 112, uint64),
+        replication=convert((word >> 96) & convert(max_value(uint16), uint256), uint16),
+        threshold_numerator=convert((word >> 64) & low, uint32),
+        threshold_denominator=convert((word >> 32) & low, uint32),
+        retention_s=convert(word & low, uint32),
+    )
+
+
+@external
 def register(key: Bytes[128], possession: Bytes[256], stake: uint64, disperser: bool):
     """
-    @notice Add the next member; keys come in ascending order of their compressed form, as the committee lists them.
+    @notice Add the next member of the committee that the caller opened; keys come in ascending order of their
+            compressed form, as the committee lists them.
     @param key         G1 point, EIP-2537 encoding
     @param possession  proof of possession, G2 point, EIP-2537 encoding: a signature of the compressed key
     """
-    assert msg.sender == self.owner, "only the owner, before seal"
-    number: uint256 = convert(epoch, uint256)
+    number: uint256 = self.open_of[msg.sender]
+    assert number != 0, "no committee open"
     index: uint256 = self.committees[number].members
     assert index < MAX_MEMBERS, "committee full"
     assert stake > 0, "no stake"
@@ -239,17 +325,143 @@ def register(key: Bytes[128], possession: Bytes[256], stake: uint64, disperser: 
 @external
 def seal(expected_hash: bytes32):
     """
-    @notice Freeze the committee: no account can change it any more. The guardians keep their veto.
+    @notice Freeze the committee that the caller opened: no account can change it any more. The first is in office.
     @dev    The hash is recomputed from storage, so a contract cannot claim a committee whose keys it does not hold.
     """
-    assert msg.sender == self.owner, "only the owner, before seal"
-    number: uint256 = convert(epoch, uint256)
+    number: uint256 = self.open_of[msg.sender]
+    assert number != 0, "no committee open"
     members: uint256 = self.committees[number].members
     assert members > 0, "no members"
     assert self._committee_hash(number, members) == expected_hash, "not this committee"
     self.committees[number].hash = expected_hash
-    self.owner = empty(address)
+    self.open_of[msg.sender] = 0
+    self.number_of[expected_hash] = number
     log Sealed(committee_hash=expected_hash, members=members)
+    if number == 1:
+        self._take_office(number)
+
+
+@external
+def activate(
+    next_hash: bytes32,
+    addresses_hash: bytes32,
+    valid_until_s: uint64,
+    signers: uint256,
+    signature: Bytes[MAX_INPUT],
+) -> uint8:
+    """
+    @notice Put a sealed committee in office, to which the one in office hands over; total, as `check_certificate`.
+    @param next_hash       of the sealed committee
+    @param addresses_hash  of the next members' names and URLs; signed, and not used here
+    @param valid_until_s   Unix time up to which the old committee's certificates are valid
+    @param signers         bit i is set if member i of the committee in office signed
+    @return                a status code; only STATUS_OK changes anything
+    """
+    present: uint256 = self.in_office
+    number: uint256 = self.number_of[next_hash]
+    if present == 0 or number == 0:
+        return STATUS_NOT_SEALED
+    epoch: uint64 = self._parameters(present).epoch
+    if not self._follows(number, epoch):
+        return STATUS_BAD_EPOCH
+    message: bytes32 = sha256(
+        concat(
+            b"cellar/handover/v1",
+            convert(chain_id, bytes8),
+            convert(self, bytes20),
+            convert(convert(chain.id, uint64), bytes8),
+            convert(epoch, bytes8),
+            self.committees[present].hash,
+            convert(epoch + 1, bytes8),
+            next_hash,
+            addresses_hash,
+            convert(valid_until_s, bytes8),
+        )
+    )
+    status: uint8 = self._signed(present, signers, message, signature)
+    if status == STATUS_OK:
+        self._end(present, valid_until_s)
+        self._take_office(number)
+    return status
+
+
+@external
+def announce_recovery(next_hash: bytes32):
+    """
+    @notice Name the sealed committee that follows when the one in office has lost its quorum. Naming another starts
+            the delay again; zero takes it back.
+    """
+    assert recovery != empty(address) and msg.sender == recovery, "only the recovery account"
+    number: uint256 = self.number_of[next_hash]
+    if next_hash != empty(bytes32):
+        # One of a later epoch could take office without a delay, right after a handover.
+        assert self.in_office != 0 and number != 0, "not sealed"
+        assert self._follows(number, self._parameters(self.in_office).epoch), "not of the next epoch"
+    self.recovery_number = number
+    self.recovery_ready_at = block.timestamp + convert(recovery_delay_s, uint256)
+    log RecoveryAnnounced(committee_hash=next_hash, ready_at=self.recovery_ready_at)
+
+
+@external
+def recover():
+    """
+    @notice Put the named committee in office once the delay is over. Certificates of the old one end now. A committee
+            that still has its quorum prevents this by handing over: the named one's epoch is then over.
+    """
+    number: uint256 = self.recovery_number
+    present: uint256 = self.in_office
+    assert number != 0 and block.timestamp >= self.recovery_ready_at, "no recovery is ready"
+    assert self._follows(number, self._parameters(present).epoch), "not of the next epoch"
+    self.recovery_number = 0
+    self._end(present, convert(block.timestamp, uint64))
+    self._take_office(number)
+
+
+@internal
+@view
+def _follows(number: uint256, epoch: uint64) -> bool:
+    return epoch < max_value(uint64) and self._parameters(number).epoch == unsafe_add(epoch, 1)
+
+
+@internal
+def _end(number: uint256, valid_until_s: uint64):
+    # IN_OFFICE means that there is no end; the last second before it is far enough.
+    until: uint64 = min(valid_until_s, IN_OFFICE - 1)
+    self.offices[self.committees[number].hash] = number | (convert(until, uint256) << 64)
+
+
+@internal
+def _take_office(number: uint256):
+    previous: uint256 = self.in_office
+    until: uint64 = 0
+    if previous != 0:
+        until = convert(self.offices[self.committees[previous].hash] >> 64, uint64)
+    self.in_office = number
+    self.offices[self.committees[number].hash] = number | (convert(IN_OFFICE, uint256) << 64)
+    log Activated(
+        committee_hash=self.committees[number].hash,
+        epoch=self._parameters(number).epoch,
+        previous_valid_until=until,
+    )
+
+
+@external
+@view
+def committee_in_office() -> (bytes32, uint64):
+    """
+    @notice Hash and epoch of the committee in office; zeros before the first one.
+    """
+    return self.committees[self.in_office].hash, self._parameters(self.in_office).epoch
+
+
+@external
+@view
+def valid_until(committee_hash: bytes32) -> uint64:
+    """
+    @notice Unix time up to which certificates of a committee are valid: 2^64 - 1 of the one in office, zero of one that
+            never was.
+    """
+    return convert(self.offices[committee_hash] >> 64, uint64)
 
 
 @internal
@@ -258,14 +470,15 @@ def _committee_hash(number: uint256, members: uint256) -> bytes32:
     """
     The committee's canonical hash (docs/reference/wire-formats.md), from storage.
     """
+    parameters: Parameters = self._parameters(number)
     encoding: Bytes[MAX_COMMITTEE] = concat(
         b"cellar/committee/v1",
         convert(chain_id, bytes8),
-        convert(convert(number, uint64), bytes8),
-        convert(replication, bytes2),
-        convert(threshold_numerator, bytes4),
-        convert(threshold_denominator, bytes4),
-        convert(retention_s, bytes4),
+        convert(parameters.epoch, bytes8),
+        convert(parameters.replication, bytes2),
+        convert(parameters.threshold_numerator, bytes4),
+        convert(parameters.threshold_denominator, bytes4),
+        convert(parameters.retention_s, bytes4),
         convert(convert(members, uint16), bytes2),
     )
     for i: uint256 in range(members, bound=MAX_MEMBERS):
@@ -406,7 +619,8 @@ def settle(
         return STATUS_BAD_PAYLOAD_PROOF
 
     seconds: uint256 = convert(slice(header, 50, 8), uint256) // 1000
-    until: uint256 = seconds + convert(retention_s, uint256)
+    number: uint256 = self.offices[convert(slice(header, 90, 32), bytes32)] & convert(max_value(uint64), uint256)
+    until: uint256 = seconds + (self.committees[number].parameters & convert(max_value(uint32), uint256))
     if block.timestamp < seconds:
         return STATUS_TOO_EARLY
     if block.timestamp > until:
@@ -447,16 +661,20 @@ def settled(namespace: bytes32, payload_id: bytes32) -> (bytes32, uint256):
 @internal
 @view
 def _check(header: Bytes[MAX_INPUT], signers: uint256, signature: Bytes[MAX_INPUT]) -> uint8:
-    number: uint256 = convert(epoch, uint256)
-    committee_hash: bytes32 = self.committees[number].hash
-    if committee_hash == empty(bytes32):
+    if self.in_office == 0:
         return STATUS_NOT_SEALED
     if not self._well_formed(header):
         return STATUS_BAD_HEADER
     if convert(slice(header, 2, 8), uint256) != convert(chain_id, uint256):
         return STATUS_FOREIGN_CHAIN
-    if convert(slice(header, 90, 32), bytes32) != committee_hash:
+    committee_hash: bytes32 = convert(slice(header, 90, 32), bytes32)
+    office: uint256 = self.offices[committee_hash]
+    if office == 0:
         return STATUS_FOREIGN_COMMITTEE
+    until: uint256 = office >> 64
+    if block.timestamp > until or convert(slice(header, 50, 8), uint256) > until * 1000:
+        return STATUS_COMMITTEE_ENDED
+    number: uint256 = office & convert(max_value(uint64), uint256)
     if not self.dispersers[number][convert(slice(header, 10, 32), bytes32)]:
         return STATUS_BAD_DISPERSER
     message: bytes32 = sha256(
@@ -484,7 +702,7 @@ def _well_formed(header: Bytes[MAX_INPUT]) -> bool:
 @view
 def _signed(number: uint256, signers: uint256, message: bytes32, signature: Bytes[MAX_INPUT]) -> uint8:
     """
-    STATUS_OK if members with the threshold's stake, in the committee of this epoch, signed the message together.
+    STATUS_OK if members with the threshold's stake in this committee signed the message together.
     """
     members: uint256 = self.committees[number].members
     everyone: uint256 = max_value(uint256) >> unsafe_sub(MAX_MEMBERS, members)
@@ -515,7 +733,10 @@ def _signed(number: uint256, signers: uint256, message: bytes32, signature: Byte
             key = self._add(self._pack(sum_of_all), self._pack(self._negate(self._unpack(key))))
         stake = total_stake - stake
 
-    if stake * convert(threshold_denominator, uint256) < total_stake * convert(threshold_numerator, uint256):
+    parameters: Parameters = self._parameters(number)
+    if stake * convert(parameters.threshold_denominator, uint256) < total_stake * convert(
+        parameters.threshold_numerator, uint256
+    ):
         return STATUS_BELOW_THRESHOLD
     if len(signature) != 256:
         return STATUS_BAD_SIGNATURE

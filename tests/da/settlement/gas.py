@@ -12,7 +12,7 @@ from da.protocol.committee import Committee
 from da.settlement.contract import SettlementContract, SettlementStatus, source
 from da.settlement.encoding import g1_words, g2_words, signer_bits
 from da.settlement.evm import Chain, EvmError, Function
-from tests.da.settlement.support import Batch, certify, make_batch
+from tests.da.settlement.support import Batch, certify, hand_over, make_batch
 
 DELAY_S = 600
 EVIDENCE = b"\1" * 32
@@ -25,9 +25,10 @@ SETTLE = Function(
 )
 REGISTER = Function("register", ("bytes", "bytes", "uint64", "bool"))
 SEAL = Function("seal", ("bytes32",))
+ACTIVATE = Function("activate", ("bytes32", "bytes32", "uint64", "uint256", "bytes"), ("uint8",))
 _GETTERS = (
-    "chain_id", "epoch", "replication", "threshold_numerator", "threshold_denominator", "retention_s",
-    "sampling_delay_s", "veto_quorum",
+    "chain_id", "sampling_delay_s", "veto_quorum", "recovery", "recovery_delay_s", "in_office", "opened",
+    "recovery_number", "recovery_ready_at",
 )  # fmt: skip
 
 
@@ -62,8 +63,18 @@ def make_calls(chain: Chain, committee: Committee) -> list[Call]:
     The committee has seven members, of which QUORUM are enough.
     """
     contract = SettlementContract.deploy(
-        chain, committee, guardians=chain.accounts[1:3], veto_quorum=1, sampling_delay_s=DELAY_S
+        chain,
+        committee,
+        guardians=chain.accounts[1:3],
+        veto_quorum=1,
+        sampling_delay_s=DELAY_S,
+        recovery=chain.accounts[5],
+        recovery_delay_s=DELAY_S,
     )
+    following = replace(committee, epoch=committee.epoch + 1, members=committee.members[:1])
+    contract.open(following, chain.accounts[0])
+    contract.register(following, chain.accounts[0])
+    contract.announce_recovery(following.hash, sender=chain.accounts[5])
     start_s = chain.timestamp_s
     ready, fresh, vetoed = (make_batch(committee, timestamp_s=start_s - age_s) for age_s in (1, 2, 3))
     certificate = certify(committee, ready.header, QUORUM)
@@ -83,8 +94,15 @@ def make_calls(chain: Chain, committee: Committee) -> list[Call]:
         *_settles(contract, committee, {"OK": ready, "TOO_EARLY": fresh, "VETOED": vetoed}),
         *_registrations(chain, committee),
         *(call(name, (), ("uint256",)) for name in _GETTERS),
-        call("owner", (), ("address",)),
-        call("committees", ("uint256",), ("bytes32", *("uint256",) * 5), committee.epoch),
+        call("committees", ("uint256",), ("bytes32", *("uint256",) * 6), 1),
+        call("committee_in_office", (), ("bytes32", "uint64")),
+        call("valid_until", ("bytes32",), ("uint64",), committee.hash),
+        call("number_of", ("bytes32",), ("uint256",), following.hash),
+        call("open_of", ("address",), ("uint256",), chain.accounts[0]),
+        call("open", ("uint64", "uint16", "uint32", "uint32", "uint32"), (), 5, 4, 2, 3, 86_400),
+        *_activations(contract, committee, following),
+        call("announce_recovery", ("bytes32",), (), following.hash, sender=5),
+        call("recover", (), ()),
         call("presented", ("bytes32",), ("uint256",), header_hash),
         call("settled", ("bytes32", "bytes32"), ("bytes32", "uint256"), *key),
         call("retained_until", ("bytes32", "bytes32", "bytes32"), ("uint256",), *key, header_hash),
@@ -139,6 +157,28 @@ def _settles(contract: SettlementContract, committee: Committee, batches: dict[s
             SettlementStatus[name],
         )
         for name, batch in batches.items()
+    ]
+
+
+def _activations(contract: SettlementContract, committee: Committee, following: Committee) -> list[Call]:
+    """A handover to the next committee, and what is wrong with others."""
+    handover = hand_over(contract, committee, following, signers=QUORUM)
+    signers, words = signer_bits(QUORUM), g2_words(handover.signature)
+    addresses_hash, valid_until_s = following.addresses_hash, handover.terms.valid_until_s
+    return [
+        Call(
+            contract.address,
+            ACTIVATE,
+            (each, addresses_hash, until_s, bits, words),
+            contract.chain.accounts[0],
+            status,
+        )
+        for each, until_s, bits, status in (
+            (following.hash, valid_until_s, signers, SettlementStatus.OK),
+            (following.hash, valid_until_s + 1, signers, SettlementStatus.BAD_SIGNATURE),
+            (following.hash, valid_until_s, 3, SettlementStatus.BELOW_THRESHOLD),
+            (committee.hash, valid_until_s, signers, SettlementStatus.BAD_EPOCH),
+        )
     ]
 
 

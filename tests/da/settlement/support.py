@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 
 from da import bls
 from da.protocol.certificate import Certificate, attestation_message
 from da.protocol.committee import Committee, Member
+from da.protocol.handover import Handover, HandoverTerms
 from da.protocol.header import ZERO_HASH, Header
 from da.protocol.merkle import commitments_root
 from da.protocol.payload import payload_id
 from da.protocol.payload_list import PayloadEntry, PayloadList
+from da.settlement.contract import SettlementContract
 
 CHAIN_ID = 7
 MEMBERS = 7
+VALID_UNTIL_S = 2_000_005_000  # of the committee before, in handovers
 START_S = 2_000_000_000  # block time of the tests; the chain's own clock starts earlier
 
 
@@ -93,3 +97,26 @@ def certify(committee: Committee, header: Header, signers: tuple[int, ...]) -> C
     return Certificate(
         header=header, committee_size=len(committee.members), signers=signers, signature=signature
     )
+
+
+def hand_over(
+    contract: SettlementContract,
+    old: Committee,
+    new: Committee,
+    /,
+    *,
+    signers: tuple[int, ...] | None = None,
+    **changes: Any,
+) -> Handover:
+    """The old committee's statement, for this contract on its chain; all sign unless said otherwise."""
+    terms = HandoverTerms.between(
+        old,
+        new,
+        valid_until_s=VALID_UNTIL_S,
+        contract=bytes.fromhex(contract.address[2:]),
+        settlement_chain_id=contract.chain.chain_id,
+    )
+    terms = replace(terms, **changes)
+    chosen = range(len(old.members)) if signers is None else signers
+    keys = secrets(len(old.members))
+    return Handover.gather(terms, old, {index: terms.sign(keys[index]).signature for index in chosen})
