@@ -56,9 +56,15 @@ CELLAR_EXPORT int cellar_recover(Engine* engine, const int* known, int count, co
 CELLAR_EXPORT int cellar_verify(Engine* engine, const CellBatch* batch, int* valid, int* position, int threads) {
   return guarded([&] { return engine->verify(*batch, threads, valid, position); });
 }
-CELLAR_EXPORT int cellar_combine(Engine* engine, const u8* points, int count, const u8* weights, int outputs,
-                                 const u8* noise, u8* out, int* position, int threads) {
-  return guarded([&] { return engine->combine(points, count, weights, outputs, noise, out, threads, position); });
+CELLAR_EXPORT int cellar_combine(Engine* engine, const u8* points, int count, const u8* weights, int weight_bytes,
+                                 int outputs, const u8* noise, u8* out, int* position, int threads) {
+  return guarded([&] {
+    return engine->combine(points, count, weights, weight_bytes, outputs, noise, out, threads, position);
+  });
+}
+CELLAR_EXPORT int cellar_fold(Engine* engine, const u8* cells, const u8* scalars, int rows, int folds, u8* out,
+                              int threads) {
+  return guarded([&] { return engine->fold(cells, scalars, rows, folds, out, threads); });
 }
 CELLAR_EXPORT int cellar_parity(Engine* engine, const u8* cells, int rows, u64 row_bytes, u8* out, int threads) {
   return guarded([&] { return engine->parity(cells, rows, row_bytes, out, threads); });

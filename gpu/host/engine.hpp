@@ -165,14 +165,23 @@ class Engine {
     return OK;
   }
 
-  // points: [count][48]; weights: [outputs][count][32]; out: [outputs][48], the weighted sums.
-  int combine(const u8* points, int count, const u8* weights, int outputs, const u8* noise, u8* out, int threads,
-              int* position) {
-    switch (verifier.combine(points, count, weights, outputs, noise, out, threads, *position)) {
+  // points: [count][48]; weights: [outputs][count][16 or 32]; out: [outputs][48], the weighted sums.
+  int combine(const u8* points, int count, const u8* weights, int weight_bytes, int outputs, const u8* noise, u8* out,
+              int threads, int* position) {
+    switch (verifier.combine(points, count, weights, weight_bytes, outputs, noise, out, threads, *position)) {
       case Verdict::done: return OK;
       case Verdict::collision: return COLLISION;
       default: return BAD_PROOF;
     }
+  }
+
+  // cells: [folds][rows][2048]; scalars: [folds][rows][16]; out: [folds][2048], the weighted sums.
+  int fold(const u8* cells, const u8* scalars, int rows, int folds, u8* out, int threads) {
+    const bool ok = run_tasks(threads, folds, [&](int i, int) {
+      return Domain::fold(cells + size_t(i) * rows * BYTES_PER_CELL, scalars + size_t(i) * rows * BYTES_PER_FOLD_SCALAR,
+                          rows, out + size_t(i) * BYTES_PER_CELL);
+    });
+    return ok ? OK : INVALID;
   }
 
   // cells, out: [rows][row_bytes], row_bytes a multiple of 256: the parity rows of `rows` data rows, element by element.

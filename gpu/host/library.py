@@ -134,8 +134,20 @@ def load() -> ctypes.CDLL:
         ),
         "cellar_combine": (
             c_int,
-            [Pointer, Pointer, c_int, Pointer, c_int, ctypes.c_char_p, Pointer, ctypes.POINTER(c_int), c_int],
+            [
+                Pointer,
+                Pointer,
+                c_int,
+                Pointer,
+                c_int,
+                c_int,
+                ctypes.c_char_p,
+                Pointer,
+                ctypes.POINTER(c_int),
+                c_int,
+            ],
         ),
+        "cellar_fold": (c_int, [Pointer, Pointer, Pointer, c_int, c_int, Pointer, c_int]),
         "cellar_parity": (c_int, [Pointer, Pointer, c_int, ctypes.c_uint64, Pointer, c_int]),
     }
     for name, (result, arguments) in signatures.items():

@@ -19,6 +19,7 @@ namespace cellar {
 constexpr int CELL_VECTORS = CELL_ELEMENTS / LANES;
 constexpr int BYTES_PER_ELEMENT = 32;
 constexpr int BYTES_PER_CELL = CELL_ELEMENTS * BYTES_PER_ELEMENT;
+constexpr int BYTES_PER_FOLD_SCALAR = 16;
 
 struct Remainder {
   Fr v[CELL_VECTORS];
@@ -35,6 +36,12 @@ inline Fr plain(const u64* words) {
   u64 limbs[Fr::LIMBS];
   Fr::words_to_limbs(words, limbs);
   return Fr::broadcast(limbs);
+}
+
+// A scalar of a fold, big-endian: its low 64 bits, then the high ones.
+inline void load_fold_scalar(const u8* bytes, u64& low, u64& high) {
+  memcpy(&high, bytes, 8), memcpy(&low, bytes + 8, 8);
+  high = __builtin_bswap64(high), low = __builtin_bswap64(low);
 }
 
 class Domain {
@@ -116,6 +123,20 @@ class Domain {
       out.v[l] = Fr::mul(integer, factor);
     }
     return canonical == 0xff;
+  }
+
+  // out = the sum of `rows` cells, each times its scalar. False if an element is >= r.
+  static bool fold(const u8* cells, const u8* scalars, int rows, u8* out) {
+    Remainder sum{}, cell;
+    for (int i = 0; i < rows; i++) {
+      u64 words[4] = {};
+      load_fold_scalar(scalars + size_t(i) * BYTES_PER_FOLD_SCALAR, words[0], words[1]);
+      if (!load_cell(cells + size_t(i) * BYTES_PER_CELL, Fr::to_montgomery(plain(words)), cell)) return false;
+      for (int l = 0; l < CELL_VECTORS; l++) sum.v[l] = Fr::add(sum.v[l], cell.v[l]);
+    }
+    for (int l = 0; l < CELL_VECTORS; l++)
+      store_scalars(out + l * BYTES_PER_ELEMENT, LANES * BYTES_PER_ELEMENT, Fr::canonical(sum.v[l]));
+    return true;
   }
 
   // From the values of cell i (next to memory, divided by 64) to its remainder. Results are below 2.5 r.

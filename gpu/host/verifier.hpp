@@ -62,7 +62,7 @@ class Verifier {
   std::optional<Pairing> pairing;
   CombTable table{interpolation_shape()};
   Affine<Fp> start;
-  Xyzz<Fp> short_excess, long_excess;
+  Xyzz<Fp> short_excess, long_excess, fold_excess;
   struct State;
   mutable std::mutex lock;
   mutable std::vector<std::unique_ptr<State>> idle;
@@ -80,6 +80,7 @@ class Verifier {
     for (Affine<Fp>& sum : sums) sum = start;
     if (!sum_digits(sums, sums, short_excess, long_excess)) return false;
     short_excess = cneg(0xff, short_excess), long_excess = cneg(0xff, long_excess);
+    fold_excess = add(short_excess, cneg(0xff, from_affine(start)));
     return table.build(0, monomial);
   }
 
@@ -135,9 +136,12 @@ class Verifier {
     return Verdict::done;
   }
 
-  // out[j] = the sum over i of weights[j][i] points[i], compressed. weights: [outputs][count][32], big-endian.
-  Verdict combine(const u8* bytes, int count, const u8* weights, int outputs, const u8* noise, u8* out, int threads,
-                  int& position) const {
+  // out[j] = the sum over i of weights[j][i] points[i], compressed. weights: [outputs][count][weight_bytes], big-endian:
+  // of 32 bytes, or of 16, which take half as many digits and, if they are even, a correction.
+  Verdict combine(const u8* bytes, int count, const u8* weights, int weight_bytes, int outputs, const u8* noise, u8* out,
+                  int threads, int& position) const {
+    const bool folds = weight_bytes == BYTES_PER_FOLD_SCALAR;
+    const int digits = folds ? SHORT_DIGITS : LONG_DIGITS, places = folds ? digits + 1 : digits;
     const int vectors = (count + LANES - 1) / LANES;
     Points points(vectors);
     position = read(bytes, count, points, threads);
@@ -158,18 +162,22 @@ class Verifier {
     });
     ok = ok && run_tasks(threads, outputs, [&](int j, int slot) {
       State& state = *states[slot];
-      for (int i = 0; i < LONG_DIGITS; i++) state.sums[i] = start;
+      for (int i = 0; i < places; i++) state.sums[i] = start;
       DigitSource source;
       for (int v = 0; v < vectors; v++) {
         source.absent_lanes = points.absent[v];
-        set_weight_digits(weights + size_t(j) * count * BYTES_PER_ELEMENT, count, v * LANES, source, 0,
-                          &packed[PACKED_VECTOR_BYTES * v]);
-        if (!accumulate(state.sums.get(), LONG_DIGITS, source, state.batch.get())) return false;
+        const u8* const of_sum = weights + size_t(j) * count * weight_bytes;
+        const u8* const tabled = &packed[PACKED_VECTOR_BYTES * v];
+        if (folds) set_fold_digits(of_sum, count, v * LANES, source, tabled);
+        else set_weight_digits(of_sum, count, v * LANES, source, 0, tabled);
+        if (!accumulate(state.sums.get(), places, source, state.batch.get())) return false;
       }
       const auto sums = [&](int d) { return state.sums[d]; };
-      const Xyzz<Fp> total = to_xyzz(horner(jacobian(sums(LONG_DIGITS - 1)), LONG_DIGITS - 1, DIGIT_BITS, sums));
+      Jacobian<Fp> digit_sum = horner(jacobian(sums(digits - 1)), digits - 1, DIGIT_BITS, sums);
+      if (folds) digit_sum = add_incomplete(digit_sum, sums(digits));
+      const Xyzz<Fp> total = to_xyzz(digit_sum);
       if (is_infinity(total)) return false;
-      const Xyzz<Fp> sum = sum_of_lanes(add(total, long_excess));
+      const Xyzz<Fp> sum = sum_of_lanes(add(total, folds ? fold_excess : long_excess));
       Affine<Fp> affine;
       Fp scratch;
       Fp::Mask infinite;
@@ -362,13 +370,25 @@ class Verifier {
     const u8* entries[SUMS][LANES];
     Fp::Mask negate[SUMS];
     Fp::Mask absent_lanes;
+    int correction = SUMS;  // the place that takes the points themselves away, of scalars made odd
+    Fp::Mask uncorrected;
+
+    // Where the multiples of each lane's point begin, with the point itself.
+    static V points(const u8* table) {
+      const V lane = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+      return _mm512_add_epi64(_mm512_set1_epi64(i64(table)),
+                              _mm512_mullo_epi64(lane, _mm512_set1_epi64(MULTIPLES * PACKED_POINT_BYTES)));
+    }
+
+    void set_correction(int place, Fp::Mask not_in, const u8* table) {
+      correction = place, uncorrected = not_in, negate[place] = 0xff;
+      _mm512_storeu_si512(entries[place], points(table));
+    }
 
     // Digits of the odd number sum (2 bit_i - 1) 2^i.
     void set(int first, int count, const V* bits, const u8* table) {
       const V top = _mm512_set1_epi64(MULTIPLES), all = _mm512_set1_epi64(2 * MULTIPLES - 1);
-      const V lane = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
-      const V base = _mm512_add_epi64(_mm512_set1_epi64(i64(table)),
-                                      _mm512_mullo_epi64(lane, _mm512_set1_epi64(MULTIPLES * PACKED_POINT_BYTES)));
+      const V base = points(table);
       for (int i = 0; i < count; i++) {
         const int word = i * DIGIT_BITS / 64, shift = i * DIGIT_BITS % 64;
         V digit = _mm512_srli_epi64(bits[word], shift);
@@ -383,7 +403,7 @@ class Verifier {
     CELLAR_HD Fp x(int i) const { return load_packed_x(entries[i]); }
     CELLAR_HD void y(int i, Fp& y, Fp::Mask& m) const { y = load_packed_y(entries[i]), m = negate[i]; }
     CELLAR_HD void prefetch(int) const {}
-    CELLAR_HD Fp::Mask absent(int) const { return absent_lanes; }
+    CELLAR_HD Fp::Mask absent(int i) const { return i == correction ? absent_lanes | uncorrected : absent_lanes; }
   };
   static_assert(PACKED_POINT_BYTES == 96);
 
@@ -392,6 +412,13 @@ class Verifier {
     recode(canonical, bits);
     bits[3] = _mm512_and_si512(bits[3], _mm512_set1_epi64(i64(~0ull >> 1)));
     bits[4] = _mm512_set1_epi64(1ll << (LONG_DIGITS * DIGIT_BITS - 1 - 256));
+  }
+
+  // The bits of an odd number below 2^128 for SHORT_DIGITS digits: those of (s >> 1) + 2^129.
+  static void short_bits(V low, V high, V* bits) {
+    bits[0] = _mm512_or_si512(_mm512_srli_epi64(low, 1), _mm512_slli_epi64(high, 63));
+    bits[1] = _mm512_srli_epi64(high, 1);
+    bits[2] = _mm512_set1_epi64(1ll << (SHORT_DIGITS * DIGIT_BITS - 1 - 128));
   }
 
   // state.multiple[k * tabled + v] = (2k + 1) points[first + v], for v < vectors.
@@ -426,6 +453,18 @@ class Verifier {
     source.set(first, LONG_DIGITS, bits, packed);
   }
 
+  // Digits of the scalars of points at .. at + 7. An even one is made odd by adding 1, and its point taken away again.
+  static void set_fold_digits(const u8* scalars, int count, int at, DigitSource& source, const u8* packed) {
+    alignas(64) u64 low[LANES] = {}, high[LANES] = {};
+    for (int lane = 0; lane < LANES && at + lane < count; lane++)
+      load_fold_scalar(scalars + size_t(at + lane) * BYTES_PER_FOLD_SCALAR, low[lane], high[lane]);
+    const V one = _mm512_set1_epi64(1), given = _mm512_load_si512(low);
+    V bits[3];
+    short_bits(_mm512_or_si512(given, one), _mm512_load_si512(high), bits);
+    source.set(0, SHORT_DIGITS, bits, packed);
+    source.set_correction(SHORT_DIGITS, _mm512_test_epi64_mask(given, one), packed);
+  }
+
   template <bool PROOFS>
   bool add_chunk(const CellBatch& batch, const Points& points, int first, State& state) const {
     int vectors, tabled;
@@ -457,10 +496,7 @@ class Verifier {
     }
     const V words[4] = {_mm512_load_si512(low), _mm512_load_si512(high), _mm512_setzero_si512(), _mm512_setzero_si512()};
     V bits[5];
-    // (r >> 1) + 2^129 for the short digits
-    bits[0] = _mm512_or_si512(_mm512_srli_epi64(words[0], 1), _mm512_slli_epi64(words[1], 63));
-    bits[1] = _mm512_srli_epi64(words[1], 1);
-    bits[2] = _mm512_set1_epi64(1ll << (SHORT_DIGITS * DIGIT_BITS - 1 - 128));
+    short_bits(words[0], words[1], bits);
     source.set(0, SHORT_DIGITS, bits, packed);
     long_bits(Fr::canonical(Fr::mul(Fr::from_word_vectors(words), z)), bits);
     source.set(SHORT_DIGITS, LONG_DIGITS, bits, packed);

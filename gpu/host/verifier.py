@@ -47,7 +47,6 @@ from kzg.checks import (
 from kzg.constants import BYTES_PER_PROOF
 from kzg.engine import Closing
 from kzg.errors import EngineClosed, EngineFailed, EngineUnavailable, InvalidPoint
-from kzg.folds import fold_cells
 from kzg.memory import fails_without_memory
 from kzg.recovery import column_weights
 from kzg.types import Bytes, IndexArray, Indices
@@ -263,12 +262,18 @@ class HostVerifier(Closing):
 
     def fold_columns(self, cells: Bytes, proofs: Bytes, scalars: Bytes) -> tuple[Bytes, Bytes]:
         cells, proofs, scalars = check_fold_columns(cells, proofs, scalars)
-        with self._call():
-            pass  # a closed engine answers nothing
-        folded = fold_cells(cells, scalars)
-        sums = np.empty((len(proofs), BYTES_PER_PROOF), dtype=np.uint8)
+        folds, rows = cells.shape[:2]
+        folded = np.empty((folds, BYTES_PER_CELL), dtype=np.uint8)
+        with self._call() as handle:
+            status = self._library.cellar_fold(
+                handle, at(cells), at(scalars), rows, folds, at(folded), self._workers
+            )
+        if status == library.INVALID:
+            check_cells(cells.reshape(-1, BYTES_PER_CELL))
+        self._check(status)
+        sums = np.empty((folds, BYTES_PER_PROOF), dtype=np.uint8)
         for fold, of_column in enumerate(proofs):
-            position = self._combine(of_column, widened(scalars[fold]), sums[fold : fold + 1])
+            position = self._combine(of_column, scalars[fold], sums[fold : fold + 1])
             if position is not None:
                 raise InvalidPoint("proof", fold * proofs.shape[1] + position)
         return folded, sums
@@ -276,7 +281,7 @@ class HostVerifier(Closing):
     def fold_commitments(self, commitments: Bytes, scalars: Bytes) -> Bytes:
         commitments, scalars = check_fold_commitments(commitments, scalars)
         sums = np.empty((len(scalars), BYTES_PER_PROOF), dtype=np.uint8)
-        position = self._combine(commitments, widened(scalars.reshape(-1, scalars.shape[-1])), sums)
+        position = self._combine(commitments, scalars, sums)
         if position is not None:
             raise InvalidPoint("commitment", position)
         return sums
@@ -284,7 +289,7 @@ class HostVerifier(Closing):
     def _combine(self, points: Bytes, weights: Bytes, sums: Bytes) -> int | None:
         """Fills u8[m, 48] with weighted sums of u8[k, 48]; the position of the first malformed point, if any.
 
-        weights: u8[m * k, 32], big-endian, a row of k for each sum.
+        weights: u8[..., 32] or u8[..., 16], big-endian, a row of k for each sum.
         """
         position = ctypes.c_int(0)
         with self._call() as handle:
@@ -295,6 +300,7 @@ class HostVerifier(Closing):
                 at(points),
                 len(points),
                 at(weights),
+                weights.shape[-1],
                 len(sums),
                 _noise(len(points)),
                 at(sums),
@@ -359,13 +365,6 @@ def scalar_bytes(values: list[int]) -> Bytes:
     """u8[n, 32], big-endian."""
     joined = b"".join(value.to_bytes(BYTES_PER_FIELD_ELEMENT, "big") for value in values)
     return np.frombuffer(joined, dtype=np.uint8).reshape(-1, BYTES_PER_FIELD_ELEMENT).copy()
-
-
-def widened(scalars: Bytes) -> Bytes:
-    """u8[n, 32] from big-endian u8[n, k]."""
-    wide = np.zeros((len(scalars), BYTES_PER_FIELD_ELEMENT), dtype=np.uint8)
-    wide[:, BYTES_PER_FIELD_ELEMENT - scalars.shape[1] :] = scalars
-    return wide
 
 
 def _noise(*counts: int) -> bytes:

@@ -64,6 +64,13 @@ def exercise(engine: HostEngine, rng: np.random.Generator) -> None:
         assert engine.parity_proofs(proofs[:height, 3]).shape == (height, 48)
     assert engine.parity_proofs(proofs[0], [0, 127]).shape == (2, 48)
 
+    for height in (0, 1, 8, 9, 129):
+        column = rng.permutation(384)[:height]
+        scalars = rng.integers(0, 256, (2, height, 16), dtype=np.uint8)
+        both = [np.tile(array.reshape(384, -1)[column], (2, 1, 1)) for array in (cells, proofs)]
+        assert engine.fold_columns(*both, scalars)[0].shape == (2, 2048)
+        assert engine.fold_commitments(both[1][0], scalars).shape == (2, 48)
+
     blobs[2, -32:] = 0xFF
     for operation in (engine.commit, engine.extend, engine.prove):
         with contextlib.suppress(KzgError):

@@ -79,10 +79,10 @@ def test_scalars_are_those_of_the_definition() -> None:
 def test_folds_are_the_sums(verifier: Verifier, height: int) -> None:
     rng = random.Random(height)
     cells, proofs, logarithms = column_of(height, height)
-    extremes = [0, 2**128 - 1, 1]
+    extremes = [0, 2**128 - 1, 1, 2**128 - 2, 2**64, 2**64 - 1, 2]
     drawn = [
         [rng.getrandbits(128) for _ in range(height)],
-        [extremes[i % 3] for i in range(height)],
+        [extremes[i % 7] for i in range(height)],
         [0] * height,
     ]
     folded, sums = verifier.fold_columns(
