@@ -17,7 +17,15 @@ from functools import partial
 from typing import Any, Final
 
 from benchmarks import footprint, peer, stages
-from benchmarks.matrix import Matrix, Operation, Term, check, column_operations, row_operations
+from benchmarks.matrix import (
+    Matrix,
+    Operation,
+    Term,
+    check,
+    column_operations,
+    fold_operations,
+    row_operations,
+)
 from benchmarks.measure import (
     Sample,
     Subject,
@@ -41,6 +49,8 @@ PEER_ROWS: Final = 4
 """Rows of a batch that the peer processes in one turn, on each core."""
 SLOW_ROWS: Final = 16
 """From this number of rows on, operations that take the ckzg engine tens of milliseconds per row run once."""
+FOLDED: Final = (1, 8, 133, 256)
+"""Rows of the batches whose columns and commitments are folded."""
 NOT_MEASURED: Final = "not measured"
 
 ENGINES: Final = ENGINE_NAMES[1:]
@@ -73,16 +83,17 @@ CUDA_ROWS_PER_S: Final = 4000
 
 @dataclass
 class Results:
-    """All timings of a run: seconds a row in `rows`, seconds a column in `columns`."""
+    """All timings of a run: seconds a row in `rows`, seconds a column in `columns`, a fold in `folds`."""
 
     cores: int
     rows: dict[tuple[str, int], Times] = field(default_factory=dict)
     columns: dict[tuple[str, int], Times] = field(default_factory=dict)
+    folds: dict[tuple[str, int], Times] = field(default_factory=dict)
 
     def raw(self) -> list[dict[str, object]]:
         return [
             {"operation": name, "unit": unit, "rows": rows, "who": who, "runs_s": timing.runs_s}
-            for unit, table in (("row", self.rows), ("column", self.columns))
+            for unit, table in (("row", self.rows), ("column", self.columns), ("fold", self.folds))
             for (name, rows), times in table.items()
             for who, timing in times.items()
         ]
@@ -103,6 +114,7 @@ def run(batches: tuple[int, ...] = BATCHES, plotted: tuple[int, ...] = PLOTTED) 
             for engine in engines.values():
                 check(engine, matrix.head(COLUMN_TARGET_ROWS))
             results = _measure(matrix, engines, processes, batches, plotted)
+            results.folds = measure_folds(matrix, engines)
     finally:
         processes.close()
     note = f"{described}. Load average before the run: {load:.2f}, after it: {os.getloadavg()[0]:.2f}."
@@ -111,6 +123,7 @@ def run(batches: tuple[int, ...] = BATCHES, plotted: tuple[int, ...] = PLOTTED) 
         one_core_table(results, batches),
         all_cores_table(results, batches),
         columns_table(results, batches),
+        folds_table(results.folds),
         speed_table(results, plotted, place),
         spaces,
         shares,
@@ -158,6 +171,16 @@ def _measure(
     return results
 
 
+def measure_folds(matrix: Matrix, engines: dict[str, Engine]) -> dict[tuple[str, int], Times]:
+    """Seconds a fold, for as many of FOLDED as there are rows."""
+    return {
+        (operation.name, rows): _time_column(operation, rows, engines, "py_arkworks")
+        for rows in FOLDED
+        if rows <= len(matrix)
+        for operation in fold_operations(matrix.head(rows))
+    }
+
+
 def _time(operation: Operation, rows: int, engines: dict[str, Engine], processes: peer.Processes) -> Times:
     """Seconds a row, of the peer on one core and on all, and of each engine."""
     subjects: dict[str, Subject] = {}
@@ -179,11 +202,11 @@ def _of_peer(way: Callable[..., None], term: Term, sample: Sample[Any]) -> None:
     way(term.function, sample.draw())
 
 
-def _time_column(operation: Operation, rows: int, engines: dict[str, Engine]) -> Times:
+def _time_column(operation: Operation, rows: int, engines: dict[str, Engine], by: str = "c-kzg 1") -> Times:
     """Seconds a column; the peer takes it as one batch, on one core."""
     subjects: dict[str, Subject] = {}
     for term in operation.by_peer:
-        subjects["c-kzg 1"] = Subject(partial(term.function, term.inputs(0)))
+        subjects[by] = Subject(partial(term.function, term.inputs(0)))
     return in_turns(subjects | _engine_subjects(operation, rows, engines, units=1), runs=9)
 
 
@@ -360,6 +383,22 @@ def columns_table(results: Results, batches: tuple[int, ...]) -> Table:
         "`cuda`",
     )
     return Table("A column", header, rows)
+
+
+def folds_table(folds: dict[tuple[str, int], Times]) -> Table:
+    rows = [
+        (
+            name,
+            str(count),
+            _ms(times, "py_arkworks"),
+            _ms(times, "host 1"),
+            _times(ratio(times, "py_arkworks", "host 1")),
+            *(_ms(times, who) for who in ("host all", "ckzg all", "cuda all")),
+        )
+        for (name, count), times in sorted(folds.items())
+    ]
+    header = ("ms a fold", "rows", "py_arkworks", "`host`, 1 core", "py_arkworks / `host`")
+    return Table("A fold", (*header, "`host`, all", "`ckzg`", "`cuda`"), rows)
 
 
 def speed_table(results: Results, plotted: tuple[int, ...], place: str) -> Table:

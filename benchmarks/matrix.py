@@ -16,6 +16,7 @@ from benchmarks import peer
 from erasure.columns import parity_cells
 from erasure.constants import BYTES_PER_BLOB, BYTES_PER_CELL, CELLS_PER_EXT_BLOB
 from kzg.engine import Engine
+from kzg.folds import fold_columns, fold_commitments, fold_scalars
 from kzg.types import Bytes, IndexArray
 
 KEPT: Final = np.arange(0, CELLS_PER_EXT_BLOB, 2)
@@ -143,6 +144,25 @@ def column_operations(m: Matrix) -> list[Operation]:
     ]
 
 
+def fold_operations(m: Matrix) -> list[Operation]:
+    """One column and all commitments under one seed; the peer is py_arkworks, as `kzg.folds` calls it."""
+    _, _, cells, proofs = m.column()
+    scalars = fold_scalars(bytes(32), bytes(32), len(m))[np.newaxis]
+    column = (cells[np.newaxis], proofs[np.newaxis], scalars)
+    return [
+        Operation(
+            "fold_columns",
+            lambda e: e.fold_columns(*column),
+            (Term(lambda given: fold_columns(*given), lambda _: column),),
+        ),
+        Operation(
+            "fold_commitments",
+            lambda e: e.fold_commitments(m.commitments, scalars),
+            (Term(lambda given: fold_commitments(*given), lambda _: (m.commitments, scalars)),),
+        ),
+    ]
+
+
 def check(engine: Engine, m: Matrix) -> None:
     """Every operation of `engine` against plain ckzg on the same rows; at least two of them."""
     blob = m.blobs[0].tobytes()
@@ -164,6 +184,20 @@ def check(engine: Engine, m: Matrix) -> None:
         wrong[0, BYTES_PER_CELL - 1] ^= 1
         assert not engine.verify_cells(task[0], task[1], wrong, task[3]), engine.name
     _check_parity(engine, m.head(2))
+    _check_folds(engine, m)
+
+
+def _check_folds(engine: Engine, m: Matrix) -> None:
+    """Folds are those of py_arkworks, and what ckzg takes for a cell of the folded row."""
+    scalars = fold_scalars(bytes(32), bytes(32), len(m))[np.newaxis]
+    _, _, cells, proofs = m.column()
+    column = (cells[np.newaxis], proofs[np.newaxis], scalars)
+    (cell, proof), (right_cell, right_proof) = engine.fold_columns(*column), fold_columns(*column)
+    assert np.array_equal(cell, right_cell), engine.name
+    assert np.array_equal(proof, right_proof), engine.name
+    commitment = engine.fold_commitments(m.commitments, scalars)
+    assert np.array_equal(commitment, fold_commitments(m.commitments, scalars)), engine.name
+    assert peer.verify(as_lists((commitment, np.array([COLUMN]), cell, proof))), engine.name
 
 
 def _check_parity(engine: Engine, m: Matrix) -> None:

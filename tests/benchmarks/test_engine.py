@@ -25,6 +25,7 @@ def results(who: dict[str, float]) -> Results:
         2,
         {(target.operation, rows): times for target in ROW_TARGETS for rows in BATCHES},
         {(COLUMN_TARGET.operation, rows): times for rows in BATCHES},
+        {("fold_columns", rows): times | {"py_arkworks": times[next(iter(times))]} for rows in BATCHES},
     )
 
 
@@ -78,6 +79,7 @@ def test_what_is_not_there_is_not_measured(missing: str) -> None:
         engine.one_core_table(found, BATCHES),
         engine.all_cores_table(found, BATCHES),
         engine.columns_table(found, BATCHES),
+        engine.folds_table(found.folds),
         engine.speed_table(found, BATCHES, ""),
     ]
     for table in tables:
@@ -87,7 +89,7 @@ def test_what_is_not_there_is_not_measured(missing: str) -> None:
 
 def test_all_runs_are_kept_for_scripts() -> None:
     raw = results(HERE).raw()
-    assert len(raw) == (len(ROW_TARGETS) + 1) * len(BATCHES) * len(HERE)
+    assert len(raw) == (len(ROW_TARGETS) + 1) * len(BATCHES) * len(HERE) + len(BATCHES) * (len(HERE) + 1)
     assert raw[0] == {
         "operation": "extend",
         "unit": "row",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import peer
-from benchmarks.matrix import Matrix, check, column_operations, row_operations
+from benchmarks.matrix import Matrix, check, column_operations, fold_operations, row_operations
 from gpu import EngineOptions, open_engine
 from kzg.engine import Engine
 
@@ -22,6 +22,8 @@ OPERATIONS = (
     "verify_cells",
     "parity_cells",
     "parity_proofs",
+    "fold_columns",
+    "fold_commitments",
 )
 
 
@@ -86,3 +88,10 @@ def test_engine_and_peer_do_the_same_work(engine: Engine, matrix: Matrix) -> Non
         pairs = zip(ours, theirs, strict=True) if isinstance(ours, tuple) else [(ours, theirs)]
         for all_rows, row in pairs:
             assert np.asarray(all_rows)[1].tobytes() == row, operation.name
+
+
+def test_engine_and_peer_fold_alike(engine: Engine, matrix: Matrix) -> None:
+    for operation in fold_operations(matrix):
+        (term,) = operation.by_peer
+        ours, theirs = operation.by_engine(engine), term.function(term.inputs(0))
+        assert np.array_equal(np.concatenate(ours, axis=-1), np.concatenate(theirs, axis=-1)), operation.name
