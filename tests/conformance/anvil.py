@@ -114,6 +114,10 @@ class AnvilChain:
         return answer["result"]
 
     @property
+    def chain_id(self) -> int:
+        return int(self.rpc("eth_chainId"), 16)
+
+    @property
     def timestamp_s(self) -> int:
         return int(self.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
 
