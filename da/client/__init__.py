@@ -7,8 +7,9 @@ repeat, posting too: the same bytes in a namespace have one id. Retried are lost
 
 Invariants: every failure is a `ClientError`; a batch's header hash, payload list and commitments are checked
 against each other before they are returned.
-Does not: verify certificates against a committee or payload bytes against commitments (a light client does);
-keep anything on disk.
+A payload is checked before it is returned: its bytes against the id and, when the client has a committee,
+header, certificate and inclusion; one member's "not known" is confirmed by others (da/client/reading.py).
+Does not: verify cells, or the certificates in batch documents (a light client does); keep anything on disk.
 """
 
 from da.client.asynchronous import AsyncCellarClient
@@ -26,8 +27,10 @@ from da.client.errors import (
     NotNow,
     Refused,
     StillWaiting,
+    Undecodable,
 )
 from da.client.options import DEFAULT_URL
+from da.client.reading import PayloadRead
 from da.wire.batches import BatchDocument, ExpiredBatch, LiveBatch, MissingBatch
 from da.wire.cells import CellAnswer, Corrupt, NotHeld, Record
 from da.wire.payloads import PayloadInfo
@@ -54,7 +57,9 @@ __all__ = [
     "NotKnown",
     "NotNow",
     "PayloadInfo",
+    "PayloadRead",
     "Record",
     "Refused",
     "StillWaiting",
+    "Undecodable",
 ]

@@ -12,8 +12,9 @@ import httpx
 
 from da.client.errors import BY_STATUS, ClientError, Conflict, Gone, InvalidAnswer, Refused
 from da.protocol.errors import InvalidProposal
+from da.protocol.evidence import PayloadEvidence
 from da.protocol.fields import parse_object
-from da.wire import batches, errors, payloads
+from da.wire import batches, errors, evidence, payloads
 from da.wire.batches import BatchDocument, LiveBatch
 from da.wire.errors import InvalidDocument
 from da.wire.payloads import PayloadInfo
@@ -55,6 +56,11 @@ def read_bytes(answer: httpx.Response) -> bytes:
 def read_info(answer: httpx.Response) -> PayloadInfo:
     """A payload's status."""
     return payloads.decode_bytes(answer.content)
+
+
+def read_evidence(answer: httpx.Response) -> PayloadEvidence:
+    """The proof of a payload, nothing verified."""
+    return evidence.decode_bytes(answer.content)
 
 
 def read_batch(answer: httpx.Response) -> BatchDocument:

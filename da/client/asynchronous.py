@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 import httpx
 
 from da import outgoing
-from da.client import calls
+from da.client import calls, reading
 from da.client.calls import Call, T
-from da.client.exchange import ANSWER_BYTES_MAX, Outcome, Pause, Session, Steps
-from da.client.options import DEFAULT_TIMEOUT_S, DEFAULT_URL
+from da.client.exchange import ANSWER_BYTES_MAX, Outcome, Pause, Session, Steps, Work
+from da.client.options import DEFAULT_TIMEOUT_S, DEFAULT_URL, checked_url
+from da.client.reading import PayloadRead
+from da.protocol.committee import Committee
 from da.wire.batches import BatchDocument
 from da.wire.cells import CellAnswer
 from da.wire.payloads import PayloadInfo
@@ -28,12 +30,16 @@ class AsyncCellarClient:
         url: str = DEFAULT_URL,
         *,
         token: str | None = None,
+        committee: Committee | None = None,
+        others: Sequence[str] = (),
         timeout_s: float = DEFAULT_TIMEOUT_S,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
         self._session = Session(url, token=token, timeout_s=timeout_s, clock=clock, rng=rng)
+        self._committee = committee
+        self._others = [checked_url(other) for other in others]
         self._http = outgoing.async_client(transport, trust_env=True)
 
     async def __aenter__(self) -> Self:
@@ -54,6 +60,9 @@ class AsyncCellarClient:
                 outcome = None
                 if isinstance(step, Pause):
                     await asyncio.sleep(step.seconds)
+                    continue
+                if isinstance(step, Work):
+                    outcome = await asyncio.to_thread(step.outcome)
                     continue
                 try:
                     async with self._http.stream(**step.arguments) as answer:
@@ -90,9 +99,19 @@ class AsyncCellarClient:
         """Where a payload is."""
         return await self._send(calls.status(payload_id, namespace))
 
-    async def payload(self, payload_id: bytes) -> bytes:
-        """The bytes of a payload."""
-        return await self._send(calls.payload(payload_id))
+    async def payload(self, payload_id: bytes, *, verify: bool = True) -> bytes:
+        """The bytes of a payload, verified by `read_payload`; `verify=False`: whatever the node sends."""
+        if not verify:
+            return await self._send(calls.payload(payload_id))
+        return (await self.read_payload(payload_id)).content
+
+    async def read_payload(self, payload_id: bytes) -> PayloadRead:
+        """The bytes of a certified payload, checked against the id and, with a committee, its certificate.
+
+        Raises NotKnown and Gone with what up to 3 other members `said`, Undecodable for certain, Conflict
+        when the payload has no certificate yet.
+        """
+        return await self._run(reading.read(self._session, payload_id, self._committee, self._others))
 
     async def certificate(self, payload_id: bytes, namespace: str | None = None) -> bytes:
         """The encoded certificate of the batch that carries a payload."""

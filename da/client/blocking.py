@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 import httpx
 
 from da import outgoing
-from da.client import calls
+from da.client import calls, reading
 from da.client.calls import Call, T
-from da.client.exchange import ANSWER_BYTES_MAX, Outcome, Pause, Session, Steps
-from da.client.options import DEFAULT_TIMEOUT_S, DEFAULT_URL
+from da.client.exchange import ANSWER_BYTES_MAX, Outcome, Pause, Session, Steps, Work
+from da.client.options import DEFAULT_TIMEOUT_S, DEFAULT_URL, checked_url
+from da.client.reading import PayloadRead
+from da.protocol.committee import Committee
 from da.wire.batches import BatchDocument
 from da.wire.cells import CellAnswer
 from da.wire.payloads import PayloadInfo
@@ -22,8 +24,9 @@ from da.wire.payloads import PayloadInfo
 class CellarClient:
     """Talks to one node. Use as a context manager, or call `close`.
 
-    Args (keyword ones optional): url of the node; token for posting; timeout_s of each call, retries
-        included; transport: an httpx transport (tests).
+    Args (keyword ones optional): url of the node; token for posting; committee whose certificates
+        payloads must have; others: urls of members that may confirm what the node says it does not have;
+        timeout_s of each call, retries included; transport: an httpx transport (tests).
     """
 
     def __init__(
@@ -31,12 +34,16 @@ class CellarClient:
         url: str = DEFAULT_URL,
         *,
         token: str | None = None,
+        committee: Committee | None = None,
+        others: Sequence[str] = (),
         timeout_s: float = DEFAULT_TIMEOUT_S,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
         self._session = Session(url, token=token, timeout_s=timeout_s, clock=clock, rng=rng)
+        self._committee = committee
+        self._others = [checked_url(other) for other in others]
         self._http = outgoing.client(transport, trust_env=True)
 
     def __enter__(self) -> Self:
@@ -57,6 +64,9 @@ class CellarClient:
                 outcome = None
                 if isinstance(step, Pause):
                     time.sleep(step.seconds)
+                    continue
+                if isinstance(step, Work):
+                    outcome = step.outcome()
                     continue
                 try:
                     with self._http.stream(**step.arguments) as answer:
@@ -91,9 +101,19 @@ class CellarClient:
         """Where a payload is."""
         return self._send(calls.status(payload_id, namespace))
 
-    def payload(self, payload_id: bytes) -> bytes:
-        """The bytes of a payload."""
-        return self._send(calls.payload(payload_id))
+    def payload(self, payload_id: bytes, *, verify: bool = True) -> bytes:
+        """The bytes of a payload, verified by `read_payload`; `verify=False`: whatever the node sends."""
+        if not verify:
+            return self._send(calls.payload(payload_id))
+        return (self.read_payload(payload_id)).content
+
+    def read_payload(self, payload_id: bytes) -> PayloadRead:
+        """The bytes of a certified payload, checked against the id and, with a committee, its certificate.
+
+        Raises NotKnown and Gone with what up to 3 other members `said`, Undecodable for certain, Conflict
+        when the payload has no certificate yet.
+        """
+        return self._run(reading.read(self._session, payload_id, self._committee, self._others))
 
     def certificate(self, payload_id: bytes, namespace: str | None = None) -> bytes:
         """The encoded certificate of the batch that carries a payload."""

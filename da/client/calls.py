@@ -8,7 +8,8 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from da.client.answers import read_batch, read_bytes, read_info, read_object, read_page
+from da.client.answers import read_batch, read_bytes, read_evidence, read_info, read_object, read_page
+from da.protocol.evidence import PayloadEvidence
 from da.wire.batches import BatchDocument
 from da.wire.cells import CellAnswer, decode_answer, encode_query
 from da.wire.payloads import PayloadInfo
@@ -47,6 +48,14 @@ def status(payload_id: bytes, namespace: str | None) -> Call[PayloadInfo]:
 
 def payload(payload_id: bytes) -> Call[bytes]:
     return Call("GET", _of(payload_id), read_bytes)
+
+
+def rows(payload_id: bytes) -> Call[bytes]:
+    return Call("GET", _of(payload_id), read_bytes, {"raw": "rows"})
+
+
+def evidence(payload_id: bytes) -> Call[PayloadEvidence]:
+    return Call("GET", f"{_of(payload_id)}/proof", read_evidence)
 
 
 def certificate(payload_id: bytes, namespace: str | None) -> Call[bytes]:

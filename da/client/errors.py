@@ -11,6 +11,7 @@ ClientError
     +-- NotKnown                     404, for certain
     +-- Gone                         410, expired
     +-- Conflict                     409
+    +-- Undecodable                  406, certified rows that are no payload
     +-- NotNow                       408, 429, 502, 503
 """
 
@@ -27,6 +28,9 @@ NAME_CHARS_MAX = 64
 
 class ClientError(Exception):
     """Base of the client's errors; the text may quote the node, and is one clean line of bounded length."""
+
+    # What each member said about a payload that none of those asked has: (url, text).
+    said: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, text: str) -> None:
         super().__init__(printable(text, MESSAGE_CHARS_MAX))
@@ -83,6 +87,10 @@ class Conflict(Refused):
     """The thing is in another state than the request needs."""
 
 
+class Undecodable(Refused):
+    """The rows that the id binds are no payload of its length: nobody will ever read it."""
+
+
 class NotNow(Refused):
     """The same request may succeed later."""
 
@@ -97,6 +105,7 @@ BY_STATUS: dict[int, type[Refused]] = {
     404: NotKnown,
     410: Gone,
     409: Conflict,
+    406: Undecodable,
     408: NotNow,
     429: NotNow,
     502: NotNow,

@@ -1,7 +1,8 @@
 """One driver for both clients: what to send next, when to pause, when to stop; no I/O.
 
 The idea: an operation is a generator of steps. It yields an `Attempt` and is sent the response, or httpx's
-error, that came of it; it yields a `Pause` and is resumed after it; what it returns is the operation's value.
+error, that came of it; it yields a `Pause` and is resumed after it; it yields `Work`, which would hold up an
+event loop, and is sent the error that it ended in, if any; what it returns is the operation's value.
 The blocking and the asyncio client only carry the steps out.
 
 Retried are lost connections and the statuses in RETRIED, after the time that the node names or a growing one,
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from da.client.errors import InvalidAnswer, InvalidOption, NodeUnreachable, Stil
 from da.client.options import DEFAULT_TIMEOUT_S, DEFAULT_URL, checked_token, checked_url
 from da.client.patience import Patience
 from da.outgoing import UnwantedAnswer
+from da.protocol.errors import InvalidEvidence
 from da.wire.errors import InvalidDocument
 from da.wire.payloads import PayloadInfo
 
@@ -35,7 +37,8 @@ HOLD_S = 20.0
 ANSWER_BYTES_MAX = 64 * 2**20
 RETRIED = frozenset({408, 429, 502, 503})
 
-Outcome = httpx.Response | httpx.RequestError | UnwantedAnswer
+Heard = httpx.Response | httpx.RequestError | UnwantedAnswer
+Outcome = Heard | InvalidEvidence
 # Mistakes of this side: another attempt would fail in the same way.
 NOT_SENT = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
 
@@ -54,7 +57,23 @@ class Pause:
     seconds: float
 
 
-Steps = Generator[Attempt | Pause, Outcome | None, T]
+@dataclass(frozen=True)
+class Work:
+    """Carry out this check, which takes a processor for some tenths of a second."""
+
+    Check = Callable[[], None]
+    check: Check
+
+    def outcome(self) -> InvalidEvidence | None:
+        """What it found, if anything."""
+        try:
+            self.check()
+        except InvalidEvidence as error:
+            return error
+        return None
+
+
+Steps = Generator[Attempt | Pause | Work, Outcome | None, T]
 
 
 class Session:
@@ -77,6 +96,15 @@ class Session:
         self._clock = clock
         self._rng = rng or random.Random()
 
+    def at(self, url: str, timeout_s: float) -> Session:
+        """The same client at another node, with less time for each call; it never sees the token."""
+        timeout_s = min(timeout_s, self._timeout_s)
+        return Session(url, timeout_s=timeout_s, clock=self._clock, rng=self._rng)
+
+    def some_of(self, urls: Sequence[str], count: int) -> list[str]:
+        """At most `count` of these, chosen at random."""
+        return self._rng.sample(urls, min(count, len(urls)))
+
     def patience(self, timeout_s: float | None = None) -> Patience:
         """The time of a new call; `timeout_s` None means the session's."""
         allowed_s = self._timeout_s if timeout_s is None else timeout_s
@@ -88,6 +116,7 @@ class Session:
         while True:
             outcome = yield Attempt(self._request(call, patience))
             assert outcome is not None, "an attempt has an outcome"
+            assert not isinstance(outcome, InvalidEvidence), "an attempt checks nothing"
             pause_s = _pause_s(outcome, patience)
             if pause_s is None:
                 return self._conclude(call, outcome)
@@ -132,7 +161,7 @@ class Session:
             "timeout": timeout_s,
         }
 
-    def _conclude(self, call: Call[T], outcome: Outcome) -> T:
+    def _conclude(self, call: Call[T], outcome: Heard) -> T:
         """The value of the last outcome, or its error."""
         if isinstance(outcome, httpx.RequestError):
             reason = str(outcome) or type(outcome).__name__
@@ -154,7 +183,7 @@ class Session:
             raise InvalidAnswer(f"{self.url}{call.path}: {error}") from error
 
 
-def _pause_s(outcome: Outcome, patience: Patience) -> float | None:
+def _pause_s(outcome: Heard, patience: Patience) -> float | None:
     """Seconds until the next attempt; None when this outcome is the answer or there is no time left."""
     if isinstance(outcome, httpx.RequestError):
         lost = isinstance(outcome, httpx.TransportError) and not isinstance(outcome, NOT_SENT)

@@ -22,6 +22,7 @@ from da.commands.reading import (
     Url,
     connected,
     hash32,
+    load_committee,
 )
 from da.console.output import EXIT_USAGE, AsJson, emit, emit_bytes, fail, read_input, say, stderr
 from da.protocol import namespace as namespaces
@@ -55,10 +56,35 @@ def post(
     emit(_described(info), as_json=as_json)
 
 
-def get(payload_id: PayloadId, out: Out = None, url: Url = DEFAULT_URL, timeout: Timeout = 60.0) -> None:
-    """Read a payload, to a file or to a pipe."""
-    with connected(url, timeout_s=timeout) as client:
-        content = client.payload(hash32(payload_id, "payload id"))
+def get(
+    payload_id: PayloadId,
+    out: Out = None,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Check the bytes; else take what the node sends.")
+    ] = True,
+    committee: Annotated[
+        Path | None, typer.Option("--committee", "-c", help="Committee file; its certificate is checked too.")
+    ] = None,
+    others: Annotated[
+        list[str] | None,
+        typer.Option("--other-url", help="Another member to ask when this one does not have it; repeatable."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = 60.0,
+) -> None:
+    """Read a payload, checked, to a file or to a pipe."""
+    id_bytes = hash32(payload_id, "payload id")
+    if committee is not None and not verify:
+        fail("--committee has no use with --no-verify", code=EXIT_USAGE)
+    known = None if committee is None else load_committee(committee)
+    with connected(url, timeout_s=timeout, committee=known, others=others or ()) as client:
+        if not verify:
+            content = client.payload(id_bytes, verify=False)
+        else:
+            read = client.read_payload(id_bytes)
+            for member, text in read.said:
+                say(f"{member}: {text}")
+            content = read.content
     emit_bytes(content, out)
 
 

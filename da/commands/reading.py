@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import httpx
@@ -18,9 +19,12 @@ from da.client import (
     NotNow,
     Refused,
     StillWaiting,
+    Undecodable,
 )
 from da.client.options import DEFAULT_URL
 from da.console.output import EXIT_NOT_NOW, EXIT_USAGE, fail
+from da.protocol.committee import Committee
+from da.protocol.errors import InvalidCommittee
 
 Url = Annotated[str, typer.Option("--url", envvar="DA_NODE_URL", help="URL of the node.")]
 Token = Annotated[str | None, typer.Option("--token", envvar="DA_API_TOKEN", help="API token for posting.")]
@@ -34,11 +38,20 @@ Namespace = Annotated[
 
 
 @contextlib.contextmanager
-def connected(url: str, *, token: str | None = None, timeout_s: float = 60.0) -> Iterator[CellarClient]:
+def connected(
+    url: str,
+    *,
+    token: str | None = None,
+    timeout_s: float = 60.0,
+    committee: Committee | None = None,
+    others: Sequence[str] = (),
+) -> Iterator[CellarClient]:
     """A client whose errors end the command with a message and an exit code."""
     _check_url(url)
     try:
-        with CellarClient(url, token=token, timeout_s=timeout_s) as client:
+        with CellarClient(
+            url, token=token, timeout_s=timeout_s, committee=committee, others=others
+        ) as client:
             yield client
     except NodeUnreachable as error:
         fail(f"{error}; is the node running? (--url, DA_NODE_URL)", code=EXIT_NOT_NOW)
@@ -52,10 +65,28 @@ def connected(url: str, *, token: str | None = None, timeout_s: float = 60.0) ->
     except NotAllowed as error:
         hint = "--url, DA_NODE_URL" if error.error == "NotADisperser" else "--token, DA_API_TOKEN"
         fail(f"{error} ({hint})")
+    except Undecodable as error:
+        fail(f"{error}; no reader will ever have it: its disperser certified rows that are no payload")
     except (Refused, InvalidAnswer) as error:
-        fail(str(error))
+        fail(f"{error}{_said(error)}")
     except ClientError as error:
         fail(str(error), code=EXIT_NOT_NOW)
+
+
+def _said(error: ClientError) -> str:
+    """What each member said about a payload that none of them gave."""
+    if not error.said:
+        return ""
+    heard = "; ".join(f"{url}: {text}" for url, text in error.said)
+    return f"; asked {len(error.said)} members: {heard}"
+
+
+def load_committee(path: Path) -> Committee:
+    """The committee in a file the user names."""
+    try:
+        return Committee.load(path)
+    except (OSError, InvalidCommittee) as error:
+        fail(f"--committee {path}: {error}", code=EXIT_USAGE)
 
 
 def _check_url(url: str) -> None:
@@ -79,4 +110,14 @@ def hash32(text: str, name: str) -> bytes:
     return value
 
 
-__all__ = ["DEFAULT_URL", "Namespace", "PayloadId", "Timeout", "Token", "Url", "connected", "hash32"]
+__all__ = [
+    "DEFAULT_URL",
+    "Namespace",
+    "PayloadId",
+    "Timeout",
+    "Token",
+    "Url",
+    "connected",
+    "hash32",
+    "load_committee",
+]

@@ -14,6 +14,7 @@
       InvalidPush            a column push with an invalid shape: field, reason
       InvalidHandover        a handover between two committees that fails a check: check, reason
       UnknownCommittee       a header of a committee that a chain of committees does not have: committee_hash
+      InvalidEvidence        the proof of a payload, or its bytes, that fail a check: check, reason
       UndecodableRows        rows that are not the packing of a payload of the listed length: reason
       CommitteeEnded         a header dated after its committee's certificates ended: epoch, valid_until_s
 
@@ -88,6 +89,15 @@ class InvalidProposal(ProtocolError):
 
 class UndecodableRows(_ReasonError):
     """The rows that a payload id binds are not the packing of a payload of its length."""
+
+
+class InvalidEvidence(ProtocolError):
+    """The proof of a payload or its bytes fail a check of da/protocol/evidence.py, which `check` names."""
+
+    def __init__(self, check: str, reason: str) -> None:
+        super().__init__(f"{check}: {reason}")
+        self.check = check
+        self.reason = reason
 
 
 class InvalidCommittee(_FieldError):

@@ -145,17 +145,17 @@ def decode_bytes(body: bytes) -> BatchDocument:
 
 def decode(fields: Fields) -> BatchDocument:
     """The document in parsed JSON. Raises InvalidDocument."""
-    header = fields.take("header_bytes", _read_header)
+    header = fields.take("header_bytes", read_header)
     if fields.take("header_hash", hexadecimal.decode32) != header.hash:
         raise InvalidDocument(fields.at("header_hash"), "is not the hash of header_bytes")
-    certificate = fields.take("certificate", _read_certificate)
+    certificate = fields.take("certificate", read_certificate)
     payload_list = _payload_list(fields)
     match fields.string("state"):
         case "live":
             signature = fields.take(
                 "disperser_signature", lambda value: hexadecimal.decode(value, SIGNATURE_BYTES)
             )
-            proposal = Proposal(header, signature, payload_list, _commitments(fields))
+            proposal = Proposal(header, signature, payload_list, read_commitments(fields))
             return LiveBatch(proposal, certificate, _columns(fields))
         case "expired":
             return ExpiredBatch(header, payload_list, certificate)
@@ -195,14 +195,16 @@ def _next_height(value: object) -> int | None:
     return value
 
 
-def _read_header(value: object) -> Header:
+def read_header(value: object) -> Header:
+    """A header, as `Fields.take` reads one."""
     try:
         return Header.decode(hexadecimal.decode(value, HEADER_BYTES))
     except ProtocolError as error:
         raise ValueError(f"{type(error).__name__}: {error}") from None
 
 
-def _read_certificate(value: object) -> Certificate | None:
+def read_certificate(value: object) -> Certificate | None:
+    """A certificate or null, as `Fields.take` reads one."""
     if value is None:
         return None
     raw = hexadecimal.decode(value)
@@ -233,7 +235,8 @@ def _entry(fields: Fields) -> PayloadEntry:
     )
 
 
-def _commitments(fields: Fields) -> npt.NDArray[np.uint8]:
+def read_commitments(fields: Fields) -> npt.NDArray[np.uint8]:
+    """The commitments u8[R,48] of a document, R in 0..256. Raises InvalidDocument."""
     texts = fields.values("commitments", MAX_ROWS)
     try:
         rows = b"".join(hexadecimal.decode(text, BYTES_PER_COMMITMENT) for text in texts)

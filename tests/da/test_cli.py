@@ -360,10 +360,14 @@ def test_reading_a_payload(
     da: Callable[..., Result], node_answers: Callable[..., list[httpx.Request]], tmp_path: Path
 ) -> None:
     node_answers(httpx.Response(200, content=b"abc"))
-    assert da("get", ID).out == "abc"
-    assert da("get", ID, "--out", tmp_path / "copy").out == ""
+    assert da("get", ID, "--no-verify").out == "abc"
+    assert da("get", ID, "--no-verify", "--out", tmp_path / "copy").out == ""
     assert (tmp_path / "copy").read_bytes() == b"abc"
-    assert da("get", ID, "--out", tmp_path / "no" / "copy").code == 1
+    assert da("get", ID, "--no-verify", "--out", tmp_path / "no" / "copy").code == 1
+    unproven = da("get", ID)
+    assert (unproven.code, unproven.out) == (1, ""), "bytes without a proof are not written"
+    assert da("get", ID, "--no-verify", "--committee", tmp_path / "committee.json").code == 2
+    assert da("get", ID, "--committee", tmp_path / "missing.json").code == 2
     assert da("get", "0x12").code == 2
     assert da("certificate", ID, "--json").json() == {"certificate": "0x616263"}
 

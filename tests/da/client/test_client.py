@@ -297,7 +297,7 @@ def test_the_addresses_are_those_of_the_api(client_of: Callable[..., CellarClien
     client.opening(ID, z=bytes(32), row=2)
     client.batches(3, 9, bytes(32))
     client.node()
-    client.payload(ID)
+    client.payload(ID, verify=False)
     client.certificate(ID)
     base = "/v1/payloads/0x" + ID.hex()
     assert [request.url.raw_path.decode() for request in node.seen] == [
@@ -355,7 +355,7 @@ async def test_the_asyncio_client_does_the_same(monkeypatch: pytest.MonkeyPatch)
         info = await client.post_and_wait("a", b"abc")
         assert (info.status, info.certificate) == ("certified", b"certificate")
         with pytest.raises(NotKnown):
-            await client.payload(ID)
+            await client.payload(ID, verify=False)
     assert [request.method for request in node.seen] == ["POST", "POST", "GET", "GET", "GET", "GET"]
 
 
@@ -366,7 +366,7 @@ def test_only_the_statuses_of_a_call_are_its_value(
     """A proxy's redirect page is no payload."""
     node = Node(answer(status, b"<html>moved</html>", location="http://elsewhere/"))
     with pytest.raises(InvalidAnswer, match=f"status {status}, expected 200"):
-        client_of(node).payload(ID)
+        client_of(node).payload(ID, verify=False)
     assert len(node.seen) == 1
 
 
@@ -398,5 +398,5 @@ def test_what_another_attempt_cannot_mend_is_not_retried(
 ) -> None:
     node = Node(failure)
     with pytest.raises(kind):
-        client_of(node).payload(ID)
+        client_of(node).payload(ID, verify=False)
     assert len(node.seen) == 1

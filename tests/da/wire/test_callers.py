@@ -92,7 +92,7 @@ async def blocking_client(reply: Reply, disperser: bytes) -> AsyncIterator[Quest
             "page": ask("batches", 1, LIMIT, disperser),
             "payload": ask("status", HASH),
             "cells": ask("cells", HASH, PAIRS),
-            "error": ask("payload", HASH),
+            "error": ask("status", HASH),
         }
 
 
@@ -104,7 +104,7 @@ async def asyncio_client(reply: Reply, disperser: bytes) -> AsyncIterator[Questi
             "page": lambda: client.batches(1, LIMIT, disperser),
             "payload": lambda: client.status(HASH),
             "cells": lambda: client.cells(HASH, PAIRS),
-            "error": lambda: client.payload(HASH),
+            "error": lambda: client.status(HASH),
         }
 
 
