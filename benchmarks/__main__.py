@@ -1,6 +1,6 @@
 """`python -m benchmarks [SECTION ...]`: one document of tables, each with its peer from the same run.
 
-Sections: engine, devnet, cells, light-client, settlement; default: all. Takes about
+Sections: engine, devnet, cells, light-client, reading, settlement; default: all. Takes about
 twenty-five minutes on two idle cores, half of them for the engines.
 """
 
@@ -21,6 +21,7 @@ SECTIONS = {
     "devnet": "benchmarks.devnet",
     "cells": "benchmarks.cells",
     "light-client": "benchmarks.light_client",
+    "reading": "benchmarks.reading",
     "settlement": "benchmarks.settlement",
 }
 
