@@ -67,6 +67,13 @@ ConfidenceOption = Annotated[
 TimeoutOption = Annotated[
     float | None, typer.Option("--timeout", help="Seconds after which a run ends with a verdict.")
 ]
+ModeOption = Annotated[
+    str | None,
+    typer.Option("--mode", help="What is sampled: folds (whole columns, the default) or cells."),
+]
+ThoroughOption = Annotated[
+    bool, typer.Option("--thorough", help="Ask for 64 whole columns: a verdict without chance, 134 KB.")
+]
 DisperserOption = Annotated[
     str | None,
     typer.Option("--disperser", help="Disperser whose log to use, by name or 0x id, if there are several."),
@@ -86,13 +93,22 @@ def sample(
     ],
     committee: CommitteeOption = None,
     confidence: ConfidenceOption = None,
+    mode: ModeOption = None,
+    thorough: ThoroughOption = False,
     state: StateOption = None,
     timeout: TimeoutOption = None,
     disperser: DisperserOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Sample one batch. Exit code 0: available, 1: unavailable or contradicted, 3: undecided."""
-    settings = load(committee_file=committee, confidence=confidence, state_dir=state, deadline_s=timeout)
+    settings = load(
+        committee_file=committee,
+        confidence=confidence,
+        mode=mode,
+        thorough=thorough or None,
+        state_dir=state,
+        deadline_s=timeout,
+    )
 
     async def run(client: LightClient) -> Report:
         with LiveDisplay(Console(stderr=True, highlight=False)) as display:
@@ -110,6 +126,8 @@ def sample(
 def watch(
     committee: CommitteeOption = None,
     confidence: ConfidenceOption = None,
+    mode: ModeOption = None,
+    thorough: ThoroughOption = False,
     state: StateOption = None,
     timeout: TimeoutOption = None,
     disperser: DisperserOption = None,
@@ -128,7 +146,14 @@ def watch(
     as_json: JsonOption = False,
 ) -> None:
     """Follow the log: store its headers, sample its batches, report contradictions. Stop with Ctrl-C."""
-    settings = load(committee_file=committee, confidence=confidence, state_dir=state, deadline_s=timeout)
+    settings = load(
+        committee_file=committee,
+        confidence=confidence,
+        mode=mode,
+        thorough=thorough or None,
+        state_dir=state,
+        deadline_s=timeout,
+    )
 
     async def run(client: LightClient) -> int:
         watcher = Watcher(client, disperser=disperser, from_height=from_height, sample=not headers_only)
@@ -248,7 +273,10 @@ def _read_report(record: VerdictRecord) -> Report:
     try:
         return Report.from_json(record.report)
     except (ValueError, TypeError):
-        raise StateError(f"the stored report of run {record.id} is damaged; sample the batch again") from None
+        raise StateError(
+            f"the stored report of run {record.id} is damaged or of an earlier version; "
+            "sample the batch again"
+        ) from None
 
 
 def _fail(message: str) -> NoReturn:

@@ -21,19 +21,23 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random, SystemRandom
+from typing import TypeVar
 
 from da.clock import Clock, system_clock
 from da.protocol.committee import Committee
+from da.protocol.custody import holders_of
 from da.protocol.header import Header
 from kzg.engine import Verifier
+from light_client.asking_run import AskingRun, Parts, Pause
 from light_client.batch import VerifiedBatch
 from light_client.chain import keep_header
 from light_client.committees import Committees
 from light_client.describe import (
     describe_accusations,
+    describe_cells,
     describe_equivocations,
+    describe_folds,
     describe_previous,
-    describe_sampling,
     describe_silences,
     describe_verified,
 )
@@ -49,11 +53,24 @@ from light_client.errors import (
 from light_client.log import HeaderLog
 from light_client.lookup import BatchFinder, Reference, choose_dispersers, parse_reference
 from light_client.peers import Members
-from light_client.report import CostReport, Report, Status, exit_code
-from light_client.sampling_run import Pause, SamplingRun
+from light_client.report import CostReport, Report, SamplingReport, Status, exit_code
+from light_client.sampling_run import CellRun, FoldRun
 from light_client.settings import LightClientSettings, SettingsError
 from light_client.witness import Witness
-from sampling import CellState, Sampler, Verdict, confidence_of, samples_needed
+from sampling import (
+    FoldSampler,
+    Sampler,
+    SampleState,
+    Verdict,
+    confidence_of,
+    fold_failure_probability,
+    folds_needed,
+    samples_needed,
+)
+from sampling.asking import Asking
+from sampling.folds import NEEDED
+
+T = TypeVar("T")
 
 
 class Observer:
@@ -62,8 +79,8 @@ class Observer:
     def on_status(self, status: Status, detail: str) -> None:
         """The run has entered a new status."""
 
-    def on_progress(self, rows: int, sampler: Sampler) -> None:
-        """A cell's state may have changed."""
+    def on_progress(self, rows: int, sampler: Asking[T]) -> None:
+        """The state of an item may have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,48 +194,120 @@ class LightClient:
     ) -> Report:
         """Sample a verified batch. Raises as `sample`."""
         observer, start, witness = observer or Observer(), start or self._start(), witness or self.witness()
-        rows = batch.header.row_count
-        samples = samples_needed(rows, self.settings.confidence)
-        if samples > self.settings.samples_max:
-            raise SettingsError(
-                f"confidence {self.settings.confidence} needs {samples} cells of this batch, but samples_max "
-                f"is {self.settings.samples_max}; lower the confidence or raise samples_max"
-            )
-
         committee = self.committees.of(batch.header)
         witness = witness.under(committee)
         keep_header(self.log, committee, self.clock, batch.signed_header(), witness)
         previous = self.log.verdicts(header_hash=batch.header_hash)
-        chosen_before = self.log.has_plan(batch.header_hash)
-        cells = self.log.plan(batch.header_hash, rows, samples, self.rng, self.clock())
-        run = SamplingRun(
-            batch,
-            cells,
-            self.committees.members_of(committee),
-            witness,
-            self.settings,
-            self.verifier,
-            self.rng,
-            retention_over=self.retention_over(batch.header),
-            pause=self.pause,
-            on_change=lambda sampler: observer.on_progress(rows, sampler),
-        )
-        observer.on_status(Status.SAMPLING, f"height {batch.header.height}: {len(cells)} cells")
-        outcome = await self._run(run, start, witness)
+        # Who failed to convince once is not asked for the same coordinates alone: it may have learnt them.
+        fresh = bool(previous) and previous[0].verdict != Verdict.AVAILABLE
+        if self.settings.mode == "folds":
+            outcome, sampling = await self._sample_folds(batch, committee, witness, observer, start, fresh)
+        else:
+            outcome, sampling = await self._sample_cells(batch, committee, witness, observer, start, fresh)
         report = self._report(
             reference,
             outcome,
             start,
             witness,
             batch=describe_verified(batch, committee),
-            sampling=describe_sampling(
-                run.sampler, rows, self.settings.confidence, committee, resumed=chosen_before
-            ),
+            sampling=sampling,
             previous=describe_previous(previous),
         )
         self.record(batch.header_hash, batch.header.height, report)
         observer.on_status(report.status, report.reason)
         return report
+
+    async def _sample_folds(
+        self,
+        batch: VerifiedBatch,
+        committee: Committee,
+        witness: Witness,
+        observer: Observer,
+        start: _Start,
+        fresh: bool,
+    ) -> tuple[_Outcome, SamplingReport]:
+        """Every draw that was made for the batch must convince, or 64 folds of one of them."""
+        rows, header_hash, settings = batch.header.row_count, batch.header_hash, self.settings
+        resumed = self.log.has_draw(header_hash)
+        draws = self.log.fold_draws(header_hash, self.rng, self.clock(), fresh=fresh)
+        disperser = committee.member_index(batch.header.disperser_id)
+        runs: list[FoldRun] = []
+        outcome: _Outcome | None = None
+        for number, draw in enumerate(draws, 1):
+            holders = [holders_of(committee, column) for column in draw.columns]
+            sampler = FoldSampler(
+                draw.columns,
+                folds_needed(settings.confidence),
+                holders,
+                self.rng,
+                thorough=settings.thorough,
+                others=[() if disperser is None or disperser in each else (disperser,) for each in holders],
+                refusals_max=min(settings.refusals_max, settings.attempts_max),
+                attempts_max=settings.attempts_max,
+                retention_over=self.retention_over(batch.header),
+            )
+            run = FoldRun(self._parts(batch, committee, sampler, witness, observer), sampler, draw.seed)
+            runs.append(run)
+            count = NEEDED if settings.thorough else sampler.samples
+            of = f", draw {number} of {len(draws)}" if len(draws) > 1 else ""
+            observer.on_status(Status.SAMPLING, f"height {batch.header.height}: {count} columns{of}")
+            outcome = await self._run(run, start) or _judge_folds(run, witness)
+            if outcome.verdict is not Verdict.AVAILABLE or sampler.by_knowledge:
+                break
+        assert outcome is not None, "there is a draw"
+        return outcome, describe_folds(runs, rows, settings.confidence, committee, resumed=resumed)
+
+    async def _sample_cells(
+        self,
+        batch: VerifiedBatch,
+        committee: Committee,
+        witness: Witness,
+        observer: Observer,
+        start: _Start,
+        fresh: bool,
+    ) -> tuple[_Outcome, SamplingReport]:
+        rows, header_hash, settings = batch.header.row_count, batch.header_hash, self.settings
+        samples = samples_needed(rows, settings.confidence)
+        if samples > settings.samples_max:
+            raise SettingsError(
+                f"confidence {settings.confidence} needs {samples} cells of this batch, but samples_max "
+                f"is {settings.samples_max}; lower the confidence or raise samples_max"
+            )
+        resumed = self.log.has_plan(header_hash)
+        cells = self.log.plan(header_hash, rows, samples, self.rng, self.clock(), fresh=fresh)
+        sampler = Sampler(
+            cells,
+            [holders_of(committee, cell.column) for cell in cells],
+            self.rng,
+            refusals_max=min(settings.refusals_max, settings.attempts_max),
+            attempts_max=settings.attempts_max,
+            retention_over=self.retention_over(batch.header),
+        )
+        run = CellRun(self._parts(batch, committee, sampler, witness, observer))
+        observer.on_status(Status.SAMPLING, f"height {batch.header.height}: {len(cells)} cells")
+        outcome = await self._run(run, start) or _judge_cells(run, witness)
+        return outcome, describe_cells(run, rows, settings.confidence, committee, resumed=resumed)
+
+    def _parts(
+        self,
+        batch: VerifiedBatch,
+        committee: Committee,
+        sampler: Asking[T],
+        witness: Witness,
+        observer: Observer,
+    ) -> Parts[T]:
+        """What both kinds of run are made of."""
+        return Parts(
+            batch,
+            sampler,
+            self.committees.members_of(committee),
+            witness,
+            self.settings,
+            self.verifier,
+            self.rng,
+            self.pause,
+            lambda: observer.on_progress(batch.header.row_count, sampler),
+        )
 
     def record(self, header_hash: bytes, height: int, report: Report) -> None:
         """Append a report to the log."""
@@ -240,7 +329,8 @@ class LightClient:
         """Whether members may have deleted the batch of a verified header."""
         return self.clock() > header.timestamp_ms + self.committees.of(header).retention_s * 1000
 
-    async def _run(self, run: SamplingRun, start: _Start, witness: Witness) -> _Outcome:
+    async def _run(self, run: AskingRun[T], start: _Start) -> _Outcome | None:
+        """Sample until it is finished or the deadline; an outcome only where no sample can be valid."""
         left_s = max(start.at_s + self.settings.deadline_s - self._monotonic(), 0.0)
         try:
             await run.run(left_s)
@@ -250,7 +340,7 @@ class LightClient:
                 Status.UNAVAILABLE,
                 f"no cell can be valid, because of the certified {error}",
             )
-        return _judge(run, witness)
+        return None
 
     def _start(self) -> _Start:
         return _Start(self._monotonic(), self.members.requests_sent, self.members.bytes_received)
@@ -283,25 +373,58 @@ class LightClient:
         )
 
 
-def _judge(run: SamplingRun, witness: Witness) -> _Outcome:
-    """The verdict and its reason."""
+def _judge_cells(run: CellRun, witness: Witness) -> _Outcome:
+    """The verdict on cells and its reason."""
     sampler = run.sampler
-    samples, rows = len(sampler.cells), run.batch.header.row_count
+    samples, rows = len(sampler.items), run.batch.header.row_count
     if sampler.verdict is Verdict.AVAILABLE:
         missed = float(1 - confidence_of(rows, samples))
-        reason = f"all {samples} cells are valid; chance of missing lost data: {100 * missed:.2g} %"
-        return _Outcome(Verdict.AVAILABLE, Status.AVAILABLE, reason)
+        return _available(f"all {samples} cells are valid; {_chance(missed)}")
     if sampler.verdict is Verdict.UNAVAILABLE:
-        withheld = sampler.count(CellState.WITHHELD)
+        withheld = sampler.count(SampleState.WITHHELD)
         reason = f"{withheld} of {samples} cells are withheld: none of their holders served a valid cell"
         return _Outcome(Verdict.UNAVAILABLE, Status.UNAVAILABLE, reason)
+    open_cells = samples - sampler.count(SampleState.VALID)
+    return _undecided(sampler, witness, f"{open_cells} of {samples} cells are open")
+
+
+def _judge_folds(run: FoldRun, witness: Witness) -> _Outcome:
+    """The verdict on folds and its reason."""
+    sampler = run.folds
+    valid, withheld = sampler.count(SampleState.VALID), sampler.count(SampleState.WITHHELD)
+    if sampler.by_knowledge:
+        missing = f"; {withheld} others are withheld" if withheld else ""
+        return _available(f"{valid} whole columns are there, and 64 are enough{missing}")
+    if sampler.verdict is Verdict.AVAILABLE:
+        missed = float(fold_failure_probability(sampler.samples))
+        return _available(f"all {sampler.samples} sampled columns are there; {_chance(missed)}")
+    if sampler.verdict is Verdict.UNAVAILABLE:
+        reason = f"{withheld} of 128 columns are withheld by all their holders, so no 64 can be had"
+        return _Outcome(Verdict.UNAVAILABLE, Status.UNAVAILABLE, reason)
+    return _undecided(
+        sampler,
+        witness,
+        f"{valid} columns are there and {withheld} withheld, of 64 that are needed",
+    )
+
+
+def _chance(missed: float) -> str:
+    """The figure with its condition."""
+    return (
+        "chance of missing lost data, if what is withheld was fixed without knowing this client's samples: "
+        f"{100 * missed:.2g} %"
+    )
+
+
+def _available(reason: str) -> _Outcome:
+    return _Outcome(Verdict.AVAILABLE, Status.AVAILABLE, reason)
+
+
+def _undecided(sampler: Asking[T], witness: Witness, found: str) -> _Outcome:
     if sampler.expired:
         return _Outcome(
             Verdict.UNDECIDED, Status.EXPIRED, "the members deleted it after the retention period"
         )
     silent = ", ".join(sorted(member.name for member in witness.silences))
-    open_cells = samples - sampler.count(CellState.VALID)
-    reason = f"{open_cells} of {samples} cells are open; " + (
-        f"unreachable members: {silent}" if silent else "no member is left to request them from"
-    )
-    return _Outcome(Verdict.UNDECIDED, Status.UNDECIDED, reason)
+    cause = f"unreachable members: {silent}" if silent else "no member is left to request them from"
+    return _Outcome(Verdict.UNDECIDED, Status.UNDECIDED, f"{found}; {cause}")

@@ -6,6 +6,8 @@ Does not: decide anything; every figure comes from the sampler, the witness or t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
+from typing import Literal, TypeVar
 
 from da.protocol import namespace as namespaces
 from da.protocol.committee import Committee
@@ -18,14 +20,21 @@ from light_client.report import (
     AskedReport,
     BatchReport,
     CellReport,
+    ColumnReport,
+    DrawReport,
     EquivocationReport,
     PayloadReport,
     PreviousReport,
     SamplingReport,
     SilenceReport,
 )
+from light_client.sampling_run import CellRun, FoldRun
 from light_client.witness import Accusation, Witness
-from sampling import CellState, Sampler, Verdict, confidence_of, failure_probability
+from sampling import SampleState, Verdict, failure_probability, fold_failure_probability
+from sampling.asking import Asking
+
+T = TypeVar("T")
+NOT_ASKED = "not-asked"
 
 
 def describe_verified(batch: VerifiedBatch, committee: Committee) -> BatchReport:
@@ -58,42 +67,103 @@ def describe_verified(batch: VerifiedBatch, committee: Committee) -> BatchReport
     )
 
 
-def describe_sampling(
-    sampler: Sampler, rows: int, confidence_wanted: float, committee: Committee, *, resumed: bool
+def describe_cells(
+    run: CellRun, rows: int, confidence_wanted: float, committee: Committee, *, resumed: bool
 ) -> SamplingReport:
-    """The sampling part of a report."""
-    samples = len(sampler.cells)
-    available = sampler.verdict is Verdict.AVAILABLE
+    """The sampling part of a report on cells."""
+    sampler = run.sampler
+    samples = len(sampler.items)
+    cells = tuple(
+        CellReport(
+            row=cell.row,
+            column=cell.column,
+            parity_row=cell.row >= rows,
+            state=_final_state(sampler, position),
+            asked=_asked(sampler, position, committee),
+        )
+        for position, cell in enumerate(sampler.items)
+    )
+    failure = failure_probability(rows, samples)
+    return _sampling(
+        sampler, rows, confidence_wanted, failure, resumed=resumed, mode="cells", samples=samples, cells=cells
+    )
+
+
+def describe_folds(
+    runs: Sequence[FoldRun], rows: int, confidence_wanted: float, committee: Committee, *, resumed: bool
+) -> SamplingReport:
+    """The sampling part of a report on folds: of the last run, with all draws."""
+    sampler = runs[-1].folds
+    columns = tuple(
+        ColumnReport(
+            column=sampler.items[position],
+            state=_final_state(sampler, position),
+            asked=_asked(sampler, position, committee),
+        )
+        for position in sorted(range(len(sampler.items)), key=lambda position: sampler.items[position])
+    )
+    draws = tuple(
+        DrawReport(seed=_hex(run.seed), samples=run.folds.samples, verdict=run.folds.verdict) for run in runs
+    )
+    failure = Fraction(0) if sampler.by_knowledge else fold_failure_probability(sampler.samples)
+    return _sampling(
+        sampler,
+        rows,
+        confidence_wanted,
+        failure,
+        resumed=resumed,
+        mode="folds",
+        samples=sum(bool(column.asked) for column in columns),
+        by_knowledge=sampler.by_knowledge,
+        draws=draws,
+        columns=columns,
+    )
+
+
+def _sampling(
+    sampler: Asking[T],
+    rows: int,
+    confidence_wanted: float,
+    failure: Fraction,
+    *,
+    resumed: bool,
+    mode: Literal["folds", "cells"],
+    samples: int,
+    by_knowledge: bool = False,
+    draws: tuple[DrawReport, ...] = (),
+    columns: tuple[ColumnReport, ...] = (),
+    cells: tuple[CellReport, ...] = (),
+) -> SamplingReport:
+    valid, withheld = sampler.count(SampleState.VALID), sampler.count(SampleState.WITHHELD)
     return SamplingReport(
+        mode=mode,
         matrix_rows=2 * rows,
         matrix_columns=CELLS_PER_EXT_BLOB,
         confidence_wanted=confidence_wanted,
-        confidence=float(confidence_of(rows, samples)) if available else None,
-        failure_probability=float(failure_probability(rows, samples)),
+        confidence=float(1 - failure) if sampler.verdict is Verdict.AVAILABLE else None,
+        failure_probability_nonadaptive=float(failure),
+        by_knowledge=by_knowledge,
         samples=samples,
-        valid=sampler.count(CellState.VALID),
-        withheld=sampler.count(CellState.WITHHELD),
-        unreached=samples - sampler.count(CellState.VALID) - sampler.count(CellState.WITHHELD),
+        valid=valid,
+        withheld=withheld,
+        unreached=max(samples - valid - withheld, 0),
         resumed=resumed,
-        cells=tuple(
-            CellReport(
-                row=cell.row,
-                column=cell.column,
-                parity_row=cell.row >= rows,
-                state=_final_state(sampler.state(position)),
-                asked=tuple(
-                    AskedReport(
-                        member=committee.members[member].name,
-                        times=attempts.asked,
-                        answers=tuple(attempts.answers),
-                        reason=attempts.reason,
-                    )
-                    for member, attempts in sampler.attempts(position).items()
-                    if attempts.asked
-                ),
-            )
-            for position, cell in enumerate(sampler.cells)
-        ),
+        draws=draws,
+        columns=columns,
+        cells=cells,
+    )
+
+
+def _asked(sampler: Asking[T], position: int, committee: Committee) -> tuple[AskedReport, ...]:
+    return tuple(
+        AskedReport(
+            member=committee.members[member].name,
+            times=attempts.asked,
+            answers=tuple(attempts.answers),
+            reason=attempts.reason,
+        )
+        for member, attempts in sampler.attempts(position).items()
+        if attempts.asked
     )
 
 
@@ -155,16 +225,20 @@ def _accusation(accusation: Accusation) -> AccusationReport:
         url=member.url,
         fault=accusation.fault,
         reason=accusation.reason,
-        row=accusation.cell.row if accusation.cell else None,
-        column=accusation.cell.column if accusation.cell else None,
+        row=accusation.row,
+        column=accusation.column,
         sent_bytes=accusation.sent_bytes,
         sent_sha256=accusation.sent_sha256,
         evidence=str(accusation.evidence) if accusation.evidence else None,
     )
 
 
-def _final_state(state: CellState) -> str:
-    return state if state in (CellState.VALID, CellState.WITHHELD) else CellState.UNREACHED
+def _final_state(sampler: Asking[T], position: int) -> str:
+    state = sampler.state(position)
+    if state in (SampleState.VALID, SampleState.WITHHELD):
+        return state
+    asked = any(attempts.asked for attempts in sampler.attempts(position).values())
+    return SampleState.UNREACHED if asked else NOT_ASKED
 
 
 def _hex(value: bytes) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -17,12 +17,15 @@ from rich.text import Text
 
 from light_client.client import Observer
 from light_client.log import VerdictRecord
-from light_client.picture import draw_matrix, legend
+from light_client.picture import draw_columns, draw_matrix, legend
 from light_client.report import AccusationReport, BatchReport, Report, RoundReport, SamplingReport, Status
-from sampling import CellState, Coordinates, Sampler, Verdict
+from sampling import Coordinates, FoldSampler, Sampler, SampleState, Verdict
+from sampling.asking import Asking
+
+T = TypeVar("T")
 
 _STYLES = {Verdict.AVAILABLE: "bold green", Verdict.UNAVAILABLE: "bold red", Verdict.UNDECIDED: "bold yellow"}
-_CELLS_SHOWN = 5
+_SHOWN = 5
 
 
 class LiveDisplay(Observer):
@@ -54,12 +57,21 @@ class LiveDisplay(Observer):
         self._status = Text(f"{status}: {detail}")
         self._refresh()
 
-    def on_progress(self, rows: int, sampler: Sampler) -> None:
+    def on_progress(self, rows: int, sampler: Asking[T]) -> None:
         if not self._live:
             return
-        states = [(cell, sampler.state(position)) for position, cell in enumerate(sampler.cells)]
-        counts = "  ".join(f"{sampler.count(state)} {state}" for state in CellState if sampler.count(state))
-        self._picture = Group(draw_matrix(rows, states, colour=_colour(self._console)), Text(counts))
+        colour = _colour(self._console)
+        picture = Text()
+        if isinstance(sampler, FoldSampler):
+            asked = [
+                (c, sampler.state(p)) for p, c in enumerate(sampler.items) if sampler.sender(p) is not None
+            ]
+            picture = draw_columns(dict(asked), colour=colour)
+        elif isinstance(sampler, Sampler):
+            states = [(cell, sampler.state(position)) for position, cell in enumerate(sampler.items)]
+            picture = draw_matrix(rows, states, colour=colour)
+        counts = "  ".join(f"{sampler.count(state)} {state}" for state in SampleState if sampler.count(state))
+        self._picture = Group(picture, Text(counts))
         self._refresh()
 
     def _refresh(self) -> None:
@@ -75,15 +87,11 @@ def print_report(console: Console, report: Report) -> None:
     if report.batch:
         _print_batch(console, report.batch, report.sampling)
     if report.sampling:
-        sampling = report.sampling
-        cells = [(Coordinates(cell.row, cell.column), CellState(cell.state)) for cell in sampling.cells]
-        colour = _colour(console)
-        console.print(draw_matrix(sampling.matrix_rows // 2, cells, colour=colour), end="")
-        console.print(legend(colour=colour))
-        _print_open_cells(console, sampling)
+        _print_picture(console, report.sampling)
+        _print_open(console, report.sampling)
     _print_faults(console, report)
-    for earlier in report.previous[:_CELLS_SHOWN]:
-        console.print(Text(f"earlier run on the same cells: {earlier.verdict}, {_when(earlier.finished_ms)}"))
+    for earlier in report.previous[:_SHOWN]:
+        console.print(Text(f"earlier run: {earlier.verdict}, {_when(earlier.finished_ms)}"))
     cost = report.cost
     console.print(
         Text(f"{cost.requests} requests, {cost.bytes_received:,} bytes received, {cost.elapsed_s:.2f} s")
@@ -153,22 +161,36 @@ def _print_batch(console: Console, batch: BatchReport, sampling: SamplingReport 
     }
     if sampling:
         again = ", chosen in an earlier run" if sampling.resumed else ""
-        matrix = f"{sampling.matrix_rows} x {sampling.matrix_columns}"
-        facts["samples"] = f"{sampling.valid} of {sampling.samples} valid, of {matrix} cells{again}"
+        matrix = f"{sampling.matrix_rows} x {sampling.matrix_columns} cells"
+        what = f"whole columns of {sampling.matrix_columns}" if sampling.mode == "folds" else f"of {matrix}"
+        facts["samples"] = f"{sampling.valid} of {sampling.samples} valid, {what}{again}"
         confidence = sampling.confidence
         facts["confidence"] = f"{confidence:.6%}" if confidence is not None else "none"
     for name, value in facts.items():
         _print_line(console, "bold", name, value)
 
 
-def _print_open_cells(console: Console, sampling: SamplingReport) -> None:
-    """Print the first cells without a valid answer, and each holder's answer."""
-    open_cells = [cell for cell in sampling.cells if cell.state != CellState.VALID]
-    for cell in open_cells[:_CELLS_SHOWN]:
-        said = ", ".join(f"{asked.member}: {asked.reason or 'no answer'}" for asked in cell.asked)
-        _print_words(console, Text(f"row {cell.row} column {cell.column} {cell.state}: {said}"))
-    if len(open_cells) > _CELLS_SHOWN:
-        console.print(Text(f"... and {len(open_cells) - _CELLS_SHOWN} more cells"))
+def _print_picture(console: Console, sampling: SamplingReport) -> None:
+    colour = _colour(console)
+    if sampling.mode == "folds":
+        known = {each.column: SampleState(each.state) for each in sampling.columns if each.asked}
+        console.print(draw_columns(known, colour=colour), end="")
+    else:
+        cells = [(Coordinates(cell.row, cell.column), SampleState(cell.state)) for cell in sampling.cells]
+        console.print(draw_matrix(sampling.matrix_rows // 2, cells, colour=colour), end="")
+    console.print(legend(sampling.mode, colour=colour))
+
+
+def _print_open(console: Console, sampling: SamplingReport) -> None:
+    """Print the first items without a valid answer, and each member's answer."""
+    found = [(f"row {each.row} column {each.column}", each.state, each.asked) for each in sampling.cells]
+    found += [(f"column {each.column}", each.state, each.asked) for each in sampling.columns if each.asked]
+    lacking = [each for each in found if each[1] != SampleState.VALID]
+    for place, state, asked in lacking[:_SHOWN]:
+        said = ", ".join(f"{each.member}: {each.reason or 'no answer'}" for each in asked)
+        _print_words(console, Text(f"{place} {state}: {said}"))
+    if len(lacking) > _SHOWN:
+        console.print(Text(f"... and {len(lacking) - _SHOWN} more"))
 
 
 def _colour(console: Console) -> bool:

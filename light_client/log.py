@@ -27,13 +27,18 @@ from typing import Any, Self
 from da.protocol import strict_json
 from da.protocol.codec import U64_MAX
 from da.protocol.header import FIRST_HEIGHT, Header
+from erasure.constants import CELLS_PER_EXT_BLOB
+from kzg.constants import FOLD_SEED_BYTES
 from light_client.batch import SignedHeader
 from light_client.errors import StateError
 from sampling import Coordinates
 from sampling.selection import extend_cells
+from sampling.soundness import total_cells
 
 _FILE = "light-client.sqlite3"
 _SCHEMA_VERSION = 1
+DRAWS_MAX = 4
+"""Draws that a run asks for again; more are kept, but their number must not grow with each run."""
 _BUSY_TIMEOUT_S = 10.0
 _INTEGER_MAX = 2**63 - 1
 _DOUBLINGS_MAX = 30
@@ -53,6 +58,10 @@ CREATE TABLE IF NOT EXISTS equivocations (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS plans (
     header_hash BLOB PRIMARY KEY, rows INTEGER NOT NULL, cells TEXT NOT NULL, chosen_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS fold_draws (
+    header_hash BLOB NOT NULL, number INTEGER NOT NULL, seed BLOB NOT NULL, columns BLOB NOT NULL,
+    chosen_ms INTEGER NOT NULL, PRIMARY KEY (header_hash, number)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS verdicts (
     id INTEGER PRIMARY KEY AUTOINCREMENT, header_hash BLOB NOT NULL, height TEXT NOT NULL,
@@ -79,6 +88,14 @@ class VerdictRecord:
     status: str
     finished_ms: int
     report: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoldDraw:
+    """A drawn seed, bytes[32], and all 128 columns in a drawn order."""
+
+    seed: bytes
+    columns: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,16 +269,43 @@ class HeaderLog:
 
     # --- coordinates -------------------------------------------------------------------------------
 
+    def fold_draws(
+        self, header_hash: bytes, rng: Random, now_ms: int, *, fresh: bool
+    ) -> tuple[FoldDraw, ...]:
+        """The draws of a batch, the first first; one is added when there is none, or `fresh` asks for it.
+
+        Durable on return. Draws made before are never dropped or replaced; of more than DRAWS_MAX the first
+        and the last ones are returned.
+        """
+        with self._transaction():
+            rows = self._db.execute(
+                "SELECT seed, columns FROM fold_draws WHERE header_hash = ? ORDER BY number", (header_hash,)
+            ).fetchall()
+            draws = [self._read_draw(*row) for row in rows]
+            if not draws or fresh:
+                order = list(range(CELLS_PER_EXT_BLOB))
+                rng.shuffle(order)
+                draw = FoldDraw(rng.randbytes(FOLD_SEED_BYTES), tuple(order))
+                self._db.execute(
+                    "INSERT INTO fold_draws VALUES (?, ?, ?, ?, ?)",
+                    (header_hash, len(draws), draw.seed, bytes(draw.columns), now_ms),
+                )
+                draws.append(draw)
+        return tuple(draws if len(draws) <= DRAWS_MAX else [draws[0], *draws[1 - DRAWS_MAX :]])
+
     def plan(
-        self, header_hash: bytes, rows: int, samples: int, rng: Random, now_ms: int
+        self, header_hash: bytes, rows: int, samples: int, rng: Random, now_ms: int, *, fresh: bool = False
     ) -> tuple[Coordinates, ...]:
         """The cells to sample of a batch: those chosen before, plus new ones up to `samples`.
 
-        Durable on return. Cells chosen before are never dropped or replaced.
+        Durable on return. Cells chosen before are never dropped or replaced. `fresh` adds `samples` new ones,
+        as far as the batch has so many.
         """
         with self._transaction():
             row = self._db.execute("SELECT cells FROM plans WHERE header_hash = ?", (header_hash,)).fetchone()
             chosen = self._read_cells(row[0]) if row else ()
+            if fresh and chosen:
+                samples = min(len(chosen) + samples, total_cells(rows))
             if len(chosen) >= samples:
                 return chosen
             cells = extend_cells(rows, chosen, samples, rng)
@@ -273,12 +317,16 @@ class HeaderLog:
             return cells
 
     def has_plan(self, header_hash: bytes) -> bool:
-        """Whether coordinates of the batch were chosen before."""
+        """Whether cells of the batch were chosen before."""
+        query = "SELECT 1 FROM plans WHERE header_hash = ?"
         with self._reading():
-            return (
-                self._db.execute("SELECT 1 FROM plans WHERE header_hash = ?", (header_hash,)).fetchone()
-                is not None
-            )
+            return self._db.execute(query, (header_hash,)).fetchone() is not None
+
+    def has_draw(self, header_hash: bytes) -> bool:
+        """Whether a seed and columns of the batch were drawn before."""
+        query = "SELECT 1 FROM fold_draws WHERE header_hash = ?"
+        with self._reading():
+            return self._db.execute(query, (header_hash,)).fetchone() is not None
 
     # --- verdicts ----------------------------------------------------------------------------------
 
@@ -371,14 +419,27 @@ class HeaderLog:
             self._db.execute(statement)
         self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
+    def _read_draw(self, seed: object, columns: object) -> FoldDraw:
+        if (
+            not isinstance(seed, bytes)
+            or not isinstance(columns, bytes)
+            or len(seed) != FOLD_SEED_BYTES
+            or sorted(columns) != list(range(CELLS_PER_EXT_BLOB))
+        ):
+            raise self._damaged()
+        return FoldDraw(seed, tuple(columns))
+
+    def _damaged(self) -> StateError:
+        return StateError(
+            f"{self.directory}: the stored coordinates of a batch are damaged; use another state "
+            "directory, or restore this one from a backup"
+        )
+
     def _read_cells(self, text: str | bytes) -> tuple[Coordinates, ...]:
         try:
             return _coordinates(strict_json.loads(text, max_bytes=_PLAN_BYTES_MAX))
         except (ValueError, TypeError):
-            raise StateError(
-                f"{self.directory}: the stored coordinates of a batch are damaged; use another state "
-                "directory, or restore this one from a backup"
-            ) from None
+            raise self._damaged() from None
 
     def _header_at(self, chain_id: bytes, disperser_id: bytes, height: bytes) -> SignedHeader | None:
         row = self._db.execute(

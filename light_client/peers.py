@@ -28,6 +28,7 @@ from da.protocol.committee_chain import Link
 from da.wire import cells as wire_cells
 from da.wire import committees as wire_committees
 from da.wire import errors, payloads
+from da.wire import folds as wire_folds
 from da.wire.batches import BATCH_BYTES_MAX, BatchDocument, decode_bytes, decode_page, page_bytes_max
 from da.wire.cells import Corrupt, NotHeld, Record, answer_bytes_max, decode_answer, encode_query
 from da.wire.errors import InvalidDocument
@@ -148,6 +149,23 @@ class MemberClient:
             answers = decode_answer(body, len(cells))
         except InvalidDocument as error:
             raise PeerMisbehaved(self.name, f"its answer for {len(cells)} cells: {error}", body) from None
+        return [_sample_answer(answer) for answer in answers]
+
+    async def folds(
+        self, header_hash: bytes, seed: bytes, columns: Sequence[int], timeout_s: float
+    ) -> list[SampleAnswer]:
+        """The member's folds of columns, one answer for each, in order; they are not verified.
+
+        Raises:
+            PeerError: as `cells`.
+        """
+        path = f"/v1/batches/0x{header_hash.hex()}/folds"
+        query = wire_folds.encode_query(seed, columns)
+        body = await self._exchange("POST", path, answer_bytes_max(len(columns)), timeout_s, query)
+        try:
+            answers = decode_answer(body, len(columns))
+        except InvalidDocument as error:
+            raise PeerMisbehaved(self.name, f"its answer for {len(columns)} folds: {error}", body) from None
         return [_sample_answer(answer) for answer in answers]
 
     async def close(self) -> None:

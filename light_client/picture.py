@@ -10,13 +10,13 @@ Does not: print. It returns rich Text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import ceil
 
 from rich.text import Text
 
 from erasure.constants import CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
-from sampling import CellState, Coordinates
+from sampling import Coordinates, SampleState
 
 WIDTH = 64
 HEIGHT = 32
@@ -26,18 +26,18 @@ _HALF_BLOCK = "▀"
 
 # Worst first: a block with several samples shows the first of these states that occurs.
 _STATES = (
-    (CellState.WITHHELD, "red", "x"),
-    (CellState.UNREACHED, "yellow", "?"),
-    (CellState.WAITING, "yellow", "?"),
-    (CellState.IN_FLIGHT, "bright_blue", "-"),
-    (CellState.RECEIVED, "cyan", "+"),
-    (CellState.VALID, "green", "o"),
+    (SampleState.WITHHELD, "red", "x"),
+    (SampleState.UNREACHED, "yellow", "?"),
+    (SampleState.WAITING, "yellow", "?"),
+    (SampleState.IN_FLIGHT, "bright_blue", "-"),
+    (SampleState.RECEIVED, "cyan", "+"),
+    (SampleState.VALID, "green", "o"),
 )
 # Three greys that differ on a terminal with 16 colours.
 _DATA, _EXTENSION, _PARITY = ("grey58", "."), ("grey35", ":"), ("grey15", ",")
 
 
-def draw_matrix(rows: int, cells: Iterable[tuple[Coordinates, CellState]], *, colour: bool = True) -> Text:
+def draw_matrix(rows: int, cells: Iterable[tuple[Coordinates, SampleState]], *, colour: bool = True) -> Text:
     """The picture, one line of text for two rows of blocks (or for one, without colour).
 
     Args:
@@ -57,13 +57,30 @@ def draw_matrix(rows: int, cells: Iterable[tuple[Coordinates, CellState]], *, co
     return text
 
 
-def legend(*, colour: bool = True) -> Text:
+def draw_columns(known: Mapping[int, SampleState], *, colour: bool = True) -> Text:
+    """The 128 columns in two lines of 64: the data, then the rows' extension.
+
+    Args:
+        known: by column, what is known of it; the others were not asked for.
+    """
+    styles = {state: (style, letter) for state, style, letter in _STATES}
+    text = Text()
+    for first, blank in ((0, _DATA), (CELLS_PER_BLOB, _EXTENSION)):
+        for column in range(first, first + CELLS_PER_BLOB):
+            style, letter = styles[known[column]] if column in known else blank
+            text.append("█" if colour else letter, style=style if colour else "")
+        text.append("\n")
+    return text
+
+
+def legend(mode: str = "cells", *, colour: bool = True) -> Text:
     """The legend of the picture's colours or letters."""
     text = Text()
+    blanks = [(_DATA, "data"), (_EXTENSION, "row extension"), (_PARITY, "parity rows")]
+    if mode == "folds":
+        blanks = [(_DATA, "data columns, not asked for"), (_EXTENSION, "extension, not asked for")]
     shown = [
-        (_DATA, "data"),
-        (_EXTENSION, "row extension"),
-        (_PARITY, "parity rows"),
+        *blanks,
         *(((style, letter), state) for state, style, letter in _STATES if state in _LEGEND_STATES),
     ]
     for (style, letter), meaning in shown:
@@ -76,10 +93,10 @@ def legend(*, colour: bool = True) -> Text:
     return text
 
 
-_LEGEND_STATES = (CellState.VALID, CellState.WITHHELD, CellState.UNREACHED)
+_LEGEND_STATES = (SampleState.VALID, SampleState.WITHHELD, SampleState.UNREACHED)
 
 
-def _blocks(rows: int, cells: Iterable[tuple[Coordinates, CellState]]) -> Iterator[list[tuple[str, str]]]:
+def _blocks(rows: int, cells: Iterable[tuple[Coordinates, SampleState]]) -> Iterator[list[tuple[str, str]]]:
     """Rows of blocks as (style, letter); an even number of rows, the upper half of them data."""
     rows_per_block = ceil(2 * rows / HEIGHT)
     rank = {state: (place, style, letter) for place, (state, style, letter) in enumerate(_STATES)}

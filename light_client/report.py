@@ -22,7 +22,7 @@ from da.text import escaped
 from light_client.witness import Fault
 from sampling import Verdict
 
-REPORT_SCHEMA: Final = "cellar/light-client/report/v1"
+REPORT_SCHEMA: Final = "cellar/light-client/report/v2"
 ROUND_SCHEMA: Final = "cellar/light-client/round/v1"
 
 EXIT_CODES = {Verdict.AVAILABLE: 0, Verdict.UNAVAILABLE: 1, Verdict.UNDECIDED: 3}
@@ -98,19 +98,44 @@ class CellReport(_Model):
     asked: tuple[AskedReport, ...]
 
 
-class SamplingReport(_Model):
-    """The sampled cells, and the confidence they give."""
+class ColumnReport(_Model):
+    """One column. `state`: valid, withheld, unreached, or not-asked."""
 
+    column: int
+    state: str
+    asked: tuple[AskedReport, ...]
+
+
+class DrawReport(_Model):
+    """One draw of seed and columns: how many of its columns were the sample, and what came of it."""
+
+    seed: str
+    samples: int
+    verdict: Verdict
+
+
+class SamplingReport(_Model):
+    """What was sampled, and the confidence it gives.
+
+    `failure_probability_nonadaptive` is the chance that all samples are valid although the data is lost, for
+    an adversary that fixes what is withheld without knowing this client's coordinates. It is 0 when 64
+    columns are known. Against members that together answer only what this client asks, it is 1.
+    """
+
+    mode: Literal["folds", "cells"]
     matrix_rows: int
     matrix_columns: int
     confidence_wanted: float
     confidence: float | None
-    failure_probability: float
+    failure_probability_nonadaptive: float
+    by_knowledge: bool
     samples: int
     valid: int
     withheld: int
     unreached: int
     resumed: bool
+    draws: tuple[DrawReport, ...]
+    columns: tuple[ColumnReport, ...]
     cells: tuple[CellReport, ...]
 
 
@@ -171,7 +196,7 @@ class CostReport(_Model):
 class Report(_Model):
     """One run."""
 
-    schema_: Literal["cellar/light-client/report/v1"] = Field(default=REPORT_SCHEMA, alias="schema")
+    schema_: Literal["cellar/light-client/report/v2"] = Field(default=REPORT_SCHEMA, alias="schema")
     reference: str
     verdict: Verdict
     status: Status

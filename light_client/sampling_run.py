@@ -1,216 +1,62 @@
-"""One sampling run: from a verified batch to a verdict.
+"""The two runs of a light client: over folds of columns, and over single cells.
 
-Flow:
-- The coordinates are read from the log, or drawn and stored there durably, before anything else.
-- Each cell is requested from a random holder of its column; all cells requested from one member go in one
-  request over that member's own connection.
-- A request that is not answered is repeated after a backoff with jitter; meanwhile the next holder is tried.
-- Once nothing is in flight, all cells that arrived are verified in one batch. If that fails, the wrong ones
-  are found by bisection, their senders accused, and the cells requested elsewhere.
-- At the deadline the run stops: cells that arrived are verified, the others stay open.
+Invariants: the seed, columns and cells of a batch are durable before the first request, and are never drawn
+again.
 
-Invariants: a cell counts only after `verify_matrix_cells` accepted it against the certified commitments; the
-coordinates of a batch are never redrawn; every wait is bounded by the deadline.
-
-Does not: find or verify the batch (lookup.py), interpret answers (sampling.sampler), or choose the engine
-(cli.py).
+Does not: draw them (client.py).
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from random import Random
+from collections.abc import Sequence
 
 import numpy as np
 
-from da.protocol.custody import holders_of
-from da.protocol.push import RECORD_BYTES
-from erasure.constants import BYTES_PER_CELL
-from kzg.engine import Verifier
-from kzg.errors import InvalidCell, InvalidPoint
-from kzg.verification import find_invalid, verify_matrix_cells
-from light_client.batch import VerifiedBatch
-from light_client.errors import PeerExpired, PeerMisbehaved, PeerUnknown, PeerUnreachable, UnverifiedBatch
-from light_client.peers import Members, SampleAnswer
-from light_client.settings import LightClientSettings
-from light_client.witness import Fault, Witness
-from sampling import Answer, Coordinates, Request, Sampler
-
-Pause = Callable[[float], Awaitable[object]]
-OnChange = Callable[[Sampler], None]
-
-_WRONG = "does not verify at its position against the certified commitments"
+from kzg.folds import fold_commitments, fold_scalars
+from kzg.types import Bytes, IndexArray
+from light_client.asking_run import WRONG, AskingRun, Parts
+from light_client.peers import MemberClient, SampleAnswer
+from light_client.witness import Fault
+from sampling import Coordinates, FoldSampler
 
 
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    """The result of one request: one answer for each of its cells."""
+class CellRun(AskingRun[Coordinates]):
+    """Samples cells."""
 
-    request: Request
-    answers: list[SampleAnswer]
-    reason: str
+    async def _request(
+        self, member: MemberClient, items: Sequence[Coordinates], timeout_s: float
+    ) -> list[SampleAnswer]:
+        return await member.cells(self.batch.header_hash, items, timeout_s)
+
+    def _places(self, items: Sequence[Coordinates]) -> tuple[Bytes, IndexArray, IndexArray]:
+        rows = np.array([cell.row for cell in items])
+        return self.batch.commitments, rows, np.array([cell.column for cell in items])
+
+    def _accuse(self, member: int, item: Coordinates, record: bytes) -> None:
+        self._witness.accuse(member, Fault.INVALID_CELL, WRONG, record, row=item.row, column=item.column)
 
 
-class SamplingRun:
-    """Samples one batch.
+class FoldRun(AskingRun[int]):
+    """Samples folds of columns under a seed, bytes[32]."""
 
-    Args:
-        batch: verified.
-        cells: its coordinates, already stored durably.
-        members, witness, settings: of the run.
-        verifier: verifies the cells.
-        rng: order of holders, and jitter.
-        retention_over: whether the members were allowed to delete the batch.
-        pause: waits for a number of seconds.
-        on_change: called whenever a cell's state may have changed.
-    """
+    def __init__(self, parts: Parts[int], sampler: FoldSampler, seed: bytes) -> None:
+        super().__init__(parts)
+        self.folds = sampler
+        self.seed = seed
+        self._commitment: Bytes | None = None
 
-    def __init__(
-        self,
-        batch: VerifiedBatch,
-        cells: tuple[Coordinates, ...],
-        members: Members,
-        witness: Witness,
-        settings: LightClientSettings,
-        verifier: Verifier,
-        rng: Random,
-        *,
-        retention_over: bool = False,
-        pause: Pause = asyncio.sleep,
-        on_change: OnChange = lambda sampler: None,
-    ) -> None:
-        self.batch = batch
-        self._members = members
-        self._witness = witness
-        self._settings = settings
-        self._verifier = verifier
-        self._rng = rng
-        self._pause = pause
-        self._on_change = on_change
-        self._records: dict[int, bytes] = {}
-        self._retry_after_s: dict[int, float] = {}
-        self.sampler = Sampler(
-            cells,
-            [holders_of(members.committee, cell.column) for cell in cells],
-            rng,
-            refusals_max=min(settings.refusals_max, settings.attempts_max),
-            attempts_max=settings.attempts_max,
-            retention_over=retention_over,
-        )
+    async def _request(
+        self, member: MemberClient, items: Sequence[int], timeout_s: float
+    ) -> list[SampleAnswer]:
+        return await member.folds(self.batch.header_hash, self.seed, items, timeout_s)
 
-    async def run(self, deadline_s: float) -> None:
-        """Request and verify cells until the sampler is finished, or for `deadline_s` seconds.
+    def _places(self, items: Sequence[int]) -> tuple[Bytes, IndexArray, IndexArray]:
+        """Folds are the cells of one row, whose commitment is the fold of the batch's."""
+        if self._commitment is None:
+            scalars = fold_scalars(self.seed, self.batch.header_hash, len(self.batch.commitments))
+            self._commitment = fold_commitments(self.batch.commitments, scalars[np.newaxis])
+        return self._commitment, np.zeros(len(items), dtype=np.int64), np.array(items)
 
-        Raises:
-            UnverifiedBatch: a commitment that the committee certified is not a point of the group.
-            StateError: evidence could not be written.
-        """
-        tasks: set[asyncio.Task[_Reply]] = set()
-        try:
-            with contextlib.suppress(TimeoutError):  # open cells are given up below
-                async with asyncio.timeout(deadline_s):
-                    await self._until_finished(tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        self.sampler.give_up()
-        await self._verify_arrived()
-        self._on_change(self.sampler)
-
-    async def _until_finished(self, tasks: set[asyncio.Task[_Reply]]) -> None:
-        while not self.sampler.finished:
-            tasks.update(asyncio.create_task(self._ask(request)) for request in self.sampler.requests())
-            self._on_change(self.sampler)
-            if not tasks:
-                await self._verify_arrived()
-                continue
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            tasks -= done
-            for task in done:
-                self._take(task.result())
-            self._on_change(self.sampler)
-
-    # --- requests --------------------------------------------------------------------------------------
-
-    async def _ask(self, request: Request) -> _Reply:
-        """Request cells from one member, after the backoff for its number of attempts."""
-        member = self._members[request.member]
-        if request.attempt:
-            await self._pause(self._backoff(request))
-        cells = [self.sampler.cells[position] for position in request.positions]
-        timeout_s = self._settings.answer_timeout_s * 2**request.attempt
-        reason = ""
-        try:
-            answers = await member.cells(self.batch.header_hash, cells, timeout_s)
-        except PeerUnreachable as error:
-            self._retry_after_s[member.index] = error.retry_after_s
-            self._witness.note_silence(member.index, error.reason)
-            answers, reason = [Answer.UNREACHABLE] * len(cells), error.reason
-        except PeerUnknown as error:
-            answers, reason = [Answer.NOT_HELD] * len(cells), error.reason
-        except PeerExpired as error:
-            answers, reason = [Answer.EXPIRED] * len(cells), error.reason
-        except PeerMisbehaved as error:
-            self._witness.accuse(member.index, Fault.MALFORMED_ANSWER, error.reason, error.sent)
-            answers, reason = [Answer.INVALID] * len(cells), error.reason
-        return _Reply(request, answers, reason)
-
-    def _backoff(self, request: Request) -> float:
-        """Seconds before the next attempt: doubling, within a limit, full jitter in the upper half."""
-        settings = self._settings
-        exponential = settings.backoff_initial_s * float(2 ** (request.attempt - 1))
-        asked_for = self._retry_after_s.get(request.member, 0.0)
-        longest = min(max(exponential, asked_for), settings.backoff_max_s)
-        return longest * self._rng.uniform(0.5, 1.0)
-
-    def _take(self, reply: _Reply) -> None:
-        """Pass the result of a request to the sampler."""
-        member = reply.request.member
-        for position, answer in zip(reply.request.positions, reply.answers, strict=True):
-            if isinstance(answer, bytes):
-                assert len(answer) == RECORD_BYTES
-                self._records[position] = answer
-                self.sampler.received(position, member)
-            else:
-                self.sampler.answered(position, member, answer, reply.reason or answer.replace("-", " "))
-
-    # --- verification -----------------------------------------------------------------------------------
-
-    async def _verify_arrived(self) -> None:
-        """Verify all waiting cells as one batch; accuse the senders of invalid ones."""
-        positions = self.sampler.to_verify()
-        if not positions:
-            return
-        wrong = await asyncio.to_thread(self._find_wrong, positions)
-        self.sampler.verified([position for position in positions if position not in wrong])
-        for position in wrong:
-            sender, cell = self.sampler.sender(position), self.sampler.cells[position]
-            assert sender is not None
-            self._witness.accuse(sender, Fault.INVALID_CELL, _WRONG, self._records[position], cell)
-            self.sampler.invalid(position, _WRONG)
-        self._on_change(self.sampler)
-
-    def _find_wrong(self, positions: tuple[int, ...]) -> set[int]:
-        """Positions of the invalid cells; empty if all are valid."""
-        joined = np.frombuffer(b"".join(self._records[p] for p in positions), dtype=np.uint8)
-        records = joined.reshape(len(positions), RECORD_BYTES)
-        batch = (
-            self.batch.commitments,
-            np.array([self.sampler.cells[p].row for p in positions]),
-            np.array([self.sampler.cells[p].column for p in positions]),
-            np.ascontiguousarray(records[:, :BYTES_PER_CELL]),
-            np.ascontiguousarray(records[:, BYTES_PER_CELL:]),
-        )
-        try:
-            if verify_matrix_cells(self._verifier, *batch):
-                return set()
-        except (InvalidCell, InvalidPoint) as error:
-            # A cell that is not canonical, or a proof that is not a point: find_invalid finds it. A
-            # commitment that is not a point is the fault of the committee that signed it, not of one member.
-            if isinstance(error, InvalidPoint) and error.name != "proof":
-                raise UnverifiedBatch("commitments", str(error)) from None
-        return {positions[index] for index in find_invalid(self._verifier, *batch)}
+    def _accuse(self, member: int, item: int, record: bytes) -> None:
+        evidence = self.seed + record
+        self._witness.accuse(member, Fault.INVALID_FOLD, WRONG, evidence, column=item)

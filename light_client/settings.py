@@ -7,7 +7,7 @@ docs/reference/light-client.md lists them and a test compares the two.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -38,6 +38,13 @@ class LightClientSettings(BaseSettings):
 
     confidence: float = Field(
         default=0.9999, gt=0, lt=1, description="Required probability of detecting lost data."
+    )
+    mode: Literal["folds", "cells"] = Field(
+        default="folds",
+        description="What is sampled: folds of whole columns, or single EIP-7594 cells.",
+    )
+    thorough: bool = Field(
+        default=False, description="Ask for 64 folds at once: a verdict by knowledge, not by chance."
     )
     samples_max: int = Field(
         default=1024,

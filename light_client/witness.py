@@ -26,7 +26,6 @@ from pathlib import Path
 from da.protocol.committee import Committee, Member
 from light_client.batch import SignedHeader
 from light_client.errors import StateError
-from sampling import Coordinates
 
 EVIDENCE_MAX = 64
 EVIDENCE_PER_MEMBER_MAX = 8
@@ -38,6 +37,8 @@ class Fault(StrEnum):
 
     INVALID_CELL = "invalid-cell"
     """A cell or proof that does not verify at its position against the certified commitments."""
+    INVALID_FOLD = "invalid-fold"
+    """A fold that does not verify in its column; the evidence is the seed, then the folded cell and proof."""
     MALFORMED_ANSWER = "malformed-answer"
     """An answer whose shape or length breaks the protocol."""
     UNVERIFIED_BATCH = "unverified-batch"
@@ -55,7 +56,8 @@ class Accusation:
     member: Member
     fault: Fault
     reason: str
-    cell: Coordinates | None
+    row: int | None
+    column: int | None
     sent_bytes: int
     sent_sha256: str
     evidence: Path | None
@@ -132,16 +134,23 @@ class Witness:
         return other
 
     def accuse(
-        self, member: int, fault: Fault, reason: str, sent: bytes, cell: Coordinates | None = None
+        self,
+        member: int,
+        fault: Fault,
+        reason: str,
+        sent: bytes,
+        *,
+        row: int | None = None,
+        column: int | None = None,
     ) -> None:
-        """Record a member's fault; `sent` is the evidence.
+        """Record a member's fault; `sent` is the evidence; row and column are where it was found.
 
         Raises:
             StateError: the evidence cannot be written.
         """
         accused, digest = self.committee.members[member], sha256(sent).hexdigest()
         evidence = self._evidence.keep(accused.id, digest, sent)
-        self.accusations.append(Accusation(accused, fault, reason, cell, len(sent), digest, evidence))
+        self.accusations.append(Accusation(accused, fault, reason, row, column, len(sent), digest, evidence))
 
     def note_silence(self, member: int, reason: str) -> None:
         """Record that a member did not answer."""

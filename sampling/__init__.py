@@ -3,6 +3,7 @@
 Pure: no I/O, no clock, and the source of chance is an argument.
 """
 
+from sampling.asking import Answer, Attempts, Request, SampleState, Verdict
 from sampling.coverage import clients_needed, rebuild_failure_bound
 from sampling.errors import (
     InvalidConfidence,
@@ -12,11 +13,14 @@ from sampling.errors import (
     InvalidSampleCount,
     SamplingError,
 )
-from sampling.sampler import Answer, Attempts, CellState, Request, Sampler, Verdict
+from sampling.folds import FoldSampler
+from sampling.sampler import Sampler
 from sampling.selection import Coordinates, extend_cells, select_cells
 from sampling.soundness import (
     confidence_of,
     failure_probability,
+    fold_failure_probability,
+    folds_needed,
     miss_probability,
     parse_confidence,
     samples_needed,
@@ -27,14 +31,15 @@ from sampling.soundness import (
 __all__ = [
     "Answer",
     "Attempts",
-    "CellState",
     "Coordinates",
+    "FoldSampler",
     "InvalidConfidence",
     "InvalidEvent",
     "InvalidHolders",
     "InvalidRows",
     "InvalidSampleCount",
     "Request",
+    "SampleState",
     "Sampler",
     "SamplingError",
     "Verdict",
@@ -42,6 +47,8 @@ __all__ = [
     "confidence_of",
     "extend_cells",
     "failure_probability",
+    "fold_failure_probability",
+    "folds_needed",
     "miss_probability",
     "parse_confidence",
     "rebuild_failure_bound",

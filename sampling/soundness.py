@@ -112,6 +112,32 @@ def samples_needed(rows: int, confidence: Fraction | float) -> int:
     return max(samples, 1)
 
 
+def fold_failure_probability(samples: int) -> Fraction:
+    """Probability that folds of `samples` random columns are all valid although fewer than 64 can be had.
+
+    Of 128 columns at most 63 can, so it is at most C(63, s) / C(128, s), whatever the number of rows.
+
+    Raises:
+        InvalidSampleCount: unless 1 <= samples <= 128.
+    """
+    if not 1 <= samples <= CELLS_PER_EXT_BLOB:
+        raise InvalidSampleCount(samples, CELLS_PER_EXT_BLOB)
+    return Fraction(comb(CELLS_PER_BLOB - 1, samples), comb(CELLS_PER_EXT_BLOB, samples))
+
+
+def folds_needed(confidence: Fraction | float) -> int:
+    """The least number of folds whose validity gives `confidence` that the data is recoverable: 64 at most.
+
+    Raises:
+        InvalidConfidence: unless 0 < confidence < 1.
+    """
+    allowed = 1 - parse_confidence(confidence)
+    samples = 1
+    while fold_failure_probability(samples) > allowed:
+        samples += 1
+    return samples
+
+
 def parse_confidence(confidence: Fraction | float) -> Fraction:
     """A confidence as an exact fraction.
 

@@ -36,14 +36,15 @@ from da.protocol.merkle import commitments_root
 from da.protocol.payload import payload_id
 from da.protocol.payload_list import PayloadEntry, PayloadList
 from da.protocol.proposal import sign_header
-from da.wire import batches, cells, errors, payloads
+from da.wire import batches, cells, errors, folds, payloads
 from da.wire import committees as wire_committees
 from da.wire.payloads import PayloadInfo
 from erasure.columns import parity_cells
-from erasure.constants import MAX_ROWS
+from erasure.constants import BYTES_PER_CELL, MAX_ROWS
 from erasure.packing import capacity, pack, rows_for
 from kzg import CkzgEngine
 from kzg.engine import Engine
+from kzg.folds import fold_columns, fold_scalars
 from kzg.parity import parity_proofs
 from light_client import HeaderLog, LightClient, LightClientSettings, Members
 
@@ -126,6 +127,7 @@ class FakeMember:
         record: what it sends for a cell; the true record unless replaced.
         intercept: may answer any request in its stead.
         asked: every cell it was asked for, in order.
+        folded: every (seed, column) whose fold it was asked for, in order.
         paths: every path it was asked for.
         links: of the chain of committees, that it knows.
     """
@@ -138,6 +140,7 @@ class FakeMember:
         self.record: Callable[[Batch, Cell], bytes] = lambda batch, cell: batch.matrix.record(*cell)
         self.intercept: Callable[[Request], Awaitable[Response | None]] | None = None
         self.asked: list[Cell] = []
+        self.folded: list[tuple[bytes, int]] = []
         self.paths: list[str] = []
         self.links: tuple[Link, ...] = ()
         self.app = Starlette(
@@ -146,6 +149,7 @@ class FakeMember:
                 Route("/v1/committees", self._committees),
                 Route("/v1/batches/{b}", self._batch),
                 Route("/v1/batches/{b}/cells", self._cells, methods=["POST"]),
+                Route("/v1/batches/{b}/folds", self._folds, methods=["POST"]),
                 Route("/v1/payloads/{id}/status", self._status),
             ]
         )
@@ -203,11 +207,38 @@ class FakeMember:
         ]
         return Response(cells.encode_answer(served), media_type="application/octet-stream")
 
+    async def _folds(self, request: Request) -> Response:
+        query = folds.decode_query(await request.body())
+        self.folded += [(query.seed, column) for column in query.columns]
+        answer = await self._intercepted(request)
+        if answer:
+            return answer
+        batch = self._find(request.path_params["b"])
+        if batch is None:
+            return not_found()
+        served: list[cells.CellAnswer] = []
+        for column in query.columns:
+            rows = range(batch.matrix.rows)
+            if column not in self.columns or any(self.withheld((row, column)) for row in rows):
+                served.append(cells.NOT_HELD)
+                continue
+            records = [self.record(batch, (row, column)) for row in rows]
+            served.append(cells.Record(fold_of(records, query.seed, batch.header.hash)))
+        return Response(cells.encode_answer(served), media_type="application/octet-stream")
+
     def _find(self, reference: str) -> Batch | None:
         for batch in self.batches:
             if reference in (str(batch.header.height), "0x" + batch.header.hash.hex()):
                 return batch
         return None
+
+
+def fold_of(records: Sequence[bytes], seed: bytes, header_hash: bytes) -> bytes:
+    """The folded cell and proof of a column's records."""
+    column = np.frombuffer(b"".join(records), dtype=np.uint8).reshape(1, len(records), -1)
+    scalars = fold_scalars(seed, header_hash, len(records))[np.newaxis]
+    cell, proof = fold_columns(column[..., :BYTES_PER_CELL], column[..., BYTES_PER_CELL:], scalars)
+    return cell.tobytes() + proof.tobytes()
 
 
 def page_document(shown: Sequence[Batch]) -> dict[str, Any]:
@@ -314,12 +345,12 @@ class World:
     async def client(
         self, state: Path, *, seed: int | None = 1, clock: Callable[[], int] = lambda: NOW_MS, **settings: Any
     ) -> Any:
-        """A light client of this committee: in process, no waiting between attempts."""
+        """A light client of this committee: in process, no waiting between attempts; of cells by default."""
 
         async def no_pause(seconds: float) -> None:
             await asyncio.sleep(0)
 
-        chosen = LightClientSettings(state_dir=state, **settings)
+        chosen = LightClientSettings(state_dir=state, **{"mode": "cells", **settings})
         async with Members(self.committee, transport=self.transport) as members:
             with HeaderLog(state) as log, CkzgEngine(workers=1, precompute=0) as engine:
                 yield LightClient(

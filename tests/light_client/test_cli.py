@@ -79,7 +79,7 @@ def test_the_three_verdicts_have_their_exit_codes(
     assert available.returncode == 0, available.stderr
     report = json.loads(available.stdout)
     assert report["verdict"] == "available"
-    assert report["sampling"]["valid"] == report["sampling"]["samples"] == 19
+    assert report["sampling"]["valid"] == report["sampling"]["samples"] == 13
 
     for member in served.members:
         member.withheld = lambda cell: True
@@ -161,7 +161,7 @@ def test_people_get_text_and_can_look_at_it_again(
     first = light_client("sample", "2", **environment)
     assert first.returncode == 0, first.stderr
     assert first.stdout.startswith("AVAILABLE")
-    assert "10 of 10 valid" in first.stdout
+    assert "7 of 7 valid" in first.stdout
     watched = light_client("watch", "--once", **environment)
     assert watched.returncode == 0, watched.stderr
     history = light_client("history", **environment)
@@ -257,19 +257,19 @@ def test_kill_9_in_the_middle_keeps_the_coordinates(
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     with HeaderLog(tmp_path / "s") as log:
-        assert log.has_plan(batch.header.hash)
+        assert log.has_draw(batch.header.hash)
         assert log.verdicts() == []
-    first = {cell for member in served.members for cell in member.asked}
+    first = {asked for member in served.members for asked in member.folded}
     for member in served.members:
         member.intercept = None
-        member.asked.clear()
+        member.folded.clear()
     again = light_client("sample", "1", *options)
     assert again.returncode == 0, again.stderr
     report = json.loads(again.stdout)
     assert report["sampling"]["resumed"]
-    second = {cell for member in served.members for cell in member.asked}
+    second = {asked for member in served.members for asked in member.folded}
     assert first <= second
-    assert len(second) == 19
+    assert len(second) == 13
 
 
 @pytest.mark.process

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from light_client.picture import HEIGHT, WIDTH, draw_matrix, legend
-from sampling import CellState, Coordinates
+from sampling import Coordinates, SampleState
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 15, 16, 17, 31, 100, 255, 256])
@@ -23,14 +23,16 @@ def test_the_picture_fits_a_terminal_and_shows_both_halves(rows: int) -> None:
 @pytest.mark.parametrize("rows", [1, 3, 16, 17, 256])
 def test_each_corner_is_where_it_belongs(rows: int) -> None:
     corners = [Coordinates(row, column) for row in (0, rows - 1, rows, 2 * rows - 1) for column in (0, 127)]
-    lines = draw_matrix(rows, [(cell, CellState.VALID) for cell in corners], colour=False).plain.splitlines()
+    lines = draw_matrix(
+        rows, [(cell, SampleState.VALID) for cell in corners], colour=False
+    ).plain.splitlines()
     half = len(lines) // 2
     for line in (0, half - 1, half, 2 * half - 1):
         assert (lines[line][0], lines[line][-1]) == ("o", "o")
 
 
 def test_the_worst_state_of_a_block_shows() -> None:
-    block = [(Coordinates(0, 0), CellState.VALID), (Coordinates(0, 1), CellState.WITHHELD)]
+    block = [(Coordinates(0, 0), SampleState.VALID), (Coordinates(0, 1), SampleState.WITHHELD)]
     assert draw_matrix(5, block, colour=False).plain[0] == "x"
     assert draw_matrix(5, block[::-1], colour=False).plain[0] == "x"
     assert draw_matrix(5, block[:1], colour=False).plain[0] == "o"
@@ -39,7 +41,7 @@ def test_the_worst_state_of_a_block_shows() -> None:
 
 
 def test_every_state_has_a_mark() -> None:
-    for state in CellState:
+    for state in SampleState:
         assert draw_matrix(1, [(Coordinates(0, 0), state)], colour=False).plain[0] in "ox?-+"
 
 

@@ -64,7 +64,7 @@ def test_a_full_report_round_trips_and_prints(world: World, tmp_path: Path) -> N
 
     report, history = run(work())
     document = json.loads(report.to_json())
-    assert document["schema"] == "cellar/light-client/report/v1"
+    assert document["schema"] == "cellar/light-client/report/v2"
     assert Report.model_validate_json(report.to_json()) == report
     text = _text(print_report, report)
     assert text.startswith("UNAVAILABLE")
@@ -117,7 +117,7 @@ def _nested(annotation: Any) -> list[Any]:
 
 def test_every_field_of_the_json_is_documented() -> None:
     models = _models(RoundReport, _models(Report, {}))
-    assert len(models) == 12
+    assert len(models) == 14
     documented = set(re.findall(r"^\| `(\w+)` \|", _REFERENCE, re.MULTILINE))
     fields = {info.alias or name for model in models.values() for name, info in model.model_fields.items()}
     assert fields - documented == set()

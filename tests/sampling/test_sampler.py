@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from sampling import (
     Answer,
-    CellState,
     Coordinates,
     InvalidEvent,
     InvalidHolders,
     InvalidSampleCount,
     Sampler,
+    SampleState,
     Verdict,
     select_cells,
 )
@@ -90,8 +90,8 @@ def test_one_cell_that_every_holder_answers_without_is_unavailable(answer: Answe
     sampler = _sampler()
     asked = _drive(sampler, lambda position, member: answer if position == 2 else _VALID)
     assert sampler.verdict is Verdict.UNAVAILABLE
-    assert sampler.state(2) is CellState.WITHHELD
-    assert sampler.count(CellState.VALID) == 3
+    assert sampler.state(2) is SampleState.WITHHELD
+    assert sampler.count(SampleState.VALID) == 3
     times = 1 if answer is Answer.INVALID else 2
     assert [asked[2, member] for member in range(3)] == [times] * 3
 
@@ -106,7 +106,7 @@ def test_one_silent_holder_leaves_it_undecided() -> None:
     asked = _drive(sampler, behave)
     assert sampler.verdict is Verdict.UNDECIDED
     assert not sampler.expired
-    assert sampler.state(2) is CellState.UNREACHED
+    assert sampler.state(2) is SampleState.UNREACHED
     assert asked[2, 0] == 4  # attempts_max
     assert asked[2, 1] == asked[2, 2] == 2  # refusals_max
 
@@ -177,7 +177,7 @@ def test_events_that_answer_no_request_are_refused() -> None:
         sampler.verified([0])
     with pytest.raises(InvalidEvent, match="in-flight, not received"):
         sampler.invalid(0, "")
-    with pytest.raises(InvalidEvent, match="no such cell"):
+    with pytest.raises(InvalidEvent, match="no such item"):
         sampler.received(1, 0)
     sampler.received(0, request.member)
     with pytest.raises(InvalidEvent, match="received, not in-flight"):
@@ -200,7 +200,7 @@ def test_at_the_deadline_what_arrived_still_counts_and_the_rest_is_open() -> Non
     sampler.received(0, 0)
     sampler.received(1, 0)
     sampler.give_up()
-    assert sampler.state(2) is CellState.UNREACHED
+    assert sampler.state(2) is SampleState.UNREACHED
     assert sampler.requests() == []
     assert sampler.to_verify() == (0, 1)
     sampler.verified([0])
@@ -215,7 +215,7 @@ def test_at_the_deadline_one_answer_of_each_holder_decides() -> None:
     for _ in range(2):
         (request,) = sampler.requests()
         sampler.answered(0, request.member, Answer.NOT_HELD)
-    assert sampler.state(0) is CellState.WAITING
+    assert sampler.state(0) is SampleState.WAITING
     sampler.give_up()
     assert sampler.verdict is Verdict.UNAVAILABLE
     silent = _sampler(cells=1, members=2)
