@@ -1,9 +1,9 @@
 """A dishonest node, for demonstrations and tests on a devnet only: `python -m da.devnet.adversary`.
 
 A node like any other that has signed for its columns, with a layer in front of its app which then
-- withholds: answers as if it did not hold the given columns (cells, many cells, whole columns) and could not
+- withholds: answers as if it did not hold the given columns (cells, folds, whole columns) and could not
   rebuild payloads; or
-- corrupts: serves cells of the given columns with one byte changed.
+- corrupts: serves cells and folds of the given columns with one byte changed.
 Batches and certificates stay honest, which is what makes the lie worth finding. From a height on, if asked.
 
 Does not: touch the store; started again as `da node`, the node is honest.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,7 @@ from da import settings as node_settings
 from da.console import logs
 from da.console.output import CommandError, ask_password, fail, say
 from da.errors import DaError
+from da.wire import folds
 from da.wire.cells import NOT_HELD, CellAnswer, Record, decode_answer, decode_query, encode_answer
 from da.wire.errors import encode_bytes
 from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
@@ -32,6 +34,7 @@ from erasure.constants import BYTES_PER_CELL, CELLS_PER_EXT_BLOB
 CELLS_MAX = 65_536  # the most that the setting records_per_read_max allows
 _CELL = re.compile(r"/v1/batches/([^/]+)/cells/(\d+)/(\d+)")
 _CELLS = re.compile(r"/v1/batches/([^/]+)/cells")
+_FOLDS = re.compile(r"/v1/batches/([^/]+)/folds")
 _COLUMN = re.compile(r"/v1/batches/([^/]+)/columns/(\d+)")
 _PAYLOAD = re.compile(r"/v1/payloads/0x([0-9a-fA-F]{64})(?:/opening)?")
 
@@ -83,7 +86,9 @@ class Dishonest:
         elif method == "GET" and (found := _COLUMN.fullmatch(path)) and await self._lies_about(found[1]):
             await self._one(int(found[2]), scope, receive, send)
         elif method == "POST" and (found := _CELLS.fullmatch(path)) and await self._lies_about(found[1]):
-            await self._many(scope, receive, send)
+            await self._many(_columns_of_cells, scope, receive, send)
+        elif method == "POST" and (found := _FOLDS.fullmatch(path)) and await self._lies_about(found[1]):
+            await self._many(_columns_of_folds, scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -116,8 +121,10 @@ class Dishonest:
         else:
             await _refuse(send, 404, "ColumnNotHeld", f"no column {column}", column=column)
 
-    async def _many(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """An answer to many cells, each corrupted or withheld."""
+    async def _many(
+        self, columns_of: Callable[[bytes], list[int]], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """An answer to many cells or folds, each corrupted or withheld; `columns_of` reads the query."""
         asked = bytearray()
         more = True
         while more:
@@ -131,13 +138,9 @@ class Dishonest:
 
         status, headers, body = await self._honest(scope, replay)
         if status == 200:
-            pairs = decode_query(bytes(asked), CELLS_MAX)
-            body = encode_answer(
-                [
-                    self._lies.answer(column, honest)
-                    for (_, column), honest in zip(pairs, decode_answer(body, len(pairs)), strict=True)
-                ]
-            )
+            columns = columns_of(bytes(asked))
+            honest = decode_answer(body, len(columns))
+            body = encode_answer(list(map(self._lies.answer, columns, honest)))
         await _answer(send, status, headers, body)
 
     async def _honest(self, scope: Scope, receive: Receive) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
@@ -152,6 +155,14 @@ class Dishonest:
 
         await self._app(scope, receive, keep)
         return start["status"], list(start["headers"]), bytes(body)
+
+
+def _columns_of_cells(query: bytes) -> list[int]:
+    return [column for _, column in decode_query(query, CELLS_MAX)]
+
+
+def _columns_of_folds(query: bytes) -> list[int]:
+    return list(folds.decode_query(query).columns)
 
 
 async def _refuse(send: Send, status: int, error: str, message: str, **fields: object) -> None:
