@@ -58,7 +58,8 @@ def repair_matrix(cells: Bytes, present: Mask) -> Bytes:
     _check_shapes(cells, present)
     rows = cells.shape[0] // 2
     _check_elements(cells, present)
-    _check_recoverable(present, rows)
+    if (stuck := stopping_set(present)) is not None:
+        raise stuck
 
     repaired, known = cells.copy(), present.copy()
     while not known.all():
@@ -67,21 +68,24 @@ def repair_matrix(cells: Bytes, present: Mask) -> Bytes:
     return repaired
 
 
-def _check_recoverable(present: Mask, rows: int) -> None:
-    """Follow the pattern until nothing more can be rebuilt.
-
-    Raises:
-        UnrecoverableMatrix: something is missing then.
-    """
-    known, before = present.copy(), -1
+def reachable(present: Mask) -> Mask:
+    """bool[2R, 128]: cells that rows and columns in turn give back, those present among them."""
+    known, rows, before = present.copy(), present.shape[0] // 2, -1
     while (count := int(known.sum())) != before:
         before = count
         known[known.sum(axis=1) >= CELLS_PER_BLOB] = True
         known[:, known.sum(axis=0) >= rows] = True
-    if not known.all():
-        lost_rows = np.flatnonzero(~known.all(axis=1))
-        lost_columns = np.flatnonzero(~known.all(axis=0))
-        raise UnrecoverableMatrix(tuple(lost_rows.tolist()), tuple(lost_columns.tolist()))
+    return known
+
+
+def stopping_set(present: Mask) -> UnrecoverableMatrix | None:
+    """The rows and columns that keep cells from being rebuilt; None when all can be."""
+    known = reachable(present)
+    if known.all():
+        return None
+    lost_rows = np.flatnonzero(~known.all(axis=1))
+    lost_columns = np.flatnonzero(~known.all(axis=0))
+    return UnrecoverableMatrix(tuple(lost_rows.tolist()), tuple(lost_columns.tolist()))
 
 
 def _repair_rows(cells: Bytes, known: Mask) -> None:

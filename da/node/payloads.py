@@ -3,7 +3,8 @@
 Flow of the rows:
 - the 64 data columns held here give the rows at once;
 - else any 64 held columns give them by recovery;
-- else the missing ones are fetched from peers, data columns first, each cell verified.
+- else the missing ones are fetched from peers, data columns first, each cell verified;
+- else single cells are, and rows and columns rebuilt in turn (`da.member.matrix`).
 
 Checked against the payload id: cells held here were verified before they were stored and are checksummed;
 cells from peers are verified on arrival; both against commitments that hash to the id. So the bytes are the
@@ -22,8 +23,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from da.errors import NotCertified, NotReconstructable, UndecodablePayload
+from da.errors import NotCertified, UndecodablePayload
 from da.member.fetch import ColumnFetcher, Columns, RowRange
+from da.member.matrix import MatrixRecovery
 from da.node.lookup import PayloadLookup
 from da.node.types import PayloadProof, Status
 from da.protocol.columns import VerifiedRecords
@@ -47,6 +49,7 @@ class PayloadReader:
         self._context = context
         self._lookup = lookup
         self._fetcher = fetcher
+        self._matrix = MatrixRecovery(context)
         self._slots = asyncio.Semaphore(context.config.reading.concurrent_reconstructions_max)
         self._running: dict[tuple[bytes, int, int], asyncio.Task[bytes]] = {}
 
@@ -136,9 +139,10 @@ class PayloadReader:
             if len(known) < CELLS_PER_BLOB:
                 known |= await self._read_held(record, rows, spare[: CELLS_PER_BLOB - len(known)])
         if len(known) < CELLS_PER_BLOB:
-            raise NotReconstructable(
-                f"{len(known)} of {CELLS_PER_BLOB} columns are available; try again later"
-            )
+            cells = await self._matrix.recover(record)
+            context.metrics.payloads_read.labels(source).inc()
+            data = cells[rows.first : rows.first + rows.count, :CELLS_PER_BLOB]
+            return np.ascontiguousarray(data).reshape(rows.count, BYTES_PER_BLOB)
         context.metrics.payloads_read.labels(source).inc()
         return await context.workers.compute(self._blobs, known)
 
