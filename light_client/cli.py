@@ -74,6 +74,10 @@ ModeOption = Annotated[
 ThoroughOption = Annotated[
     bool, typer.Option("--thorough", help="Ask for 64 whole columns: a verdict without chance, 134 KB.")
 ]
+ContributeOption = Annotated[
+    bool,
+    typer.Option("--contribute", help="Offer what was verified to the members, to rebuild withheld data."),
+]
 DisperserOption = Annotated[
     str | None,
     typer.Option("--disperser", help="Disperser whose log to use, by name or 0x id, if there are several."),
@@ -95,6 +99,7 @@ def sample(
     confidence: ConfidenceOption = None,
     mode: ModeOption = None,
     thorough: ThoroughOption = False,
+    contribute: ContributeOption = False,
     state: StateOption = None,
     timeout: TimeoutOption = None,
     disperser: DisperserOption = None,
@@ -106,6 +111,7 @@ def sample(
         confidence=confidence,
         mode=mode,
         thorough=thorough or None,
+        contribute=contribute or None,
         state_dir=state,
         deadline_s=timeout,
     )
@@ -128,6 +134,7 @@ def watch(
     confidence: ConfidenceOption = None,
     mode: ModeOption = None,
     thorough: ThoroughOption = False,
+    contribute: ContributeOption = False,
     state: StateOption = None,
     timeout: TimeoutOption = None,
     disperser: DisperserOption = None,
@@ -151,6 +158,7 @@ def watch(
         confidence=confidence,
         mode=mode,
         thorough=thorough or None,
+        contribute=contribute or None,
         state_dir=state,
         deadline_s=timeout,
     )

@@ -27,11 +27,13 @@ from da.clock import Clock, system_clock
 from da.protocol.committee import Committee
 from da.protocol.custody import holders_of
 from da.protocol.header import Header
+from da.wire.contributions import Contribution
 from kzg.engine import Verifier
 from light_client.asking_run import AskingRun, Parts, Pause
 from light_client.batch import VerifiedBatch
 from light_client.chain import keep_header
 from light_client.committees import Committees
+from light_client.contribution import of_cells, of_folds, offer
 from light_client.describe import (
     describe_accusations,
     describe_cells,
@@ -97,6 +99,13 @@ class _Outcome:
     verdict: Verdict
     status: Status
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Sampled:
+    outcome: _Outcome
+    report: SamplingReport
+    verified: list[Contribution]
 
 
 class LightClient:
@@ -201,17 +210,24 @@ class LightClient:
         # Who failed to convince once is not asked for the same coordinates alone: it may have learnt them.
         fresh = bool(previous) and previous[0].verdict != Verdict.AVAILABLE
         if self.settings.mode == "folds":
-            outcome, sampling = await self._sample_folds(batch, committee, witness, observer, start, fresh)
+            sampled = await self._sample_folds(batch, committee, witness, observer, start, fresh)
         else:
-            outcome, sampling = await self._sample_cells(batch, committee, witness, observer, start, fresh)
+            sampled = await self._sample_cells(batch, committee, witness, observer, start, fresh)
+        contribution = None
+        if self.settings.contribute and sampled.verified:
+            members = self.committees.members_of(committee)
+            contribution = await offer(
+                sampled.verified, batch.header_hash, members, self.rng, self.settings.answer_timeout_s
+            )
         report = self._report(
             reference,
-            outcome,
+            sampled.outcome,
             start,
             witness,
             batch=describe_verified(batch, committee),
-            sampling=sampling,
+            sampling=sampled.report,
             previous=describe_previous(previous),
+            contribution=contribution,
         )
         self.record(batch.header_hash, batch.header.height, report)
         observer.on_status(report.status, report.reason)
@@ -225,7 +241,7 @@ class LightClient:
         observer: Observer,
         start: _Start,
         fresh: bool,
-    ) -> tuple[_Outcome, SamplingReport]:
+    ) -> _Sampled:
         """Every draw that was made for the batch must convince, or 64 folds of one of them."""
         rows, header_hash, settings = batch.header.row_count, batch.header_hash, self.settings
         resumed = self.log.has_draw(header_hash)
@@ -255,7 +271,8 @@ class LightClient:
             if outcome.verdict is not Verdict.AVAILABLE or sampler.by_knowledge:
                 break
         assert outcome is not None, "there is a draw"
-        return outcome, describe_folds(runs, rows, settings.confidence, committee, resumed=resumed)
+        described = describe_folds(runs, rows, settings.confidence, committee, resumed=resumed)
+        return _Sampled(outcome, described, of_folds(runs))
 
     async def _sample_cells(
         self,
@@ -265,7 +282,7 @@ class LightClient:
         observer: Observer,
         start: _Start,
         fresh: bool,
-    ) -> tuple[_Outcome, SamplingReport]:
+    ) -> _Sampled:
         rows, header_hash, settings = batch.header.row_count, batch.header_hash, self.settings
         samples = samples_needed(rows, settings.confidence)
         if samples > settings.samples_max:
@@ -286,7 +303,8 @@ class LightClient:
         run = CellRun(self._parts(batch, committee, sampler, witness, observer))
         observer.on_status(Status.SAMPLING, f"height {batch.header.height}: {len(cells)} cells")
         outcome = await self._run(run, start) or _judge_cells(run, witness)
-        return outcome, describe_cells(run, rows, settings.confidence, committee, resumed=resumed)
+        described = describe_cells(run, rows, settings.confidence, committee, resumed=resumed)
+        return _Sampled(outcome, described, of_cells(run))
 
     def _parts(
         self,
@@ -348,7 +366,7 @@ class LightClient:
     def _report(
         self, reference: str, outcome: _Outcome, start: _Start, witness: Witness, **parts: object
     ) -> Report:
-        facts: dict[str, object] = {"batch": None, "sampling": None, "previous": ()}
+        facts: dict[str, object] = {"batch": None, "sampling": None, "previous": (), "contribution": None}
         accusations = describe_accusations(witness)
         equivocations = describe_equivocations(witness.equivocations, self.committees.chain)
         return Report.model_validate(

@@ -92,6 +92,14 @@ def print_report(console: Console, report: Report) -> None:
     _print_faults(console, report)
     for earlier in report.previous[:_SHOWN]:
         console.print(Text(f"earlier run: {earlier.verdict}, {_when(earlier.finished_ms)}"))
+    if report.contribution:
+        offered = report.contribution
+        console.print(
+            Text(
+                f"{offered.offered} samples offered to {offered.members_reached} members, "
+                f"{offered.members_taking} took {offered.taken}"
+            )
+        )
     cost = report.cost
     console.print(
         Text(f"{cost.requests} requests, {cost.bytes_received:,} bytes received, {cost.elapsed_s:.2f} s")

@@ -27,10 +27,11 @@ from da.protocol.committee import Committee, Member
 from da.protocol.committee_chain import Link
 from da.wire import cells as wire_cells
 from da.wire import committees as wire_committees
-from da.wire import errors, payloads
+from da.wire import contributions, errors, payloads
 from da.wire import folds as wire_folds
 from da.wire.batches import BATCH_BYTES_MAX, BatchDocument, decode_bytes, decode_page, page_bytes_max
 from da.wire.cells import Corrupt, NotHeld, Record, answer_bytes_max, decode_answer, encode_query
+from da.wire.contributions import Contribution
 from da.wire.errors import InvalidDocument
 from light_client.errors import (
     PeerExpired,
@@ -168,15 +169,37 @@ class MemberClient:
             raise PeerMisbehaved(self.name, f"its answer for {len(columns)} folds: {error}", body) from None
         return [_sample_answer(answer) for answer in answers]
 
+    async def contribute(self, header_hash: bytes, contribution: Contribution, timeout_s: float) -> int:
+        """How many equations of a contribution the member stored.
+
+        Raises:
+            PeerError: any of the four.
+        """
+        path = f"/v1/batches/0x{header_hash.hex()}/contributions"
+        content = contributions.encode(contribution)
+        body = await self._exchange(
+            "POST", path, contributions.ANSWER_BYTES_MAX, timeout_s, content, "application/octet-stream"
+        )
+        try:
+            return contributions.decode_answer(body).taken
+        except InvalidDocument as error:
+            raise PeerMisbehaved(self.name, f"its answer to a contribution: {error}", body) from None
+
     async def close(self) -> None:
         """Close the member's connections."""
         await self._http.aclose()
 
     async def _exchange(
-        self, method: str, path: str, bytes_max: int, timeout_s: float, content: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        bytes_max: int,
+        timeout_s: float,
+        content: bytes | None = None,
+        content_type: str = "application/json",
     ) -> bytes:
         """The body of a 200, at most `bytes_max` of it, or the error that the answer is."""
-        headers = {} if content is None else {"content-type": "application/json"}
+        headers = {} if content is None else {"content-type": content_type}
         self.requests_sent += 1
         try:
             async with (

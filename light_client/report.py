@@ -185,6 +185,15 @@ class PreviousReport(_Model):
     finished_ms: int
 
 
+class ContributionReport(_Model):
+    """What was offered to the members for a rescue, and what they took."""
+
+    offered: int
+    members_reached: int
+    members_taking: int
+    taken: int
+
+
 class CostReport(_Model):
     """The cost of the run."""
 
@@ -208,6 +217,7 @@ class Report(_Model):
     silences: tuple[SilenceReport, ...]
     equivocations: tuple[EquivocationReport, ...]
     previous: tuple[PreviousReport, ...]
+    contribution: ContributionReport | None
     cost: CostReport
     finished_ms: int
 

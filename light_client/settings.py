@@ -46,6 +46,10 @@ class LightClientSettings(BaseSettings):
     thorough: bool = Field(
         default=False, description="Ask for 64 folds at once: a verdict by knowledge, not by chance."
     )
+    contribute: bool = Field(
+        default=False,
+        description="Offer what was verified to the members, so that they can rebuild the batch.",
+    )
     samples_max: int = Field(
         default=1024,
         ge=1,

@@ -36,7 +36,7 @@ from da.protocol.merkle import commitments_root
 from da.protocol.payload import payload_id
 from da.protocol.payload_list import PayloadEntry, PayloadList
 from da.protocol.proposal import sign_header
-from da.wire import batches, cells, errors, folds, payloads
+from da.wire import batches, cells, contributions, errors, folds, payloads
 from da.wire import committees as wire_committees
 from da.wire.payloads import PayloadInfo
 from erasure.columns import parity_cells
@@ -128,6 +128,7 @@ class FakeMember:
         intercept: may answer any request in its stead.
         asked: every cell it was asked for, in order.
         folded: every (seed, column) whose fold it was asked for, in order.
+        contributed: what it was offered.
         paths: every path it was asked for.
         links: of the chain of committees, that it knows.
     """
@@ -141,6 +142,7 @@ class FakeMember:
         self.intercept: Callable[[Request], Awaitable[Response | None]] | None = None
         self.asked: list[Cell] = []
         self.folded: list[tuple[bytes, int]] = []
+        self.contributed: list[contributions.Contribution] = []
         self.paths: list[str] = []
         self.links: tuple[Link, ...] = ()
         self.app = Starlette(
@@ -150,6 +152,7 @@ class FakeMember:
                 Route("/v1/batches/{b}", self._batch),
                 Route("/v1/batches/{b}/cells", self._cells, methods=["POST"]),
                 Route("/v1/batches/{b}/folds", self._folds, methods=["POST"]),
+                Route("/v1/batches/{b}/contributions", self._contributions, methods=["POST"]),
                 Route("/v1/payloads/{id}/status", self._status),
             ]
         )
@@ -225,6 +228,15 @@ class FakeMember:
             records = [self.record(batch, (row, column)) for row in rows]
             served.append(cells.Record(fold_of(records, query.seed, batch.header.hash)))
         return Response(cells.encode_answer(served), media_type="application/octet-stream")
+
+    async def _contributions(self, request: Request) -> Response:
+        answer = await self._intercepted(request)
+        if answer:
+            return answer
+        contribution = contributions.decode(await request.body())
+        self.contributed.append(contribution)
+        answered = contributions.ContributionAnswer(len(contribution.records), (1, 2))
+        return JSONResponse(contributions.answer_document(answered))
 
     def _find(self, reference: str) -> Batch | None:
         for batch in self.batches:

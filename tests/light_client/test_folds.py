@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from da.protocol.custody import holders_of
+from da.wire.contributions import Folds
 from light_client import HeaderLog, Report
 from light_client.log import DRAWS_MAX
 from sampling import Verdict
@@ -221,3 +222,49 @@ def test_a_commitment_that_is_no_point_is_unavailable(world: World, tmp_path: Pa
     report = sample(world, tmp_path)
     assert report.verdict is Verdict.UNAVAILABLE
     assert "commitments" in report.reason
+
+
+@pytest.mark.parametrize("mode", ["folds", "cells"])
+def test_what_was_verified_is_offered_to_every_member(world: World, tmp_path: Path, mode: str) -> None:
+    world.chain(1)
+    world.down = {1}
+    for member in world.members:
+        member.withheld = lambda cell: cell[1] % 2 == 0
+
+    async def work() -> Report:
+        async with world.client(tmp_path, mode=mode, contribute=True) as client:
+            return await client.sample("1")
+
+    report = run(work())
+    assert report.contribution is not None
+    assert report.sampling is not None
+    assert report.contribution.offered == report.sampling.valid
+    assert report.contribution.members_reached == len(world.members) - 1
+    assert report.contribution.taken == report.contribution.offered * report.contribution.members_taking
+    first = world.members[0].contributed
+    assert sum(len(each.records) for each in first) == report.sampling.valid
+    for each in first:
+        columns = each.columns if isinstance(each, Folds) else [column for _, column in each.pairs]
+        assert all(column % 2 for column in columns), "nothing that was not verified"
+    if mode == "folds":
+        assert isinstance(first[0], Folds)
+        assert first[0].seed.hex() == report.sampling.draws[0].seed[2:]
+    plain = sample(world, tmp_path / "plain")
+    assert plain.contribution is None
+
+
+def test_members_that_refuse_contributions_change_no_verdict(world: World, tmp_path: Path) -> None:
+    world.chain(1)
+
+    async def refuse(request: Request) -> Response | None:
+        if request.url.path.endswith("/contributions"):
+            return JSONResponse({"error": "QueueFull", "message": "full"}, status_code=429)
+        return None
+
+    for member in world.members:
+        member.intercept = refuse
+    report = sample(world, tmp_path, contribute=True)
+    assert report.verdict is Verdict.AVAILABLE
+    assert report.contribution is not None
+    assert (report.contribution.members_reached, report.contribution.taken) == (0, 0)
+    assert report.exit_code == 0

@@ -39,6 +39,7 @@ def _report(**changes: Any) -> Report:
         "silences": (),
         "equivocations": (),
         "previous": (),
+        "contribution": None,
         "cost": CostReport(requests=1, bytes_received=2, elapsed_s=0.5),
         "finished_ms": NOW_MS,
     }
@@ -117,7 +118,7 @@ def _nested(annotation: Any) -> list[Any]:
 
 def test_every_field_of_the_json_is_documented() -> None:
     models = _models(RoundReport, _models(Report, {}))
-    assert len(models) == 14
+    assert len(models) == 15
     documented = set(re.findall(r"^\| `(\w+)` \|", _REFERENCE, re.MULTILINE))
     fields = {info.alias or name for model in models.values() for name, info in model.model_fields.items()}
     assert fields - documented == set()
