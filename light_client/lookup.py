@@ -189,11 +189,13 @@ class BatchFinder:
         outcomes: list[_Outcome] = []
         width = self._settings.hedge_members
         for start in range(0, len(order), width):
-            tasks = [
-                asyncio.create_task(self._outcome(self._members[index], ask))
-                for index in order[start : start + width]
-            ]
+            first, *others = order[start : start + width]
+            tasks = [asyncio.create_task(self._outcome(self._members[first], ask))]
             try:
+                # A batch's document is long: others are asked only when the first does not answer soon.
+                await asyncio.wait(tasks, timeout=self._settings.hedge_after_s)
+                if not tasks[0].done() or not isinstance(tasks[0].result(), VerifiedBatch):
+                    tasks += [asyncio.create_task(self._outcome(self._members[i], ask)) for i in others]
                 for finished in asyncio.as_completed(tasks):
                     result = await finished
                     if isinstance(result, VerifiedBatch):

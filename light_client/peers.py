@@ -25,9 +25,9 @@ from da import outgoing
 from da.pool import pooled
 from da.protocol.committee import Committee, Member
 from da.protocol.committee_chain import Link
+from da.wire import batch_bytes, contributions, errors, payloads
 from da.wire import cells as wire_cells
 from da.wire import committees as wire_committees
-from da.wire import contributions, errors, payloads
 from da.wire import folds as wire_folds
 from da.wire.batches import BATCH_BYTES_MAX, BatchDocument, decode_bytes, decode_page, page_bytes_max
 from da.wire.cells import Corrupt, NotHeld, Record, answer_bytes_max, decode_answer, encode_query
@@ -46,6 +46,7 @@ SampleAnswer = bytes | Answer
 """A record (cell, then proof), not verified; or NOT_HELD or CORRUPT."""
 
 _RETRY_AFTER_MAX_S = 3600.0
+OCTETS = "application/octet-stream"
 _CONNECTIONS_PER_MEMBER = 2
 _USER_AGENT = "cellar-light-client"
 
@@ -81,9 +82,11 @@ class MemberClient:
         """
         query = f"?disperser=0x{disperser_id.hex()}" if disperser_id is not None else ""
         path = f"/v1/batches/{quote(reference, safe='')}{query}"
-        body = await self._exchange("GET", path, BATCH_BYTES_MAX, timeout_s)
+        body = await self._exchange("GET", path, BATCH_BYTES_MAX, timeout_s, accept=OCTETS)
+        # A batch that is not served any more, and a node of an earlier version, come as JSON: an object.
+        in_json = body.lstrip()[:1] == b"{"
         try:
-            return decode_bytes(body)
+            return decode_bytes(body) if in_json else batch_bytes.decode(body)
         except InvalidDocument as error:
             raise PeerMisbehaved(self.name, f"its batch {reference}: {error}", body) from None
 
@@ -177,9 +180,7 @@ class MemberClient:
         """
         path = f"/v1/batches/0x{header_hash.hex()}/contributions"
         content = contributions.encode(contribution)
-        body = await self._exchange(
-            "POST", path, contributions.ANSWER_BYTES_MAX, timeout_s, content, "application/octet-stream"
-        )
+        body = await self._exchange("POST", path, contributions.ANSWER_BYTES_MAX, timeout_s, content, OCTETS)
         try:
             return contributions.decode_answer(body).taken
         except InvalidDocument as error:
@@ -197,9 +198,10 @@ class MemberClient:
         timeout_s: float,
         content: bytes | None = None,
         content_type: str = "application/json",
+        accept: str = "*/*",
     ) -> bytes:
         """The body of a 200, at most `bytes_max` of it, or the error that the answer is."""
-        headers = {} if content is None else {"content-type": content_type}
+        headers = {"accept": accept} | ({} if content is None else {"content-type": content_type})
         self.requests_sent += 1
         try:
             async with (

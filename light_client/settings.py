@@ -85,6 +85,11 @@ class LightClientSettings(BaseSettings):
     hedge_members: int = Field(
         default=2, ge=1, le=16, description="Members queried at once for a batch's header and certificate."
     )
+    hedge_after_s: float = Field(
+        default=0.3,
+        gt=0,
+        description="Seconds without an answer after which the others of these members are queried too.",
+    )
     head_members: int = Field(
         default=4, ge=1, le=64, description="Members queried for the newest batch, and followed by `watch`."
     )

@@ -56,6 +56,12 @@ def octets(body: bytes, headers: dict[str, str] | None = None) -> Response:
     return Response(body, media_type=OCTET_STREAM, headers=headers)
 
 
+def accepts_octets(request: Request) -> bool:
+    """Whether the client names the binary form; who accepts anything gets the usual one."""
+    wanted = request.headers.get("accept", "").split(",")
+    return any(each.split(";")[0].strip().lower() == OCTET_STREAM for each in wanted)
+
+
 def immutable(etag: str) -> dict[str, str]:
     """Headers of something that will never have other bytes under this address."""
     return {"cache-control": IMMUTABLE, "etag": f'"{etag}"'}

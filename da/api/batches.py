@@ -24,7 +24,7 @@ from da.api import answers, bodies, parameters
 from da.api.addresses import owner_of_scope
 from da.api.context import ApiContext, context_of
 from da.api.errors import InvalidParameter, Overloaded, TooManyFromAddress
-from da.api.schemas import BatchBody, BatchesBody, CellsQuery, NamespaceBody, batch_document
+from da.api.schemas import BatchBody, BatchesBody, CellsQuery, NamespaceBody, batch_bytes_of, batch_document
 from da.errors import ColumnNotHeld, NotReconstructable
 from da.store.base import BatchRecord
 from da.wire import batches
@@ -148,12 +148,23 @@ async def _events(context: ApiContext, first: int, disperser_id: bytes | None) -
 
 @router.get("/{batch}", response_model=BatchBody)
 async def get_batch(request: Request, batch: str, disperser: Disperser = None) -> Response:
-    """One batch by height or header hash: header, certificate, commitments, payload list."""
+    """One batch by height or header hash: header, certificate, commitments, payload list.
+
+    With `Accept: application/octet-stream` a live batch comes in binary, half as long.
+    """
     record = await _record(request, batch, disperser)
     final = batch.startswith("0x") and record.certificate is not None and record.state == "live"
-    etag = f"{record.header.hash.hex()}-{'certified' if record.certificate else 'proposed'}-{record.state}"
-    headers = answers.immutable(etag) if final else answers.revalidated(etag)
-    return answers.not_modified(request, headers) or answers.document(batch_document(record), headers=headers)
+    in_bytes = record.state == "live" and answers.accepts_octets(request)
+    form = "-binary" if in_bytes else ""
+    status = "certified" if record.certificate else "proposed"
+    etag = f"{record.header.hash.hex()}-{status}-{record.state}{form}"
+    headers = (answers.immutable(etag) if final else answers.revalidated(etag)) | {"vary": "accept"}
+    known = answers.not_modified(request, headers)
+    if known is not None:
+        return known
+    if in_bytes:
+        return answers.octets(batch_bytes_of(record), headers)
+    return answers.document(batch_document(record), headers=headers)
 
 
 @router.get("/{batch}/namespaces/{namespace}", response_model=NamespaceBody)

@@ -18,7 +18,7 @@ from da.node import NamespaceListing, PayloadOpening, PayloadProof, PayloadStatu
 from da.protocol import namespace as namespaces
 from da.protocol.payload_list import PayloadEntry
 from da.store.base import BatchRecord, BatchState
-from da.wire import batches, payloads
+from da.wire import batch_bytes, batches, payloads
 from da.wire.payloads import PayloadInfo
 
 HexBytes = Annotated[
@@ -105,6 +105,18 @@ def batch_document(record: BatchRecord) -> dict[str, Any]:
         disperser_signature=record.disperser_signature,
         commitments=record.commitments,
         columns=record.columns,
+    )
+
+
+def batch_bytes_of(record: BatchRecord) -> bytes:
+    """The binary document of a live stored batch."""
+    return batch_bytes.encode(
+        record.header,
+        record.disperser_signature,
+        record.payload_list,
+        record.commitments,
+        record.certificate,
+        record.columns,
     )
 
 

@@ -36,7 +36,7 @@ from da.protocol.merkle import commitments_root
 from da.protocol.payload import payload_id
 from da.protocol.payload_list import PayloadEntry, PayloadList
 from da.protocol.proposal import sign_header
-from da.wire import batches, cells, contributions, errors, folds, payloads
+from da.wire import batch_bytes, batches, cells, contributions, errors, folds, payloads
 from da.wire import committees as wire_committees
 from da.wire.payloads import PayloadInfo
 from erasure.columns import parity_cells
@@ -117,6 +117,13 @@ class Batch:
             **live if self.state == "live" else {},
         )
 
+    def document_bytes(self) -> bytes:
+        """The binary form of /v1/batches/{b}."""
+        return batch_bytes.encode(
+            self.header, self.disperser_signature, self.payload_list, self.matrix.commitments,
+            self.certificate, (),
+        )  # fmt: skip
+
 
 class FakeMember:
     """One member: serves the batches it has, unless told otherwise.
@@ -182,7 +189,11 @@ class FakeMember:
         if answer:
             return answer
         batch = self._find(request.path_params["b"])
-        return JSONResponse(batch.document()) if batch else not_found()
+        if batch is None:
+            return not_found()
+        if batch.state == "live" and request.headers["accept"] == "application/octet-stream":
+            return Response(batch.document_bytes(), media_type="application/octet-stream")
+        return JSONResponse(batch.document())
 
     async def _status(self, request: Request) -> Response:
         answer = await self._intercepted(request)

@@ -11,10 +11,11 @@ from starlette.responses import JSONResponse, Response
 
 from da.protocol.custody import holders_of
 from da.wire.contributions import Folds
+from erasure.constants import MAX_PAYLOAD_BYTES
 from light_client import HeaderLog, Report
 from light_client.log import DRAWS_MAX
 from sampling import Verdict
-from tests.light_client.conftest import NOW_MS, World, run
+from tests.light_client.conftest import NOW_MS, Matrix, World, run
 
 
 def sample(world: World, state: Path, reference: str = "1", **options: object) -> Report:
@@ -268,3 +269,23 @@ def test_members_that_refuse_contributions_change_no_verdict(world: World, tmp_p
     assert report.contribution is not None
     assert (report.contribution.members_reached, report.contribution.taken) == (0, 0)
     assert report.exit_code == 0
+
+
+def test_a_verdict_on_16_mib_is_short(world: World, tmp_path: Path) -> None:
+    """Bytes of all answers for 133 rows, the same few rows over and over."""
+    repeated = [row % world.matrix.rows for row in range(133)]
+    small = world.matrix
+    matrix = Matrix(
+        bytes(MAX_PAYLOAD_BYTES), small.commitments[repeated], small.cells[repeated], small.proofs[repeated]
+    )
+    batch = world.make_batch(matrix=matrix)
+    for member in world.members:
+        member.batches = [batch]
+    usual = sample(world, tmp_path / "a")
+    assert usual.verdict is Verdict.AVAILABLE
+    assert usual.cost.bytes_received <= 40_000
+    certain = sample(world, tmp_path / "b", confidence=1 - 1e-9)
+    assert certain.verdict is Verdict.AVAILABLE
+    assert certain.sampling is not None
+    assert certain.sampling.samples == 25
+    assert certain.cost.bytes_received <= 70_000

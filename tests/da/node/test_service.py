@@ -137,7 +137,7 @@ def test_a_key_outside_the_committee_and_a_role_not_given_start_nothing(
 ) -> None:
     world = World(tmp_path, engine, members=2)
     workers = Workers(1, 1)
-    ports: tuple[Any, ...] = (engine, None, None, LocalTransport(world.network, "x"), workers)
+    ports: tuple[Any, ...] = (engine, None, None, None, LocalTransport(world.network, "x"), workers)
     stranger, member = (
         LocalSigner(secret, workers) for secret in (bytes(31) + b"\x77", world.seats[1].secret)
     )
