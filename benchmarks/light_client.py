@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Literal
 
 from benchmarks.chaos import wait_for_custody
 from benchmarks.measure import Table, quantile
@@ -34,7 +35,8 @@ NODES = 6
 PAYLOADS_BYTES = (120 * 2**10, 600 * 2**10, 16 * 2**20)
 VERDICTS = 20
 COMMANDS = 3
-CONFIDENCES = (0.99, 0.9999)
+CONFIDENCES = (0.9999, 0.999999999)
+MODES: tuple[Literal["folds", "cells"], ...] = ("folds", "cells")
 POST_TIMEOUT_S = 300.0
 
 
@@ -54,19 +56,23 @@ def run() -> list[Table]:
                 downloaded = len(client.payload(info.payload_id, verify=False))
                 download_s = time.perf_counter() - started
             for confidence in CONFIDENCES:
-                reports = [
-                    asyncio.run(
-                        _verdict(committee, info, confidence, Path(states) / f"{size}-{confidence}-{i}")
-                    )
-                    for i in range(VERDICTS)
+                # In turns, so that both modes meet the same load of the machine.
+                reports: dict[str, list[Report]] = {mode: [] for mode in MODES}
+                commands_s: dict[str, list[float]] = {mode: [] for mode in MODES}
+                for turn in range(VERDICTS):
+                    for mode in MODES:
+                        state = Path(states) / f"{size}-{confidence}-{mode}-{turn}"
+                        settings = LightClientSettings(confidence=confidence, mode=mode, state_dir=state)
+                        reports[mode].append(asyncio.run(_verdict(committee, info, settings)))
+                        if turn < COMMANDS:
+                            commands_s[mode].append(_command(devnet, info, settings, state / "command"))
+                rows += [
+                    _line(info, mode, confidence, reports[mode], commands_s[mode], downloaded, download_s)
+                    for mode in MODES
                 ]
-                commands_s = [
-                    _command(devnet, info, confidence, Path(states) / f"command-{size}-{confidence}-{i}")
-                    for i in range(COMMANDS)
-                ]
-                rows.append(_line(info, confidence, reports, commands_s, downloaded, download_s))
     header = (
         "rows",
+        "mode",
         "confidence",
         "samples",
         "requests",
@@ -95,18 +101,17 @@ def _settle(devnet: Devnet, info: PayloadInfo) -> None:
             wait_for_custody(client, info.header_hash)
 
 
-async def _verdict(committee: Committee, info: PayloadInfo, confidence: float, state: Path) -> Report:
-    settings = LightClientSettings(confidence=confidence, state_dir=state)
+async def _verdict(committee: Committee, info: PayloadInfo, settings: LightClientSettings) -> Report:
     async with Members(committee) as members:
         options = EngineOptions(settings.engine, workers=1)
-        with HeaderLog(state) as log, open_verifier(options) as verifier:
+        with HeaderLog(settings.state_dir) as log, open_verifier(options) as verifier:
             client = LightClient(committee, settings, log, members, verifier)
             report = await client.sample(str(info.batch_height))
     assert report.verdict is Verdict.AVAILABLE, report.reason
     return report
 
 
-def _command(devnet: Devnet, info: PayloadInfo, confidence: float, state: Path) -> float:
+def _command(devnet: Devnet, info: PayloadInfo, settings: LightClientSettings, state: Path) -> float:
     command = [sys.executable, "-m", "light_client", "sample", str(info.batch_height), "--json"]
     options = [
         "--committee",
@@ -114,7 +119,9 @@ def _command(devnet: Devnet, info: PayloadInfo, confidence: float, state: Path) 
         "--state",
         str(state),
         "--confidence",
-        str(confidence),
+        str(settings.confidence),
+        "--mode",
+        settings.mode,
     ]
     started = time.perf_counter()
     done = subprocess.run([*command, *options], capture_output=True, check=True)
@@ -125,6 +132,7 @@ def _command(devnet: Devnet, info: PayloadInfo, confidence: float, state: Path) 
 
 def _line(
     info: PayloadInfo,
+    mode: str,
     confidence: float,
     reports: list[Report],
     commands_s: list[float],
@@ -136,7 +144,8 @@ def _line(
     samples = quantile([report.sampling.samples for report in reports if report.sampling], 0.5)
     return (
         str(info.rows),
-        f"{confidence:.2%}",
+        mode,
+        f"1 - {1 - confidence:.0e}",
         f"{samples:.0f}",
         f"{quantile([report.cost.requests for report in reports], 0.5):.0f}",
         f"{received / 1024:.1f}",
