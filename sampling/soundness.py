@@ -15,7 +15,8 @@ with an unknown cell then has at least 65 of them (64 known ones would have rebu
 (Needed:) Withhold the crossing of any R + 1 rows with any 65 columns: every row keeps either 128 cells or
 63, every column either 2R or R - 1, so nothing can be repaired; and since each of the two codes has words
 of weight 65 and R + 1 on any positions of that number, their product is a nonzero codeword that lies wholly
-inside the hole: two matrices agree on all that is left, and no decoder can distinguish them.
+inside the hole: two matrices agree on all that is left. The commitments say which of the two it is, but do
+not give the cells back: what is missing has the entropy of at least one cell.
 
 For R = 1 that is 130 of 256 cells, more than half; it falls towards 65/256, a little over a quarter, as R
 grows. Probabilities are Fractions throughout; floats appear only where a caller asks for them.

@@ -139,6 +139,25 @@ def finality(committee: Committee, signers: Iterable[int]) -> Finality:
     )
 
 
+def signers_enough(members: int, replication: int) -> int | None:
+    """How many signers of a committee with equal stakes meet the slot bound, whoever they are.
+
+    The others may be those who hold the most, and so may the adversary's third of all stake; the 65 columns
+    with the fewest holders have at least all their slots less those of the others. So it is enough that the
+    slots of the others and of the adversary, at their most, are fewer than the slots of 65 columns.
+
+    Returns:
+        The least such number by this bound; None when not even all of them are enough.
+    """
+    slots = sorted(quotas([1] * members, replication), reverse=True)
+    limit = COLUMNS_TO_LOSE * min(replication, members)
+    adversaries = members * ADVERSARY_NUMERATOR // ADVERSARY_DENOMINATOR
+    absent = -1
+    while adversaries + absent + 1 <= members and sum(slots[: adversaries + absent + 1]) < limit:
+        absent += 1
+    return None if absent < 0 else members - absent
+
+
 def most_slots(slots: Sequence[int], stakes: Sequence[int], stake_limit: int) -> int:
     """The most slots held by any subset with a total stake of at most `stake_limit`; exact.
 

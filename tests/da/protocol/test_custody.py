@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from da.protocol import Committee, InvalidCommittee, assignment, columns_of, finality, holders_of
-from da.protocol.custody import COLUMNS, COLUMNS_TO_LOSE, most_slots, quotas
+from da.protocol.custody import COLUMNS, COLUMNS_TO_LOSE, most_slots, quotas, signers_enough
 
 Make = Callable[..., Committee]
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "reference" / "custody.md"
@@ -238,6 +238,42 @@ def test_the_documented_thresholds_are_true():
         bound = adversary + Fraction(63, 128)
         rounded_up = math.ceil(bound * 1000) / 1000
         assert f"| {adversary} | {float(bound):.5f} | {rounded_up} |" in text
+
+
+@pytest.mark.parametrize("n", [4, 5, 6, 7, 10, 16, 20, 32, 50, 64, 100, 128, 256])
+def test_the_documented_numbers_of_signers_are_true(n: int):
+    cells = [str(n)]
+    for replication in (4, 8):
+        enough = signers_enough(n, replication)
+        assert enough is not None
+        cells += [str(enough), f"{math.ceil(1000 * enough / n) / 1000:.3f}"]
+    assert "| " + " | ".join(cells) + " |" in DOCUMENT.read_text().splitlines()
+
+
+@pytest.mark.parametrize("n", range(1, 8))
+@pytest.mark.parametrize("replication", [1, 2, 4])
+def test_any_signers_of_that_number_are_enough(make_committee: Make, n: int, replication: int):
+    enough = signers_enough(n, replication)
+    if enough is None:
+        return
+    for epoch in range(3):
+        committee = make_committee([1] * n, epoch=epoch, replication=replication)
+        for signers in combinations(range(n), enough):
+            assert finality(committee, signers).margin > 0
+
+
+def test_a_share_that_ignores_whole_slots_is_not_enough(make_committee: Make):
+    """100 equal members: 83 signers, more than 0.826 of the stake, often miss the bound; 84 never do."""
+    rng = random.Random("whole slots")
+    assert signers_enough(100, 4) == 84
+    missed = 0
+    for epoch in range(10):
+        committee = make_committee([1] * 100, epoch=epoch)
+        for _ in range(10):
+            order = rng.sample(range(100), 84)
+            assert finality(committee, order).margin > 0
+            missed += finality(committee, order[:83]).margin <= 0
+    assert 25 < missed < 75
 
 
 def test_a_documented_threshold_meets_the_slot_bound_whatever_the_assignment(make_committee: Make):
