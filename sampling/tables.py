@@ -10,11 +10,18 @@ from fractions import Fraction
 
 import numpy as np
 
-from erasure.constants import BYTES_PER_BLOB, BYTES_PER_CELL
+from erasure.constants import BYTES_PER_BLOB, BYTES_PER_CELL, CELLS_PER_BLOB, CELLS_PER_EXT_BLOB
 from kzg.constants import BYTES_PER_COMMITMENT, BYTES_PER_PROOF
 from sampling.coverage import clients_needed
 from sampling.rescue import rescuers_needed, simulate_rescue
-from sampling.soundness import failure_probability, samples_needed, total_cells, unrecoverable_threshold
+from sampling.soundness import (
+    failure_probability,
+    fold_failure_probability,
+    miss_probability,
+    samples_needed,
+    total_cells,
+    unrecoverable_threshold,
+)
 
 TABLE_ROWS = (1, 2, 3, 4, 5, 8, 16, 32, 64, 128, 256)
 TABLE_FAILURES = tuple(Fraction(1, 10**exponent) for exponent in (2, 3, 4, 5, 6, 9))
@@ -78,6 +85,27 @@ def clients_table() -> str:
     return _markdown(["rows", "samples each", "99 %", "99.99 %", "1 - 1e-9"], body)
 
 
+def coalition_table() -> str:
+    """What a coalition that withholds its columns makes a client say, of 100 equal members (Markdown).
+
+    All 4 copies of a column must be the coalition's, so its slots are at most 4 times its columns.
+    """
+    members, replication, rows = 100, 4, 133
+    whole, rest = divmod(CELLS_PER_EXT_BLOB * replication, members)
+    samples = samples_needed(rows, 1 - Fraction(1, 10**4))
+    body = []
+    for size in (4, 10, 20, 33, 50, 60):
+        slots = size * whole + min(size, rest)
+        columns = slots // replication
+        seen = 1 - miss_probability(total_cells(rows), 2 * rows * columns, samples)
+        lost = columns > CELLS_PER_EXT_BLOB - CELLS_PER_BLOB
+        folds = f"{float(1 - fold_failure_probability(RESCUE_FOLDS)):.2%}, and true" if lost else "0"
+        body.append([f"{size} %", f"{columns}", f"{float(seen):.1%}", folds])
+    return _markdown(
+        ["stake of the coalition", "columns it has alone, at most", "by cells", "by folds"], body
+    )
+
+
 def rescue_table() -> str:
     """Clients with 13 folds each who give a batch back to a node that holds none of it (Markdown)."""
     body = []
@@ -106,4 +134,4 @@ def _markdown(headings: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    print(samples_table(), bytes_table(), clients_table(), rescue_table(), sep="\n")
+    print(samples_table(), bytes_table(), clients_table(), coalition_table(), rescue_table(), sep="\n")
