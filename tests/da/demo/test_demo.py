@@ -98,7 +98,7 @@ def test_an_interrupted_demonstration_leaves_nothing_running(tmp_path: Path) -> 
                 break
         assert _processes_of(tmp_path)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=180)
     assert not _processes_of(tmp_path)
     assert not list(tmp_path.glob("cellar-devnet-*"))
 
